@@ -164,6 +164,9 @@ class GuardFailed(GatewayError):
 
 
 class UpstreamError(GatewayError):
+    """`sent` says that bytes of the request may have reached the server, so that only a safe one may be sent again."""
+
+    sent: bool = True
     status = 502
     code = "upstream_error"
     reason = "UpstreamFailure"
@@ -172,12 +175,14 @@ class UpstreamError(GatewayError):
 
 
 class ConnectFailed(UpstreamError):
+    sent = False
     status = 503
     code = "upstream_unreachable"
     default_message = "the upstream cannot be reached"
 
 
 class NoEndpoint(UpstreamError):
+    sent = False
     status = 503
     code = "no_healthy_backend"
     reason = "NoHealthyBackend"

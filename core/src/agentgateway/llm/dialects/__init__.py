@@ -1,0 +1,50 @@
+"""The installed dialects, by name and by the path a request came to."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from agentgateway.exchange import Headers
+    from agentgateway.llm.calls import Dialect
+
+GROUP = "agentgateway.dialects"
+
+
+@cache
+def dialect(name: str) -> Dialect:
+    """The dialect of that name. Raises KeyError."""
+    for point in entry_points(group=GROUP, name=name):
+        found: Dialect = point.load()()
+        return found
+    raise KeyError(name)
+
+
+@cache
+def installed() -> tuple[Dialect, ...]:
+    return tuple(dialect(point.name) for point in sorted(entry_points(group=GROUP), key=lambda point: point.name))
+
+
+@cache
+def endings() -> tuple[tuple[str, Dialect], ...]:
+    """Path endings with their dialects, longest first."""
+    found = [(ending, one) for one in installed() for ending in one.paths]
+    return tuple(sorted(found, key=lambda item: -len(item[0])))
+
+
+def by_path(path: str) -> Dialect | None:
+    """The dialect that a path's ending names."""
+    for ending, found in endings():
+        if path.endswith(ending):
+            return found
+    return None
+
+
+def by_header(headers: Headers) -> Dialect | None:
+    """The dialect whose clients send a header of their own, for paths that several vendors share (`/v1/models`)."""
+    for found in installed():
+        if found.client_header and found.client_header in headers:
+            return found
+    return None

@@ -1,0 +1,185 @@
+"""The access log: one line a request, on success, failure, refusal and disconnect alike, with the reference's names.
+
+A line is built by hand and handed to a buffer that is written every 100 ms: the standard library's logging costs more
+than the rest of the pipeline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from datetime import UTC, datetime
+from typing import Any, ClassVar, TextIO
+
+from pydantic_core import to_json
+
+from agentgateway.exchange import Exchange
+from agentgateway.expressions import Expression, ExpressionError
+from agentgateway.hookspecs import hookimpl
+from agentgateway.interfaces import Host, Level, Policy
+from agentgateway.settings import CelText, PluginConfig
+
+Fields = dict[str, Any]
+
+
+class LogFields(PluginConfig):
+    """`frontendPolicies.accessLog`."""
+
+    filter: CelText | None = None
+    """Only requests for which this expression is true are logged."""
+    add: dict[str, CelText] = {}
+    """Fields of your own: a name and an expression; left out when it cannot be evaluated."""
+    remove: list[str] = []
+    """Fields to leave out."""
+
+
+class Lines:
+    """Where log lines go: a text stream, written in batches while an event loop runs."""
+
+    FLUSH_AFTER = 0.1
+
+    def __init__(self, out: TextIO | None = None, *, json: bool = False) -> None:
+        self.json = json
+        self._out = out
+        self._waiting: list[str] = []
+        self._scheduled = False
+
+    def write(self, fields: Fields) -> None:
+        self._waiting.append(as_json(fields) if self.json else as_text(fields))
+        if self._scheduled:
+            return
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self.flush()
+            return
+        self._scheduled = True
+        loop.call_later(self.FLUSH_AFTER, self.flush)
+
+    def flush(self) -> None:
+        self._scheduled = False
+        waiting, self._waiting = self._waiting, []
+        if waiting:
+            out = self._out or sys.stdout
+            out.write("".join(waiting))
+            out.flush()
+
+
+LINES = Lines()
+"""The process's own log; the command line decides its form before the first request."""
+
+
+class AccessLog(Policy):
+    """Writes the access log."""
+
+    Config = LogFields
+    levels: ClassVar[frozenset[Level]] = frozenset({"gateway"})
+
+    def __init__(self, config: LogFields, host: Host, lines: Lines = LINES) -> None:
+        super().__init__(config, host)
+        self._lines = lines
+        self._filter = host.expression(config.filter) if config.filter else None
+        self._add = [(name, host.expression(source)) for name, source in config.add.items()]
+        self._remove = frozenset(config.remove)
+
+    @hookimpl
+    def log(self, exchange: Exchange) -> None:
+        if self._filter is not None and not _true(self._filter, exchange):
+            return
+        fields = described(exchange)
+        for name, expression in self._add:
+            try:
+                fields[name] = expression.value(exchange)
+            except ExpressionError:
+                continue
+        for name in self._remove:
+            fields.pop(name, None)
+        self._lines.write(fields)
+
+
+def described(exchange: Exchange) -> Fields:
+    """A request's facts under the reference's names (its section 9.2); absent ones are left out."""
+    request, place, error = exchange.request, exchange.place, exchange.error
+    fields: Fields = {
+        "time": datetime.fromtimestamp(exchange.started_at, UTC).isoformat(timespec="microseconds"),
+        "scope": "request",
+        "gateway": place.gateway,
+        "listener": place.listener,
+        "route": place.route,
+        "src.addr": f"{exchange.source.address}:{exchange.source.port}",
+        "http.method": request.method,
+        "http.host": request.authority,
+        "http.path": request.path,
+        "http.version": request.version,
+        "http.status": exchange.status,
+        "duration": f"{((exchange.ended or exchange.started) - exchange.started) * 1000:.3f}ms",
+    }
+    if place.route_rule != "unknown":
+        fields["route_rule"] = place.route_rule
+    if exchange.target is not None:
+        fields["endpoint"] = exchange.target.endpoint
+        fields["protocol"] = exchange.target.backend.protocol
+    if exchange.principal is not None:
+        fields[f"{exchange.principal.kind}.sub"] = exchange.principal.name
+    if exchange.attempt.number > 1:
+        fields["retry.attempt"] = exchange.attempt.number - 1
+    if exchange.call is not None:
+        _describe_call(fields, exchange)
+    if error is not None:
+        fields["error"] = f"{error.message}: {error.detail}" if error.detail else error.message
+        fields["reason"] = error.reason
+        if error.by is not None:
+            fields["error.by"] = error.by
+    return fields
+
+
+def _describe_call(fields: Fields, exchange: Exchange) -> None:
+    call, usage = exchange.call, exchange.usage
+    fields["gen_ai.operation.name"] = getattr(call, "operation", "unknown")
+    fields["gen_ai.request.model"] = getattr(call, "requested_model", "unknown")
+    if exchange.target is not None:
+        fields["gen_ai.provider.name"] = exchange.target.provider
+    if exchange.response_model:
+        fields["gen_ai.response.model"] = exchange.response_model
+    if usage is not None:
+        fields["gen_ai.usage.input_tokens"] = usage.input_tokens
+        fields["gen_ai.usage.output_tokens"] = usage.output_tokens
+        for name, value in (
+            ("gen_ai.usage.cache_read.input_tokens", usage.cached_input_tokens),
+            ("gen_ai.usage.cache_creation.input_tokens", usage.cache_creation_input_tokens),
+            ("gen_ai.usage.reasoning_tokens", usage.reasoning_tokens),
+        ):
+            if value:
+                fields[name] = value
+        if usage.estimated:
+            fields["gen_ai.usage.estimated"] = True
+    if exchange.first_token_at is not None and getattr(call, "stream", False):
+        fields["agw.ai.time_to_first_token"] = f"{(exchange.first_token_at - exchange.started) * 1000:.3f}ms"
+
+
+def _true(expression: Expression, exchange: Exchange) -> bool:
+    try:
+        return expression.holds(exchange)
+    except ExpressionError:
+        return False
+
+
+def as_json(fields: Fields) -> str:
+    return to_json(fields, fallback=str).decode() + "\n"
+
+
+def as_text(fields: Fields) -> str:
+    """`key=value` pairs; a value with anything but plain characters is quoted as JSON, so that a line stays a line."""
+    return " ".join(f"{key}={_plain(value)}" for key, value in fields.items()) + "\n"
+
+
+def _plain(value: Any) -> str:
+    text = value if isinstance(value, str) else str(value)
+    if text.isalnum() or (text and text.isascii() and not text.translate(_REMOVED)):
+        return text
+    return to_json(value, fallback=str).decode()
+
+
+_REMOVED: dict[int, None] = dict.fromkeys(
+    map(ord, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:/*@+%~")
+)

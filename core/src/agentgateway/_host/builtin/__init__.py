@@ -1,0 +1,1 @@
+"""What the core itself offers, through the same entry points as everybody; it imports nothing of the host."""

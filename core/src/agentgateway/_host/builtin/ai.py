@@ -1,0 +1,279 @@
+"""The backend `ai`: a model call in any dialect, to a provider that speaks some."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+from urllib.parse import urlsplit
+
+from pydantic import Field, model_validator
+
+from agentgateway.errors import ConfigError, NotFound, UpstreamError
+from agentgateway.exchange import Exchange, Headers, Outgoing, Reply, Target
+from agentgateway.hookspecs import hookimpl
+from agentgateway.interfaces import Backend, Host, Layer, Participant, Provider
+from agentgateway.llm.calls import Dialect, LlmCall, LlmReply
+from agentgateway.llm.dialects import dialect
+from agentgateway.llm.replies import LlmStream, decompressed, translated_error
+from agentgateway.settings import PluginConfig, Secret
+
+KeyPath = tuple[str | int, ...]
+CREDENTIALS = ("authorization", "x-api-key", "x-goog-api-key", "api-key")
+NOT_FORWARDED = frozenset(
+    (b"accept-encoding", b"cookie", b"content-encoding", *(name.encode() for name in CREDENTIALS))
+)
+
+
+class Address(PluginConfig):
+    """Where a provider is, when not at its vendor's own address."""
+
+    name: str | None = None
+    """For logs and metrics."""
+    host_override: str | None = Field(None, pattern=r"^[^/\s]+(:\d+)?$")
+    """`host:port` to send to instead of the vendor's; plain HTTP unless the port is 443 or `backendTLS` says more."""
+    path_prefix: str | None = Field(None, pattern="^/")
+    """Replaces the vendor's base path (`/v1`)."""
+    path_override: str | None = Field(None, pattern="^/")
+    """Replaces the whole path."""
+    base_url: str | None = Field(None, pattern=r"^https?://[^/\s]+")
+    """Scheme, host and base path at once."""
+
+    @model_validator(mode="after")
+    def _one_address(self) -> Address:
+        if self.base_url and (self.host_override or self.path_prefix):
+            raise ValueError("`baseUrl` excludes `hostOverride` and `pathPrefix`")
+        if self.path_override and self.path_prefix:
+            raise ValueError("`pathOverride` excludes `pathPrefix`")
+        return self
+
+
+Vendor = Annotated[dict[str, Any], Field(min_length=1, max_length=1)]
+
+
+class ProviderEntry(Address):
+    """One provider of a group."""
+
+    provider: Vendor
+    """The vendor and its settings: `openAI: {model: gpt-5}`."""
+    weight: int = Field(1, ge=0)
+    """The share of requests inside its group."""
+    policies: dict[str, Any] = {}
+    """Policies of this provider alone."""
+
+
+class Group(PluginConfig):
+    """Providers of one priority."""
+
+    providers: list[ProviderEntry] = Field(min_length=1)
+    """Alternatives, chosen by weight."""
+
+
+class AiConfig(Address):
+    """A provider, or groups of providers in order of priority."""
+
+    provider: Vendor | None = None
+    """The vendor and its settings: `openAI: {model: gpt-5}`."""
+    groups: list[Group] = []
+    """Groups in order of priority: a later one is used when every provider before it has failed the request."""
+
+    @model_validator(mode="after")
+    def _one_or_groups(self) -> AiConfig:
+        if bool(self.provider) == bool(self.groups):
+            raise ValueError("either `provider` or `groups`")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A provider, ready: its dialects, where it is, and the model it is asked for whatever the client says."""
+
+    provider: Provider
+    dialects: tuple[Dialect, ...]
+    url: str
+    config: Address
+    model: str | None
+    key: Secret | None
+    answers: bool
+    layer: Layer
+
+    def dialect_for(self, call: LlmCall) -> Dialect:
+        """The call's own dialect if the provider speaks it, else the provider's preferred one."""
+        for spoken in self.dialects:
+            if spoken.name == call.dialect.name:
+                return spoken
+        return self.dialects[0]
+
+    def path(self, call: LlmCall) -> str:
+        config = self.config
+        if config.path_override:
+            return config.path_override
+        path = self.provider.path(call)
+        base = urlsplit(config.base_url).path.rstrip("/") if config.base_url else config.path_prefix
+        if base is None:
+            return path
+        own = urlsplit(self.provider.url).path.rstrip("/")
+        return base.rstrip("/") + (path.removeprefix(own) if own else path)
+
+
+class AiBackend(Backend):
+    """Sends model calls to a provider, translating when they do not share a dialect."""
+
+    Config = AiConfig
+    protocol: ClassVar[str] = "llm"
+
+    def __init__(self, config: AiConfig, host: Host) -> None:
+        super().__init__(config, host)
+        if config.provider is not None:
+            self._targets = [self._target(config, config.provider, (), 0, {}, 1)]
+            return
+        self._targets = [
+            self._target(one, one.provider, ("groups", g, "providers", p), g, one.policies, one.weight)
+            for g, group in enumerate(config.groups)
+            for p, one in enumerate(group.providers)
+        ]
+
+    def _target(
+        self, config: Address, vendor: Vendor, at: KeyPath, priority: int, policies: dict[str, Any], weight: int
+    ) -> Target:
+        ((kind, settings),) = vendor.items()
+        where = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in (*at, "provider", kind))
+        provider: Provider = self.host.build("agentgateway.providers", kind, settings or {}, where.lstrip("."))
+        spoken = tuple(dialect(name) for name in provider.dialects("chat"))
+        url = _url(config, provider)
+        variable = provider.key_variable
+        ambient = self.host.environment(variable) if variable else None
+        model = getattr(provider.config, "model", None)
+        key = Secret(ambient) if ambient else None
+        answers = hasattr(provider, "answer")
+        layer = Layer((*self.host.path, *at, "policies"), policies, "backend")
+        entry = Entry(provider, spoken, url, config, model, key, answers, layer)
+        name = config.name or kind
+        endpoint = urlsplit(url).netloc or url
+        return Target(self, name, endpoint, provider.system, model, weight, priority, entry)
+
+    def targets(self) -> Sequence[Target]:
+        return self._targets
+
+    def layers(self, target: Target) -> Sequence[Layer]:
+        return [target.facts.layer]
+
+    def participants(self, target: Target) -> Iterable[Participant]:
+        return (Participant(Finish(target.facts), "provider"),)
+
+    async def prepare(self, exchange: Exchange) -> None:
+        entry, call = entry_of(exchange), exchange.call
+        if not isinstance(call, LlmCall):
+            raise NotFound(f"no installed dialect reads {exchange.request.method} {exchange.request.path}")
+        if entry.model is not None:
+            call.ask(entry.model)
+        spoken = entry.dialect_for(call)
+        outbound = call.translated(spoken)
+        if outbound is call and spoken.prepare(call.document, call.stream):
+            call.mark_changed()
+        headers = Headers([field for field in exchange.request.headers.raw if field[0] not in NOT_FORWARDED])
+        exchange.outgoing = Outgoing("POST", entry.url, entry.path(outbound), headers)
+        exchange.outgoing.call = outbound
+
+    async def send(self, exchange: Exchange) -> Reply:
+        entry = entry_of(exchange)
+        outgoing, call = exchange.outgoing, exchange.call
+        if outgoing is None or not isinstance(call, LlmCall):
+            raise UpstreamError(detail="the call was not prepared")
+        outbound: LlmCall = outgoing.call
+        if entry.answers:
+            reply: Reply = await entry.provider.answer(outbound, outgoing)  # type: ignore[attr-defined]
+            reply.upstream = True
+            exchange.answered_at = time.monotonic()
+        else:
+            reply = await self.host.send(exchange, stream=call.stream)
+        return await incoming(exchange, reply, call, outbound)
+
+
+def entry_of(exchange: Exchange) -> Entry:
+    assert exchange.target is not None
+    entry: Entry = exchange.target.facts
+    return entry
+
+
+class Finish:
+    """The provider's last word before signing, and the bytes of the call as it then is."""
+
+    def __init__(self, entry: Entry) -> None:
+        self._entry = entry
+
+    @hookimpl
+    def upstream(self, exchange: Exchange) -> None:
+        outgoing = exchange.outgoing
+        assert outgoing is not None
+        if not any(name in outgoing.headers for name in CREDENTIALS) and not outgoing.pinned:
+            self._ambient(exchange, outgoing)
+        self._entry.provider.finish(outgoing, outgoing.call)
+        outgoing.headers.set("content-type", "application/json")
+        outgoing.headers.set("accept-encoding", "identity")
+        outgoing.body = outgoing.call.body()
+
+    def _ambient(self, exchange: Exchange, outgoing: Outgoing) -> None:
+        """No policy gave a credential: the operator's, from the vendor's usual variable, else the client's own."""
+        if self._entry.key is not None:
+            outgoing.headers.set("authorization", f"Bearer {self._entry.key.reveal()}")
+            return
+        for name in CREDENTIALS:
+            value = exchange.request.headers.get(name)
+            if value is not None:
+                outgoing.headers.add(name, value)
+
+
+async def incoming(exchange: Exchange, reply: Reply, call: LlmCall, outbound: LlmCall) -> Reply:
+    """The upstream's reply in the client's dialect, with an eye on its usage."""
+    source, target = outbound.dialect, call.dialect
+    if not isinstance(reply.body, bytes) and reply.status < 400 and is_stream(reply):
+        reply.headers.remove("content-length")
+        if source.name != target.name:
+            reply.headers.set("content-type", target.stream_content_type)
+        reply.body = LlmStream(exchange, reply.body, source, target, call)
+        return reply
+    if not isinstance(reply.body, bytes):
+        reply.body = b"".join([chunk async for chunk in _bounded(reply.body)])
+    reply.body = decompressed(reply)
+    if reply.status >= 400:
+        if source.name != target.name:
+            translated_error(reply, source, target)
+        return reply
+    content = LlmReply.read(source, reply.body)
+    exchange.usage = content.usage()
+    exchange.response_model = content.model()
+    exchange.first_token_at = exchange.answered_at
+    reply.content = content.translated(target, call.canonical() if source.name != target.name else None)
+    return reply
+
+
+def is_stream(reply: Reply) -> bool:
+    return (reply.headers.get("content-type") or "").startswith("text/event-stream")
+
+
+LONGEST = 64 * 1024 * 1024
+
+
+async def _bounded(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    size = 0
+    async for chunk in body:
+        size += len(chunk)
+        if size > LONGEST:
+            raise UpstreamError("the upstream's reply is too large", detail=f"over {LONGEST} bytes")
+        yield chunk
+
+
+def _url(config: Address, provider: Provider) -> str:
+    """Scheme and authority to send to."""
+    if config.base_url:
+        parts = urlsplit(config.base_url)
+        return f"{parts.scheme}://{parts.netloc}"
+    if config.host_override:
+        scheme = "https" if config.host_override.endswith(":443") else "http"
+        return f"{scheme}://{config.host_override}"
+    parts = urlsplit(provider.url)
+    if not parts.netloc and not hasattr(provider, "answer"):
+        raise ConfigError("this provider has no address of its own", hint="set `hostOverride` or `baseUrl`")
+    return f"{parts.scheme}://{parts.netloc}" if parts.netloc else provider.url

@@ -1,0 +1,57 @@
+"""The policy `backendTLS`: how a connection to a backend is secured."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from agentgateway.endpoints import TlsSettings
+from agentgateway.exchange import Exchange
+from agentgateway.hookspecs import hookimpl
+from agentgateway.interfaces import Host, Level, Policy
+from agentgateway.settings import PluginConfig
+
+
+class BackendTlsConfig(PluginConfig):
+    """TLS towards the backend; `{}` verifies it against the system's trust store."""
+
+    cert: str | None = None
+    """PEM file of the client certificate."""
+    key: str | None = None
+    """PEM file of its private key."""
+    root: str | None = None
+    """PEM file of the authorities to trust instead of the system's."""
+    hostname: str | None = None
+    """The name to ask for and to verify."""
+    insecure: bool = False
+    """Verify nothing."""
+    insecure_host: bool = False
+    """Verify the chain, not the name."""
+    alpn: list[str] = ["http/1.1"]
+    """Protocols to offer."""
+    subject_alt_names: list[str] = []
+    """The certificate must carry one of these instead of the host name."""
+
+
+class BackendTls(Policy):
+    """Sends over TLS."""
+
+    Config = BackendTlsConfig
+    levels: ClassVar[frozenset[Level]] = frozenset({"route", "backend"})
+
+    def __init__(self, config: BackendTlsConfig, host: Host) -> None:
+        super().__init__(config, host)
+        self._tls = TlsSettings(
+            config.cert,
+            config.key,
+            config.root,
+            config.hostname,
+            config.insecure,
+            config.insecure_host,
+            tuple(config.alpn),
+            tuple(config.subject_alt_names),
+        )
+
+    @hookimpl
+    def upstream(self, exchange: Exchange) -> None:
+        if exchange.outgoing is not None:
+            exchange.outgoing.tls = self._tls

@@ -1,0 +1,79 @@
+"""Plain HTTP: the protocol that reads nothing, and the backends `host` and `internal`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import RootModel, field_validator
+
+from agentgateway.exchange import Exchange, Outgoing, Reply, Target
+from agentgateway.interfaces import Backend, Host, Protocol
+from agentgateway.settings import PluginConfig
+
+
+class HttpProtocol(Protocol):
+    """Requests pass as they are; errors are one line of text."""
+
+    def __init__(self, host: Host) -> None:
+        pass
+
+
+class HostConfig(RootModel[str]):
+    """`host:port`, `http://host:port`, `https://host`, or `unix:/path/to/socket`."""
+
+    @field_validator("root")
+    @classmethod
+    def _an_address(cls, value: str) -> str:
+        url = value if "://" in value or value.startswith("unix:") else f"http://{value}"
+        rest = url.partition("://")[2] or url.removeprefix("unix:")
+        if not rest or (not url.startswith("unix:") and "/" in rest.rstrip("/")):
+            raise ValueError("write host:port, http://host:port, https://host or unix:/path")
+        return url.rstrip("/")
+
+
+class HostBackend(Backend):
+    """Passes requests on to one host, streaming both ways. The Host header becomes the upstream's, as the reference
+    rewrites it for this kind of backend."""
+
+    Config = HostConfig
+
+    def targets(self) -> Sequence[Target]:
+        name = self.config.root.partition("://")[2] or self.config.root
+        return (Target(self, name, name),)
+
+    async def prepare(self, exchange: Exchange) -> None:
+        request = exchange.request
+        headers = request.headers.copy()
+        headers.set("x-forwarded-proto", request.scheme)
+        headers.set("x-forwarded-host", request.authority)
+        forwarded = headers.get("x-forwarded-for")
+        if exchange.source.address:
+            chain = f"{forwarded}, {exchange.source.address}" if forwarded else exchange.source.address
+            headers.set("x-forwarded-for", chain)
+        if request.body.data is None and exchange.retry is not None:
+            await request.body.read(self.host.body_limit)
+        exchange.outgoing = Outgoing(request.method, self.config.root, request.target, headers, request.body)
+
+    async def send(self, exchange: Exchange) -> Reply:
+        return await self.host.send(exchange, stream=True)
+
+
+class InternalConfig(PluginConfig):
+    path: Literal["/healthz/live"] = "/healthz/live"
+    """What it answers like."""
+
+
+class InternalBackend(Backend):
+    """Answers by itself: 200 as long as the gateway lives."""
+
+    Config = InternalConfig
+
+    def targets(self) -> Sequence[Target]:
+        return (Target(self, "internal"),)
+
+    async def prepare(self, exchange: Exchange) -> None:
+        exchange.outgoing = None
+
+    async def send(self, exchange: Exchange) -> Reply:
+        return Reply.text(200, "ok")

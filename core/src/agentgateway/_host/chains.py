@@ -1,0 +1,190 @@
+"""Participants, put in order and frozen: one tuple of steps a phase.
+
+pluggy checks that a hook exists and takes what it is given; its callers are read once, here, and never called.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import pluggy
+
+from agentgateway import hookspecs
+from agentgateway.errors import ConfigError
+from agentgateway.hookspecs import PHASES
+from agentgateway.interfaces import Level
+
+PUBLISHED_ORDER = [
+    "timeout",
+    "cors",
+    "oidc",
+    "jwtAuth",
+    "basicAuth",
+    "apiKey",
+    "extAuthz",
+    "authorization",
+    "mcpAuthentication",
+    "retry",
+    "localRateLimit",
+    "remoteRateLimit",
+    "buffer",
+    "extProc",
+    "transformations",
+    "csrf",
+    "requestHeaderModifier",
+    "responseHeaderModifier",
+    "urlRewrite",
+    "requestRedirect",
+    "delay",
+    "directResponse",
+    "requestMirror",
+    "ai",
+    "ai.guards",
+    "localRateLimit.tokens",
+    "backendTLS",
+    "backendTunnel",
+    "http",
+    "tcp",
+    "backendAuth",
+    "provider",
+    "backendAuth.signing",
+    "accessLog",
+]
+"""The order of policies inside one level, as the reference publishes it (its sections 8 and 2.5)."""
+
+LEVELS: tuple[Level, ...] = ("gateway", "route", "backend")
+
+
+class Step(NamedTuple):
+    """One participant's hook: the function, whether it must be awaited, and its name for the log."""
+
+    call: Callable[..., Any]
+    awaits: bool
+    name: str
+
+
+Steps = tuple[Step, ...]
+
+
+class Origin(NamedTuple):
+    """A participant of a phase, and the key and line of the file that put it there."""
+
+    phase: str
+    name: str
+    at: str
+    line: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A participant with all that orders it, and where in the file it came from."""
+
+    hooks: object
+    slot: str
+    level: Level
+    at: str
+    after: tuple[str, ...] = ()
+    before: tuple[str, ...] = ()
+    depth: int = 0
+    line: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """What is left of a route's policies at request time. `inline` says that no step needs awaiting."""
+
+    accept: Steps = ()
+    authn: Steps = ()
+    authz: Steps = ()
+    pre_request: Steps = ()
+    route: Steps = ()
+    upstream: Steps = ()
+    post_response: Steps = ()
+    log: Steps = ()
+    inline: bool = True
+    origins: tuple[Origin, ...] = ()
+    """Who takes part where, and why; for `explain`."""
+
+
+def compile_chain(participants: Iterable[Placed], *, skip: frozenset[str] = frozenset()) -> Chain:
+    """Order participants and freeze their hooks; phases in `skip` stay empty (they ran before routing).
+
+    Raises `ConfigError` for a hook that has the wrong form.
+    """
+    manager = pluggy.PluginManager("agentgateway")
+    manager.add_hookspecs(hookspecs)
+    ordered = order(participants)
+    names = {}
+    for index, placed in enumerate(ordered):
+        names[f"{index}:{placed.slot}"] = placed
+        _register(manager, placed, f"{index}:{placed.slot}")
+    phases: dict[str, Steps] = {}
+    origins: list[Origin] = []
+    for phase in PHASES:
+        found = [(names[impl.plugin_name], _step(impl, phase)) for impl in _hooks(manager, phase) if phase not in skip]
+        found = found[::-1] if phase == "post_response" else found
+        phases[phase] = tuple(step for _, step in found)
+        origins.extend(Origin(phase, placed.slot, placed.at, placed.line) for placed, _ in found)
+    inline = not any(step.awaits for steps in phases.values() for step in steps)
+    return Chain(**phases, inline=inline, origins=tuple(origins))
+
+
+def order(participants: Iterable[Placed]) -> list[Placed]:
+    """Gateway, listener, route, backend; inside a level the published order, then `after`/`before`, then the file's."""
+    by_level: dict[tuple[int, int], list[Placed]] = {}
+    for placed in participants:
+        by_level.setdefault((LEVELS.index(placed.level), placed.depth), []).append(placed)
+    return [placed for key in sorted(by_level) for placed in _inside_level(by_level[key])]
+
+
+def _inside_level(members: Sequence[Placed]) -> Iterator[Placed]:
+    rank = {name: index for index, name in enumerate(PUBLISHED_ORDER)}
+    known = sorted((p for p in members if p.slot in rank), key=lambda p: rank[p.slot])
+    result = list(known)
+    for placed in (p for p in members if p.slot not in rank):
+        result.insert(_position(placed, result), placed)
+    return iter(result)
+
+
+def _position(placed: Placed, ordered: Sequence[Placed]) -> int:
+    first_before = next((i for i, p in enumerate(ordered) if p.slot in placed.before), len(ordered))
+    last_after = max((i + 1 for i, p in enumerate(ordered) if p.slot in placed.after), default=0)
+    if last_after > first_before:
+        raise ConfigError(f"cannot stand both after {placed.after} and before {placed.before}", path=placed.at)
+    return first_before if placed.before else (last_after if placed.after else len(ordered))
+
+
+def _register(manager: pluggy.PluginManager, placed: Placed, name: str) -> None:
+    try:
+        if manager.register(placed.hooks, name=name) is None:
+            raise ConfigError(f"{placed.slot} cannot be registered", path=placed.at)
+        manager.check_pending()
+    except (pluggy.PluginValidationError, ValueError) as error:
+        raise ConfigError(f"{placed.slot}: {error}", path=placed.at) from error
+
+
+def _hooks(manager: pluggy.PluginManager, phase: str) -> Sequence[pluggy.HookImpl]:
+    caller: pluggy.HookCaller = getattr(manager.hook, phase)
+    return caller.get_hookimpls()
+
+
+def _step(impl: pluggy.HookImpl, phase: str) -> Step:
+    name = impl.plugin_name.partition(":")[2]
+    if impl.wrapper or impl.hookwrapper or impl.tryfirst or impl.trylast or impl.optionalhook:
+        raise ConfigError(f"{name}.{phase}: wrappers, tryfirst, trylast and optionalhook are not available")
+    if impl.argnames != ("exchange",):
+        raise ConfigError(f"{name}.{phase}: must take exactly `exchange`, not {list(impl.argnames)}")
+    return Step(impl.function, is_coroutine(impl.function), name)
+
+
+def is_coroutine(function: Callable[..., Any]) -> bool:
+    """Whether a call must be awaited. Generators are refused: nobody would run them."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise ConfigError(f"{function!r} is a generator")
+    return inspect.iscoroutinefunction(function)

@@ -1,0 +1,247 @@
+"""One client connection: Hypercorn's protocols, with the clocks and the endings that a gateway needs.
+
+What is different from Hypercorn's `TCPServer`, whose protocol classes do all the parsing (version pinned below 0.19,
+since none of this is its public interface):
+
+- a head must arrive in time, and a connection may be silent only so long;
+- closing is bounded: a peer that does not read what is left is cut off;
+- a reply that ends early resets its HTTP/2 stream (Hypercorn leaves the client waiting);
+- an idle connection costs a timer, not two tasks a request;
+- the application learns who the peer is, under `agentgateway.peer`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import h11
+from h2.errors import ErrorCodes
+from h2.exceptions import H2Error
+from hypercorn.asyncio.task_group import TaskGroup
+from hypercorn.asyncio.tcp_server import TCPServer
+from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.protocol import ProtocolWrapper
+from hypercorn.protocol.h2 import H2Protocol
+from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
+from hypercorn.typing import ConnectionState
+from hypercorn.utils import parse_socket_addr
+
+from agentgateway._host.asgi import PEER
+from agentgateway._host.suspension import Watchdog
+
+if TYPE_CHECKING:
+    from hypercorn.asyncio.worker_context import WorkerContext
+    from hypercorn.config import Config
+
+    from agentgateway._host.asgi import App, Peer
+
+logger = logging.getLogger("agentgateway.server")
+
+CHUNK = 64 * 1024
+FLUSH_SECONDS = 5.0
+"""How long a peer may take to read what was written before its connection was closed."""
+LINGER_SECONDS = 1.0
+LINGER_BYTES = 4 * 1024 * 1024
+_TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+
+
+class Traffic:
+    """Bytes of a port's connections, for whoever counts them."""
+
+    __slots__ = ("received", "sent")
+
+    def __init__(self) -> None:
+        self.received = 0
+        self.sent = 0
+
+
+class Application:
+    """The application as Hypercorn calls it: with more arguments, and on behalf of one peer."""
+
+    def __init__(self, connection: Connection, app: App, peer: Peer) -> None:
+        self._connection = connection
+        self._app = app
+        self._peer = peer
+
+    async def __call__(self, scope: Any, receive: Any, send: Any, sync_spawn: object, call_soon: object) -> None:
+        scope["extensions"][PEER] = self._peer
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            await self._connection.reset(send.__self__)
+
+
+class Connection(TCPServer):
+    """A connection that was accepted, TLS done. `run` is its whole life and raises nothing but cancellation."""
+
+    def __init__(
+        self,
+        app: App,
+        config: Config,
+        context: WorkerContext,
+        peer: Peer,
+        traffic: Traffic,
+        head_timeout: float,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        super().__init__(Application(self, app, peer), loop, config, context, {}, reader, writer)
+        self._traffic = traffic
+        self._head_timeout = head_timeout
+        self._clock = Watchdog(loop, self._expire)
+        self._closed = False
+        self._task: asyncio.Task[Any] | None = None
+        self.idle = True
+        self._in_head = True
+
+    async def run(self) -> None:
+        self._task = asyncio.current_task()
+        self._clock.start(self._head_timeout)
+        try:
+            async with TaskGroup(self.loop) as tasks:
+                self._task_group = tasks
+                self.protocol = self._protocol(tasks)
+                await self.protocol.initiate()
+                await self._read_data()
+        except OSError:
+            pass
+        except Exception:
+            # What a hostile peer can make Hypercorn or h2 stumble over; our application catches its own.
+            logger.debug("a connection ended in an error", exc_info=True)
+        finally:
+            await self._close()
+
+    def _protocol(self, tasks: TaskGroup) -> ProtocolWrapper:
+        get = self.writer.get_extra_info
+        sock, tls = get("socket"), get("ssl_object")
+        return ProtocolWrapper(
+            self.app,
+            self.config,
+            self.context,
+            tasks,
+            ConnectionState({}),
+            tls is not None,
+            parse_socket_addr(sock.family, get("peername")),
+            parse_socket_addr(sock.family, get("sockname")),
+            self.protocol_send,
+            tls.selected_alpn_protocol() if tls is not None else "http/1.1",
+        )
+
+    async def reset(self, stream: object) -> None:
+        """Tell an HTTP/2 client that a reply ends here, if it has begun and not ended."""
+        protocol = self.protocol.protocol
+        if not isinstance(protocol, H2Protocol) or not isinstance(stream, HTTPStream) or stream.closed:
+            return
+        if stream.state is not ASGIHTTPState.RESPONSE:
+            return
+        with suppress(H2Error):
+            protocol.connection.reset_stream(stream.stream_id, ErrorCodes.INTERNAL_ERROR)
+            self._write(protocol.connection.data_to_send())
+            protocol.priority.unblock(stream.stream_id)  # its sender finds it reset and forgets it
+            await protocol.has_data.set()
+
+    # --- reading and writing -----------------------------------------------------------------------------------------
+
+    async def _read_data(self) -> None:
+        reader = self.reader
+        while not reader.at_eof():
+            try:
+                data = await reader.read(CHUNK)
+            except OSError:
+                break
+            self._traffic.received += len(data)
+            if self.idle and data and not self._in_head and isinstance(self.protocol.protocol, H11Protocol):
+                self._in_head = True
+                self._clock.start(self._head_timeout)
+            await self.protocol.handle(RawData(data))
+        await self.protocol.handle(Closed())
+
+    async def protocol_send(self, event: Event) -> None:
+        if isinstance(event, RawData):
+            if event.data:
+                self._write(event.data)
+                try:
+                    await self.writer.drain()
+                except (ConnectionError, RuntimeError):
+                    await self.protocol.handle(Closed())
+        elif isinstance(event, Updated):
+            await self._updated(event.idle)
+        elif isinstance(event, Closed):
+            await self._close()
+
+    def _write(self, data: bytes) -> None:
+        self._traffic.sent += len(data)
+        self.writer.write(data)
+
+    async def _updated(self, idle: bool) -> None:
+        self.idle = idle
+        if not idle:
+            self._in_head = False
+            self._clock.stop()
+        elif self.context.terminated.is_set():
+            await self._close()
+        else:
+            self._clock.start(self.config.keep_alive_timeout)
+
+    # --- endings -----------------------------------------------------------------------------------------------------
+
+    def retire(self) -> None:
+        """Close when nothing is going on; a connection that is busy ends with what it is busy with, because its
+        context is terminated."""
+        if self.idle:
+            self._leave()
+
+    def cut(self) -> None:
+        """End now, whatever is going on."""
+        self.writer.transport.abort()
+        self._clock.close()
+
+    def _expire(self) -> None:
+        protocol = self.protocol.protocol
+        if isinstance(protocol, H11Protocol) and isinstance(protocol.connection, h11.Connection):
+            begun, _ = protocol.connection.trailing_data
+            if begun:
+                self._write(_TOO_SLOW)
+        self._leave()
+
+    def _leave(self) -> None:
+        protocol = self.protocol.protocol
+        if isinstance(protocol, H2Protocol):
+            with suppress(H2Error):
+                protocol.connection.close_connection()
+                self._write(protocol.connection.data_to_send())
+        self._clock.close()
+        self.writer.close()
+        self.loop.call_later(FLUSH_SECONDS, self.writer.transport.abort)
+
+    async def _close(self) -> None:
+        self._clock.close()
+        writer = self.writer
+        if not self._closed:
+            self._closed = True
+            with suppress(OSError, RuntimeError):  # gone already
+                if writer.can_write_eof():
+                    writer.write_eof()
+            if asyncio.current_task() is self._task:
+                await self._linger()
+            writer.close()
+        try:
+            async with asyncio.timeout(FLUSH_SECONDS):
+                await writer.wait_closed()
+        except TimeoutError:
+            writer.transport.abort()
+        except OSError:
+            pass
+
+    async def _linger(self) -> None:
+        """Let a peer that is still sending read why it was refused: closing on unread bytes would reset it."""
+        left = LINGER_BYTES
+        with suppress(OSError, TimeoutError):
+            async with asyncio.timeout(LINGER_SECONDS):
+                while left > 0 and (data := await self.reader.read(CHUNK)):
+                    left -= len(data)

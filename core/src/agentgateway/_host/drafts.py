@@ -1,0 +1,220 @@
+"""From the file to drafts: gateways with listeners, and routes with layers of policies. One thing to compile.
+
+The older `binds`, the `policies` that name their targets, references between backends and every section of a plugin
+end here; what comes out knows only `GatewayDraft` and `RouteDraft`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from agentgateway._host import registry
+from agentgateway._host.config import (
+    BindConfig,
+    DownstreamTls,
+    GatewayConfig,
+    ListenerConfig,
+    Root,
+    RouteBackendConfig,
+    RouteConfig,
+    TargetedPolicy,
+)
+from agentgateway._host.load import Document, validate
+from agentgateway.errors import ConfigError
+from agentgateway.interfaces import BackendDraft, Layer, RouteDraft, Section
+
+Path = tuple[str | int, ...]
+
+
+@dataclass(slots=True)
+class ListenerDraft:
+    at: Path
+    name: str
+    hostname: str
+    tls: DownstreamTls | None
+    layer: Layer
+
+
+@dataclass(slots=True)
+class GatewayDraft:
+    at: Path
+    name: str
+    port: int
+    address: str | None
+    layer: Layer
+    listeners: list[ListenerDraft]
+    early: list[Layer] = field(default_factory=list)
+    """Layers of phase `gateway`: they run before a route is chosen."""
+
+
+@dataclass(slots=True)
+class Drafts:
+    root: Root
+    gateways: list[GatewayDraft] = field(default_factory=list)
+    routes: list[RouteDraft] = field(default_factory=list)
+
+
+def draft(document: Document) -> Drafts:
+    """Read the fixed part and lower everything else to it. Raises `ConfigError` with file, line and key path."""
+    root = validate(Root, document.data, document, ())
+    drafts = Drafts(root)
+    backends = Backends(root, document)
+    for name, gateway in root.gateways.items():
+        drafts.gateways.append(_gateway(("gateways", name), name, gateway))
+        drafts.routes.extend(_nested_routes(("gateways", name), name, gateway.listeners, backends))
+    for index, bind in enumerate(root.binds):
+        drafts.gateways.append(_bind(("binds", index), bind))
+        drafts.routes.extend(_nested_routes(("binds", index), f"bind-{bind.port}", bind.listeners, backends))
+    for index, route in enumerate(root.routes):
+        drafts.routes.append(_route(("routes", index), f"route-{index}", route, backends))
+    _sections(drafts, document)
+    for index, policy in enumerate(root.policies):
+        _apply(("policies", index), policy, drafts, backends, document)
+    _check_ports(drafts, document)
+    return drafts
+
+
+def _gateway(at: Path, name: str, config: GatewayConfig) -> GatewayDraft:
+    listeners = [_listener((*at, "listeners", i), f"listener-{i}", one) for i, one in enumerate(config.listeners)]
+    if not listeners:
+        listeners = [ListenerDraft(at, "default", "*", config.tls, Layer((), {}, "gateway"))]
+    layer = Layer((*at, "policies"), config.policies, "gateway")
+    return GatewayDraft(at, name, config.port, config.address, layer, listeners)
+
+
+def _bind(at: Path, config: BindConfig) -> GatewayDraft:
+    listeners = [_listener((*at, "listeners", i), f"listener-{i}", one) for i, one in enumerate(config.listeners)]
+    layer = Layer((*at, "policies"), {}, "gateway")
+    return GatewayDraft(at, f"bind-{config.port}", config.port, config.address, layer, listeners)
+
+
+def _listener(at: Path, name: str, config: ListenerConfig) -> ListenerDraft:
+    layer = Layer((*at, "policies"), config.policies, "gateway")
+    return ListenerDraft(at, config.name or name, config.hostname, config.tls, layer)
+
+
+def _nested_routes(at: Path, gateway: str, listeners: list[ListenerConfig], backends: Backends) -> Iterator[RouteDraft]:
+    for i, listener in enumerate(listeners):
+        for j, route in enumerate(listener.routes):
+            where = (*at, "listeners", i, "routes", j)
+            made = _route(where, f"{gateway}-{i}-route-{j}", route, backends)
+            made.gateways = [f"{gateway}/{listener.name or f'listener-{i}'}"]
+            yield made
+
+
+def _route(at: Path, name: str, config: RouteConfig, backends: Backends) -> RouteDraft:
+    full = "/".join(part for part in (config.namespace, config.name or name) if part)
+    return RouteDraft(
+        at,
+        full,
+        [config.gateways] if isinstance(config.gateways, str) else config.gateways,
+        config.hostnames,
+        config.matches,
+        [Layer((*at, "policies"), config.policies)],
+        [backends.draft((*at, "backends", i), one) for i, one in enumerate(config.backends)],
+        config.rule_name or "",
+    )
+
+
+class Backends:
+    """Entries of `backends`, and what they refer to by name."""
+
+    def __init__(self, root: Root, document: Document) -> None:
+        self._document = document
+        self.named: dict[str, BackendDraft] = {}
+        for index, entry in enumerate(root.backends):
+            at: Path = ("backends", index)
+            if entry.name in self.named:
+                raise document.error((*at, "name"), f"two backends are named `{entry.name}`")
+            self.named[entry.name] = self.draft(at, entry)
+
+    def draft(self, at: Path, entry: RouteBackendConfig) -> BackendDraft:
+        kinds = entry.model_extra or {}
+        if len(kinds) != 1:
+            known = ", ".join(sorted(registry.names("agentgateway.backends")))
+            raise self._document.error(at, "must say exactly one kind of backend", f"one of: {known}")
+        ((kind, config),) = kinds.items()
+        layer = Layer((*at, "policies"), entry.policies, "backend")
+        if kind != "backend":
+            return BackendDraft((*at, kind), kind, config, entry.weight, [layer])
+        found = self.named.get(str(config))
+        if found is None:
+            names = ", ".join(self.named) or "there are none"
+            raise self._document.error((*at, kind), "no backend of that name", f"named backends: {names}")
+        return BackendDraft(found.at, found.kind, found.config, entry.weight, [*found.layers, layer])
+
+
+def _sections(drafts: Drafts, document: Document) -> None:
+    for name, raw in (drafts.root.model_extra or {}).items():
+        try:
+            section: type[Section] = registry.load("agentgateway.sections", name)
+        except ConfigError as error:
+            raise document.error((name,), error.message, error.hint) from error
+        config = validate(section.Config, raw, document, (name,))
+        lowered = section().lower(config, frozenset(drafts.root.gateways))
+        for gateway, fields in lowered.gateways.items():
+            read = validate(GatewayConfig, fields, document, (name,))
+            drafts.gateways.append(_gateway((name,), gateway, read))
+        drafts.routes.extend(lowered.routes)
+
+
+def _apply(at: Path, config: TargetedPolicy, drafts: Drafts, backends: Backends, document: Document) -> None:
+    target = config.target
+    if config.phase == "gateway" and target.gateway is None:
+        raise document.error((*at, "phase"), "phase `gateway` needs a gateway as its target")
+    found: list[Any]
+    if target.gateway is not None:
+        found = _apply_to_gateway(at, config, drafts, target.gateway)
+    elif target.route is not None:
+        found = [route for route in drafts.routes if route.name == target.route]
+        for route in found:
+            route.layers.append(Layer((*at, "policy"), config.policy))
+    else:
+        named = backends.named.get(str(target.backend))
+        found = [] if named is None else [d for r in drafts.routes for d in r.backends if d.at == named.at]
+        for backend in found:
+            backend.layers.insert(0, Layer((*at, "policy"), config.policy, "backend"))
+        found = [named] if named is not None else []
+    if not found:
+        raise document.error((*at, "target"), "nothing in this file has that name")
+
+
+def _apply_to_gateway(at: Path, config: TargetedPolicy, drafts: Drafts, reference: str) -> list[GatewayDraft]:
+    name, _, listener = reference.partition("/")
+    found = [gateway for gateway in drafts.gateways if gateway.name == name]
+    for gateway in found:
+        layer = Layer((*at, "policy"), config.policy, "gateway")
+        if config.phase == "gateway":
+            gateway.early.append(layer)
+            continue
+        layers = [one.layer for one in gateway.listeners if one.name == listener] if listener else [gateway.layer]
+        for below in layers:
+            _merge(below, layer)
+    return found
+
+
+def _merge(below: Layer, more: Layer) -> None:
+    """A targeted policy joins the policies that stand at its target; its path stays its own."""
+    paths = {**below.paths, **{name: (*more.at, name) for name in more.policies}}
+    below.policies = {**below.policies, **more.policies}
+    below.paths = paths
+
+
+def _check_ports(drafts: Drafts, document: Document) -> None:
+    taken: dict[int, str] = {}
+    for gateway in drafts.gateways:
+        if gateway.port and gateway.port in taken:
+            other = taken[gateway.port]
+            raise document.error(
+                (*gateway.at, "port"),
+                f"port {gateway.port} is already used by gateway `{other}`",
+                f"attach to it instead: gateways: {other}",
+            )
+        taken[gateway.port] = gateway.name
+
+
+def policies_of(layer: Layer) -> Mapping[str, Path]:
+    """Names of a layer's policies, with where each stands in the file."""
+    return {name: layer.paths.get(name, (*layer.at, name)) for name in layer.policies}

@@ -1,0 +1,172 @@
+"""What a plugin borrows from the process: connections, expressions, buckets, counters, plugins of its own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from agentgateway._host import registry
+from agentgateway._host.load import Document, validate
+from agentgateway._host.metrics import Metrics
+from agentgateway._host.transport import Origin, TlsSettings, Transport, encode_head
+from agentgateway.buckets import MemoryBuckets
+from agentgateway.errors import ConfigError, ConnectFailed, InternalError
+from agentgateway.exchange import Body, Exchange, Headers, Reply
+from agentgateway.expressions import Expression, ExpressionSyntaxError
+from agentgateway.expressions import compile as compile_expression
+from agentgateway.interfaces import Buckets, Counter, Host, Level
+from agentgateway.variables import environment
+
+if TYPE_CHECKING:
+    import httpx
+
+KeyPath = tuple[str | int, ...]
+
+ROOM_FOR_ORIGINS = 4096
+
+
+@dataclass
+class Lends:
+    """What lives as long as the process and outlasts every reload."""
+
+    transport: Transport
+    metrics: Metrics
+    environ: Mapping[str, str]
+    make_buckets: Callable[[str], Buckets] = lambda name: MemoryBuckets()
+    buckets: dict[str, Buckets] = field(default_factory=dict)
+    origins: dict[tuple[str, TlsSettings | None], Origin] = field(default_factory=dict)
+    clients: list[httpx.AsyncClient] = field(default_factory=list)
+
+    def origin(self, url: str, tls: TlsSettings | None) -> Origin:
+        """The origin of `http(s)://host[:port]` or `unix:path`. Raises `ConnectFailed` for anything else."""
+        found = self.origins.get((url, tls))
+        if found is None:
+            if len(self.origins) >= ROOM_FOR_ORIGINS:
+                self.origins.clear()
+            found = self.origins[(url, tls)] = parse_origin(url, tls)
+        return found
+
+
+def parse_origin(url: str, tls: TlsSettings | None) -> Origin:
+    if url.startswith("unix:"):
+        return Origin("localhost", 80, tls, url.removeprefix("unix:").removeprefix("//"))
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise ConnectFailed(detail="the upstream's address cannot be read") from error
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConnectFailed(detail="the upstream's address is neither http nor https")
+    secure = tls or (TlsSettings() if parts.scheme == "https" else None)
+    return Origin(parts.hostname, port or (443 if secure else 80), secure)
+
+
+class PluginHost(Host):
+    """The host at one place of the file."""
+
+    def __init__(self, lends: Lends, document: Document, path: KeyPath, level: Level, body_limit: int) -> None:
+        self._lends = lends
+        self._document = document
+        self.path = path
+        self.level = level
+        self.body_limit = body_limit
+        self.at = document.error(path, "").path
+
+    def expression(self, source: str) -> Expression:
+        try:
+            return compile_expression(source, environment())
+        except ExpressionSyntaxError as error:
+            raise self._document.error(self.path, str(error)) from error
+
+    def build(self, group: str, name: str, config: Any, at: str) -> Any:
+        path = (*self.path, *split_path(at))
+        try:
+            plugin = registry.load(group, name)
+            read = validate(plugin.Config, config, self._document, path)
+            host = PluginHost(self._lends, self._document, path, self.level, self.body_limit)
+            return plugin(read, host)
+        except ConfigError as error:
+            raise located(error, self._document, path) from error
+
+    def client(self) -> httpx.AsyncClient:
+        import httpx
+
+        from agentgateway._host.httpx_face import httpx_transport
+
+        client = httpx.AsyncClient(transport=httpx_transport(self._lends.transport), trust_env=False)
+        self._lends.clients.append(client)
+        return client
+
+    async def send(self, exchange: Exchange, *, stream: bool) -> Reply:
+        """Send `exchange.outgoing` by the raw face of the transport."""
+        out = exchange.outgoing
+        if out is None:
+            raise InternalError(detail="nothing to send")
+        origin = self._lends.origin(out.url, out.tls)
+        body = out.body
+        whole = body if isinstance(body, bytes) else body.data
+        length = len(whole) if whole is not None else (body.length if isinstance(body, Body) else None)
+        head = encode_head(
+            out.method,
+            out.target,
+            out.authority or origin.authority,
+            out.headers.raw,
+            content_length=length if length or out.method not in ("GET", "HEAD", "OPTIONS", "TRACE") else None,
+            chunked=length is None and not announces_nothing(body),
+        )
+        response = await self._lends.transport.send(
+            origin,
+            head,
+            (whole or None) if whole is not None else chunks_of(body),
+            method=out.method.encode(),
+            head_timeout=out.head_timeout,
+            expect_stream=stream,
+            connect_timeout=out.connect_timeout,
+        )
+        exchange.answered_at = time.monotonic()
+        headers = Headers(response.headers)
+        if stream and response.body is None:
+            return Reply(response.status, headers, response, upstream=True)
+        return Reply(response.status, headers, await response.read(self.body_limit), upstream=True)
+
+    def environment(self, name: str) -> str | None:
+        return self._lends.environ.get(name)
+
+    def buckets(self, name: str) -> Buckets:
+        if name not in self._lends.buckets:
+            self._lends.buckets[name] = self._lends.make_buckets(name)
+        return self._lends.buckets[name]
+
+    def counter(self, name: str, text: str, labels: Sequence[str]) -> Counter:
+        return self._lends.metrics.counter(f"agentgateway_{name}_total", text, labels)
+
+    def watch(self, path: Path) -> None:
+        self._document.files.add(path)
+
+
+def announces_nothing(body: bytes | Body) -> bool:
+    return isinstance(body, Body) and body.data == b""
+
+
+def chunks_of(body: bytes | Body) -> Any:
+    return body.__aiter__() if isinstance(body, Body) else None
+
+
+def split_path(at: str) -> KeyPath:
+    """`request[0].regex` as ("request", 0, "regex")."""
+    keys: list[str | int] = []
+    for part in at.replace("]", "").split("."):
+        name, *indexes = part.split("[")
+        if name:
+            keys.append(name)
+        keys.extend(int(index) for index in indexes)
+    return tuple(keys)
+
+
+def located(error: ConfigError, document: Document, path: KeyPath) -> ConfigError:
+    """The error with file, line and key path, if it does not know them yet."""
+    return error if error.file or hasattr(error, "errors") else document.error(path, error.message, error.hint)

@@ -1,0 +1,244 @@
+"""Counting in plain dictionaries, exposed as Prometheus text.
+
+An observation is a dictionary update by one thread: no lock, no object per label set. What is shown is read from a
+`Snapshot`, a plain JSON value, so that a supervisor can add up the snapshots of its workers.
+
+Formats: text 0.0.4 (https://prometheus.io/docs/instrumenting/exposition_formats/) and OpenMetrics 1.0.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from math import isfinite
+from typing import Any, Literal, TypeAlias, TypedDict
+
+from agentgateway.interfaces import Counter
+
+Labels: TypeAlias = tuple[str, ...]
+Kind: TypeAlias = Literal["counter", "gauge", "histogram"]
+Read: TypeAlias = Callable[[], Mapping[Labels, float]]
+
+PREFIX = "agentgateway_"
+ROOM = 10_000
+"""Label sets a metric may have; observations beyond them are counted under `_overflow`."""
+OVERFLOW = "_overflow"
+
+
+class Family(TypedDict):
+    """One metric at one moment. A cell is `[value]`, or the counts of a histogram's buckets and their sum."""
+
+    name: str
+    kind: Kind
+    text: str
+    labels: list[str]
+    buckets: list[float]
+    keep: Literal["sum", "max"]
+    cells: list[tuple[list[str], list[float]]]
+
+
+Snapshot: TypeAlias = list[Family]
+
+
+class Count(Counter):
+    """A counter with labels."""
+
+    __slots__ = ("name", "names", "text", "values")
+
+    def __init__(self, name: str, text: str, names: Sequence[str]) -> None:
+        self.name = name
+        self.text = text
+        self.names = tuple(names)
+        self.values: dict[Labels, float] = {}
+
+    def add(self, labels: Labels, amount: float = 1) -> None:
+        try:
+            self.values[labels] += amount
+        except KeyError:
+            key = room(self.values, labels)
+            self.values[key] = self.values.get(key, 0) + amount
+
+    def family(self) -> Family:
+        cells = [(list(labels), [value]) for labels, value in self.values.items()]
+        return _family(self.name, "counter", self.text, self.names, cells)
+
+
+class Histogram:
+    """Counts of observations by upper bound, and their sum, for each label set."""
+
+    __slots__ = ("buckets", "name", "names", "text", "values")
+
+    def __init__(self, name: str, text: str, names: Sequence[str], buckets: Sequence[float]) -> None:
+        self.name = name
+        self.text = text
+        self.names = tuple(names)
+        self.buckets = list(buckets)
+        self.values: dict[Labels, list[float]] = {}
+
+    def observe(self, labels: Labels, value: float) -> None:
+        try:
+            cell = self.values[labels]
+        except KeyError:
+            key = room(self.values, labels)
+            cell = self.values.setdefault(key, [0] * (len(self.buckets) + 2))
+        cell[bisect_left(self.buckets, value)] += 1
+        cell[-1] += value
+
+    def family(self) -> Family:
+        cells = [(list(labels), list(cell)) for labels, cell in self.values.items()]
+        return _family(self.name, "histogram", self.text, self.names, cells, self.buckets)
+
+
+class Gauge:
+    """Values that are read when somebody looks."""
+
+    __slots__ = ("keep", "name", "names", "read", "text")
+
+    def __init__(self, name: str, text: str, names: Sequence[str], read: Read, keep: Literal["sum", "max"]) -> None:
+        self.name = name
+        self.text = text
+        self.names = tuple(names)
+        self.read = read
+        self.keep = keep
+
+    def family(self) -> Family:
+        cells = [(list(labels), [value]) for labels, value in self.read().items()]
+        return _family(self.name, "gauge", self.text, self.names, cells, keep=self.keep)
+
+
+class Metrics:
+    """Every metric of the process. Asking twice for a name gives the same metric.
+
+    `remove` names metrics that are counted but not shown, with or without the prefix `agentgateway_` and the suffix
+    `_total`.
+    """
+
+    def __init__(self, remove: Collection[str] = ()) -> None:
+        self._removed = frozenset(_plain(name) for name in remove)
+        self._metrics: dict[str, Count | Histogram | Gauge] = {}
+
+    def counter(self, name: str, text: str, labels: Sequence[str] = ()) -> Count:
+        """A counter; `name` ends in `_total`. Raises ValueError when the name is taken by a different metric."""
+        found = self._metrics.setdefault(name, Count(name, text, labels))
+        if not isinstance(found, Count) or found.names != tuple(labels):
+            raise ValueError(f"{name} is another metric already")
+        return found
+
+    def histogram(self, name: str, text: str, labels: Sequence[str], buckets: Sequence[float]) -> Histogram:
+        """A histogram with those upper bounds, ascending. Raises ValueError when the name is taken."""
+        found = self._metrics.setdefault(name, Histogram(name, text, labels, buckets))
+        if not isinstance(found, Histogram) or found.names != tuple(labels) or found.buckets != list(buckets):
+            raise ValueError(f"{name} is another metric already")
+        return found
+
+    def gauge(
+        self, name: str, text: str, labels: Sequence[str], read: Read, *, keep: Literal["sum", "max"] = "sum"
+    ) -> None:
+        """Values that `read` gives when somebody looks; the latest `read` of a name counts. `keep` says what several
+        processes' values make together."""
+        self._metrics[name] = Gauge(name, text, labels, read, keep)
+
+    def snapshot(self) -> Snapshot:
+        return [metric.family() for name, metric in self._metrics.items() if _plain(name) not in self._removed]
+
+    def render(self) -> str:
+        return render(self.snapshot())
+
+
+def room(values: Mapping[Labels, Any], labels: Labels) -> Labels:
+    """The label set to count under: a new one only while there is room for it."""
+    return labels if len(values) < ROOM else (OVERFLOW,) * len(labels)
+
+
+def merge(snapshots: Iterable[Snapshot]) -> Snapshot:
+    """The snapshots of several processes as one."""
+    families: dict[str, Family] = {}
+    cells: dict[str, dict[Labels, list[float]]] = {}
+    for family in (family for snapshot in snapshots for family in snapshot):
+        name = family["name"]
+        families.setdefault(name, family)
+        total = cells.setdefault(name, {})
+        join = max if family["keep"] == "max" else float.__add__
+        for names, cell in family["cells"]:
+            key = tuple(names)
+            known = total.get(key)
+            values = [float(value) for value in cell]
+            total[key] = values if known is None else [join(a, b) for a, b in zip(known, values, strict=True)]
+    return [
+        {**family, "cells": [(list(labels), cell) for labels, cell in cells[name].items()]}
+        for name, family in families.items()
+    ]
+
+
+def lasting(snapshot: Snapshot) -> Snapshot:
+    """What of a process outlives it: all but its gauges."""
+    return [family for family in snapshot if family["kind"] != "gauge"]
+
+
+def render(snapshot: Snapshot, *, openmetrics: bool = False) -> str:
+    """Prometheus text 0.0.4, or OpenMetrics 1.0."""
+    lines: list[str] = []
+    for family in snapshot:
+        title = family["name"]
+        if openmetrics and family["kind"] == "counter":
+            title = title.removesuffix("_total")
+        lines.append(f"# HELP {title} {_help(family['text'])}")
+        lines.append(f"# TYPE {title} {family['kind']}")
+        lines.extend(_histogram(family) if family["kind"] == "histogram" else _samples(family))
+    if openmetrics:
+        lines.append("# EOF")
+    return "\n".join(lines) + "\n"
+
+
+def _samples(family: Family) -> Iterator[str]:
+    for labels, cell in family["cells"]:
+        yield f"{family['name']}{_labels(family['labels'], labels)} {_number(cell[0])}"
+
+
+def _histogram(family: Family) -> Iterator[str]:
+    name, names = family["name"], family["labels"]
+    bounds = [*(repr(float(bound)) for bound in family["buckets"]), "+Inf"]
+    for labels, cell in family["cells"]:
+        total = 0.0
+        for bound, count in zip(bounds, cell, strict=False):
+            total += count
+            yield f"{name}_bucket{_labels([*names, 'le'], [*labels, bound])} {_number(total)}"
+        yield f"{name}_sum{_labels(names, labels)} {_number(cell[-1])}"
+        yield f"{name}_count{_labels(names, labels)} {_number(total)}"
+
+
+def _family(
+    name: str,
+    kind: Kind,
+    text: str,
+    names: Sequence[str],
+    cells: list[tuple[list[str], list[float]]],
+    buckets: Sequence[float] = (),
+    *,
+    keep: Literal["sum", "max"] = "sum",
+) -> Family:
+    return Family(name=name, kind=kind, text=text, labels=list(names), buckets=list(buckets), keep=keep, cells=cells)
+
+
+def _labels(names: Sequence[str], values: Sequence[str]) -> str:
+    if not names:
+        return ""
+    return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in zip(names, values, strict=True)) + "}"
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def _help(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("\n", "\\n")
+
+
+def _number(value: float) -> str:
+    if not isfinite(value):
+        return "NaN" if value != value else "+Inf" if value > 0 else "-Inf"
+    return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(float(value))
+
+
+def _plain(name: str) -> str:
+    return name.removeprefix(PREFIX).removesuffix("_total")

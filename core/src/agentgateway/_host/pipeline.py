@@ -1,0 +1,182 @@
+"""The whole life of a request. Everything else in the gateway exists to fill in one of these lines.
+
+`run` knows neither sockets nor ASGI: a face gives it an `Exchange`, the listener it came in by, and `write`, which
+puts the reply on the wire. It suspends only where a coroutine participant, the body, the upstream or the client make
+it wait, so a face may drive it without a task when `chain.inline` says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from agentgateway._host.chains import Chain, Step, Steps
+from agentgateway._host.routes import Listener
+from agentgateway._host.upstream import attempts
+from agentgateway.errors import GatewayError, InternalError, RequestTimeout
+from agentgateway.exchange import ClientGone, Exchange, Reply
+
+logger = logging.getLogger("agentgateway.pipeline")
+
+Write = Callable[[Exchange], Awaitable[None]]
+
+
+async def run(exchange: Exchange, listener: Listener, write: Write) -> None:
+    """Take a request through its eight phases and write its reply. Raises nothing but cancellation."""
+    chain = listener.chain
+    try:
+        try:
+            reply = await before_routing(chain, exchange)
+            if reply is None:
+                chain = await listener.find(exchange)
+                reply = (
+                    await phase(chain.accept, exchange)
+                    or await phase(chain.authn, exchange)
+                    or await phase(chain.authz, exchange)
+                    or await phase(chain.pre_request, readable(exchange))
+                    or await attempts(exchange, chain, phase)
+                )
+        except Exception as error:
+            reply = refusal(exchange, error)
+        exchange.reply = reply
+        await respond(chain, exchange)
+        await write(exchange)
+    except ClientGone:
+        exchange.error = exchange.error or GatewayError("client disconnected", status=499, code="client_gone")
+    except asyncio.CancelledError:
+        exchange.error = exchange.error or GatewayError("client disconnected", status=499, code="client_gone")
+        raise
+    except Exception as error:
+        exchange.error = exchange.error or fault(error)
+    finally:
+        await settle(chain, exchange)
+
+
+async def before_routing(chain: Chain, exchange: Exchange) -> Reply | None:
+    """The policies of phase `gateway`, which decide before there is a route."""
+    return (
+        await phase(chain.accept, exchange)
+        or await phase(chain.authn, exchange)
+        or await phase(chain.authz, exchange)
+        or await phase(chain.pre_request, exchange)
+    )
+
+
+async def phase(steps: Steps, exchange: Exchange) -> Reply | None:
+    """Run participants in order, until one answers or raises."""
+    for step in steps:
+        try:
+            answer = step.call(exchange)
+            if step.awaits:
+                answer = await (answer if exchange.deadline is None else in_time(answer, exchange))
+        except GatewayError as error:
+            error.by = error.by or step.name
+            raise
+        except (ClientGone, asyncio.CancelledError):
+            raise
+        except Exception as error:
+            raise InternalError(detail=f"{step.name}: {type(error).__name__}") from error
+        if answer is not None:
+            return checked(answer, step)
+    return None
+
+
+def readable(exchange: Exchange) -> Exchange:
+    """Raise now what was wrong with the body: a caller who may not be here learns nothing about it."""
+    if exchange.unread is not None:
+        raise exchange.unread
+    return exchange
+
+
+async def respond(chain: Chain, exchange: Exchange) -> None:
+    """The way back: participants in reverse, then the bytes of whatever they changed."""
+    for step in chain.post_response:
+        try:
+            answer = step.call(exchange)
+            if step.awaits:
+                answer = await (answer if exchange.deadline is None else in_time(answer, exchange))
+            if answer is not None:
+                checked(answer, step)
+                raise TypeError("post_response edits `exchange.reply` and returns None")
+        except (ClientGone, asyncio.CancelledError):
+            await discard(exchange.reply)
+            raise
+        except Exception as error:
+            if isinstance(error, GatewayError):
+                error.by = error.by or step.name
+            await discard(exchange.reply)
+            exchange.reply = refusal(exchange, error)
+    reply = exchange.reply
+    if reply is not None:
+        if reply.content is not None and reply.content.changed and exchange.protocol is not None:
+            exchange.protocol.render(exchange)
+        for name, value in exchange.reply_headers:
+            reply.headers.set(name, value)
+
+
+async def settle(chain: Chain, exchange: Exchange) -> None:
+    """The log phase: every participant, whatever happened before and whatever happens to the others."""
+    exchange.ended = time.monotonic()
+    if any(step.awaits for step in chain.log):
+        await asyncio.shield(_settle(chain.log, exchange))
+    else:
+        await _settle(chain.log, exchange)
+
+
+async def _settle(steps: Steps, exchange: Exchange) -> None:
+    for step in steps:
+        try:
+            answer = step.call(exchange)
+            if step.awaits:
+                await answer
+        except Exception:
+            logger.exception("%s failed in the log phase", step.name)
+
+
+def refusal(exchange: Exchange, error: Exception) -> Reply:
+    """An error as a reply in the client's own dialect."""
+    if isinstance(error, ClientGone):
+        raise error
+    known = error if isinstance(error, GatewayError) else fault(error)
+    if isinstance(known, InternalError) and known.__cause__ is not None:
+        logger.error("%s", known.detail, exc_info=known.__cause__)
+    exchange.error = known
+    if exchange.protocol is None:
+        return Reply.text(known.status, known.message, known.headers)
+    return exchange.protocol.error(exchange, known)
+
+
+def fault(error: Exception) -> InternalError:
+    """A bug: the client learns nothing, the log everything."""
+    known = InternalError(detail=type(error).__name__)
+    known.__cause__ = error
+    return known
+
+
+async def in_time(waiting: Awaitable[Any], exchange: Exchange) -> Any:
+    """Await a participant, no longer than the request has left."""
+    left = (exchange.deadline or 0.0) - time.monotonic()
+    try:
+        async with asyncio.timeout(left):
+            return await waiting
+    except TimeoutError:
+        raise RequestTimeout from None
+
+
+def checked(answer: object, step: Step) -> Reply:
+    if isinstance(answer, Reply):
+        return answer
+    close = getattr(answer, "close", None)
+    if close is not None:
+        close()
+    raise InternalError(detail=f"{step.name} returned {type(answer).__name__}, not a Reply or None")
+
+
+async def discard(reply: Reply | None) -> None:
+    """Let go of a reply nobody will read, and of the connection it comes from."""
+    close = getattr(reply.body, "aclose", None) if reply is not None else None
+    if close is not None:
+        await close()

@@ -1,0 +1,196 @@
+"""From a request to its route: hostname, path, method, headers, query, and the model a call names.
+
+Precedence is the Gateway API's (HTTPRoute rules): the more exact hostname, then the more exact path, a method, more
+headers, more query parameters, then the order of the file. Routes that match a model come by how much of the name
+they spell out, then by the order of the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+from urllib.parse import parse_qsl
+
+from agentgateway._host.chains import Chain
+from agentgateway.errors import GatewayError, NotFound
+from agentgateway.exchange import Exchange, Place, Request
+from agentgateway.interfaces import Protocol
+from agentgateway.settings import PathMatch, StringMatch
+
+
+class FieldMatch(NamedTuple):
+    name: str
+    value: StringMatch
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """One entry of `matches`: everything in it must hold."""
+
+    path: PathMatch
+    method: str | None = None
+    headers: tuple[FieldMatch, ...] = ()
+    query: tuple[FieldMatch, ...] = ()
+    model: ModelPattern | None = None
+
+    def head(self, request: Request) -> bool:
+        return (
+            self.path.matches(request.path)
+            and (self.method is None or self.method == request.method)
+            and (not self.headers or all(_header(request, field) for field in self.headers))
+            and (not self.query or _query(request, self.query))
+        )
+
+
+class ModelPattern(NamedTuple):
+    """A model's name with at most one `*`, at its start or end (the reference's section 2.3)."""
+
+    text: str
+
+    def matches(self, model: str) -> bool:
+        if self.text.endswith("*"):
+            return model.startswith(self.text[:-1])
+        if self.text.startswith("*"):
+            return model.endswith(self.text[1:])
+        return model == self.text
+
+    @property
+    def weight(self) -> int:
+        return len(self.text) - self.text.count("*")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A compiled route: its chain, and the protocol its backends speak."""
+
+    name: str
+    rule: str
+    chain: Chain
+    protocol: Protocol
+    place: Place
+
+
+class Entry(NamedTuple):
+    match: Match
+    route: Route
+
+
+Rank = tuple[int, ...]
+
+
+def path_rank(path: PathMatch) -> tuple[int, int]:
+    """Exact paths, then expressions, then prefixes, longer ones first."""
+    if path.exact is not None:
+        return (0, 0)
+    return (1, -len(path.regex)) if path.regex is not None else (2, -len(path.path_prefix or ""))
+
+
+def rank(match: Match, position: int) -> Rank:
+    """Smaller comes first."""
+    if match.model is not None:
+        return (*path_rank(match.path), 0, -match.model.weight, 0, 0, position)
+    return (*path_rank(match.path), 1, 0 if match.method else 1, -len(match.headers), -len(match.query), position)
+
+
+def hostname_rank(hostname: str) -> tuple[int, int]:
+    """Exact names before wildcards, longer wildcards before shorter, no name last."""
+    if not hostname or hostname == "*":
+        return (2, 0)
+    return (1, -len(hostname)) if hostname.startswith("*.") else (0, 0)
+
+
+def hostname_matches(pattern: str, host: str) -> bool:
+    """`*.example.com` stands for one or more labels in front of `.example.com` (Gateway API hostnames)."""
+    if not pattern or pattern == "*":
+        return True
+    if pattern.startswith("*."):
+        return host.endswith(pattern[1:]) and len(host) > len(pattern) - 1
+    return host == pattern
+
+
+class RouteTable:
+    """Entries by hostname, each list in order of precedence."""
+
+    def __init__(self, entries: Sequence[tuple[str, Match, Route]]) -> None:
+        by_host: dict[str, list[tuple[Rank, Entry]]] = {}
+        for position, (hostname, match, route) in enumerate(entries):
+            by_host.setdefault(hostname.lower(), []).append((rank(match, position), Entry(match, route)))
+        ordered = sorted(by_host.items(), key=lambda item: hostname_rank(item[0]))
+        self._hosts = tuple((host, tuple(e for _, e in sorted(found, key=_first))) for host, found in ordered)
+
+    def entries(self) -> Iterator[tuple[str, Match, Route]]:
+        return ((host, entry.match, entry.route) for host, entries in self._hosts for entry in entries)
+
+    async def find(self, exchange: Exchange) -> Route:
+        """The first entry that matches. Decodes the call on the way when an entry asks for its model.
+
+        Raises `NotFound`. What is wrong with the body stays in `exchange.unread`, and such a request matches only
+        entries that do not ask for a model.
+        """
+        request = exchange.request
+        host = request.host
+        for pattern, entries in self._hosts:
+            if not hostname_matches(pattern, host):
+                continue
+            for match, route in entries:
+                if not match.head(request):
+                    continue
+                if match.model is None or await _names(exchange, match.model, route.protocol):
+                    await decoded(exchange, route.protocol)
+                    return route
+        raise NotFound
+
+
+def _first(item: tuple[Rank, Entry]) -> Rank:
+    return item[0]
+
+
+async def _names(exchange: Exchange, pattern: ModelPattern, protocol: Protocol) -> bool:
+    await decoded(exchange, protocol)
+    model = getattr(exchange.call, "model", None)
+    return isinstance(model, str) and pattern.matches(model)
+
+
+async def decoded(exchange: Exchange, protocol: Protocol) -> None:
+    """Let the protocol read the request, once."""
+    if exchange.protocol is protocol:
+        return
+    exchange.protocol = protocol
+    try:
+        await protocol.decode(exchange)
+    except GatewayError as error:
+        exchange.unread = error
+
+
+def _header(request: Request, field: FieldMatch) -> bool:
+    values = request.headers.all(field.name)
+    return bool(values) and field.value.matches(",".join(values))
+
+
+def _query(request: Request, fields: tuple[FieldMatch, ...]) -> bool:
+    given: dict[str, str] = {}
+    for name, value in parse_qsl(request.query, keep_blank_values=True):
+        given.setdefault(name, value)
+    return all(field.name in given and field.value.matches(given[field.name]) for field in fields)
+
+
+class Listener:
+    """Where exchanges come in: its chain of phase `gateway`, and its routes."""
+
+    def __init__(self, name: str, hostname: str, place: Place, chain: Chain, routes: RouteTable) -> None:
+        self.name = name
+        self.hostname = hostname
+        self.place = place
+        self.chain = chain
+        self._routes = routes
+
+    def entries(self) -> Iterator[tuple[str, Match, Route]]:
+        """Every route by host name, in order of precedence; for people."""
+        return self._routes.entries()
+
+    async def find(self, exchange: Exchange) -> Chain:
+        """The chain of the route that matches; sets the exchange's place, protocol and call. Raises `NotFound`."""
+        route = await self._routes.find(exchange)
+        exchange.place = route.place
+        return route.chain

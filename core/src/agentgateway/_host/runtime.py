@@ -1,0 +1,133 @@
+"""What lives as long as the process: the current gateway, the connections and counters that outlast it, reloading."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from agentgateway._host.assembly import Gateway, assemble
+from agentgateway._host.host import Lends
+from agentgateway._host.load import Document, read
+from agentgateway._host.metrics import Metrics
+from agentgateway._host.origins import PoolLimits
+from agentgateway._host.transport import Transport
+from agentgateway._host.watch import FileWatch
+from agentgateway.buckets import MemoryBuckets
+from agentgateway.errors import ConfigError
+from agentgateway.interfaces import Buckets
+from agentgateway.variables import ENVIRONMENT
+
+logger = logging.getLogger("agentgateway.runtime")
+
+
+class Runtime:
+    """One process's gateway. `gateway` is swapped by a reload; each request keeps the one it began with."""
+
+    def __init__(
+        self, file: str | None, document: Document, environ: Mapping[str, str], runtime_folder: Path | None = None
+    ) -> None:
+        self._file = file
+        self._environ = environ
+        self.metrics = Metrics()
+        self.ready = False
+        self.draining = False
+        ENVIRONMENT.update(podName=environ.get("POD_NAME", ""), namespace=environ.get("NAMESPACE", ""))
+        lends = Lends(Transport(), self.metrics, environ, buckets_in(runtime_folder))
+        self.gateway = assemble(document, lends)
+        lends.transport.limits = pool_limits(self.gateway)
+        self._lends = lends
+        self.on_swap: list[Callable[[Gateway], None]] = []
+        """Called with each new gateway; the server opens and closes ports there."""
+        self._watch: FileWatch | None = None
+        self._reloading = asyncio.Lock()
+        self._old: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.reloads = self.metrics.counter("agentgateway_config_reloads_total", "Reloads by outcome.", ("outcome",))
+
+    async def start(self) -> None:
+        """Start the plugins, and watch the file unless it came from standard input."""
+        await self.gateway.start()
+        if self._file not in (None, "-"):
+            self._watch = FileWatch(self.gateway.document.files)
+            self._tasks.add(asyncio.create_task(self._follow(self._watch)))
+        self.ready = True
+
+    async def stop(self) -> None:
+        """Stop watching, then the plugins, then the connections."""
+        self.ready = False
+        for task in (*self._tasks, *self._old):
+            task.cancel()
+        await asyncio.gather(*self._tasks, *self._old, return_exceptions=True)
+        if self._watch is not None:
+            await self._watch.close()
+        await self.gateway.stop()
+        for client in self._lends.clients:
+            await client.aclose()
+        await self._lends.transport.aclose()
+
+    async def _follow(self, watch: FileWatch) -> None:
+        async for _ in watch.changes():
+            await self.reload()
+
+    async def reload(self) -> bool:
+        """Read the file again. A configuration that cannot be used changes nothing but the log."""
+        async with self._reloading:
+            started = time.monotonic()
+            try:
+                document = read(self._file, environ=self._environ)
+                fresh = assemble(document, self._lends, self.gateway)
+                await fresh.start(self.gateway)
+            except ConfigError as error:
+                logger.error("configuration refused, the previous one stays in use\n%s", error)
+                self.reloads.add(("refused",))
+                return False
+            except Exception:
+                logger.exception("configuration refused, the previous one stays in use")
+                self.reloads.add(("refused",))
+                return False
+            self._swap(fresh)
+            self.reloads.add(("taken",))
+            logger.info("configuration reloaded in %.0f ms", (time.monotonic() - started) * 1000)
+            return True
+
+    def _swap(self, fresh: Gateway) -> None:
+        old, self.gateway = self.gateway, fresh
+        for changed in self.on_swap:
+            changed(fresh)
+        if self._watch is not None:
+            self._watch.update(fresh.document.files)
+        if fresh.settings != old.settings:
+            logger.warning("`config` changed: that part needs a restart")
+        task = asyncio.create_task(self._retire(old))
+        self._old.add(task)
+        task.add_done_callback(self._old.discard)
+
+    async def _retire(self, old: Gateway) -> None:
+        """Stop what only the old gateway used, when its last request has ended."""
+        await old.idle()
+        await old.stop(keep=self.gateway)
+
+
+def buckets_in(folder: Path | None) -> Callable[[str], Buckets]:
+    """Buckets in memory for one process; in a shared file for several."""
+    if folder is None:
+        return lambda name: MemoryBuckets()
+    from agentgateway._host.shared_buckets import SharedBuckets
+
+    return lambda name: SharedBuckets(folder, name)
+
+
+def pool_limits(gateway: Gateway) -> PoolLimits:
+    config = gateway.settings.backend
+    return PoolLimits(
+        connect_timeout=config.connect_timeout,
+        idle_timeout=config.pool_idle_timeout,
+        max_connections=config.pool_max_size,
+        keepalive=config.keepalives.enabled,
+        keepalive_time=config.keepalives.time,
+        keepalive_interval=config.keepalives.interval,
+        keepalive_retries=config.keepalives.retries,
+    )

@@ -1,0 +1,101 @@
+"""Listening sockets: opening them, and saying where they are."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import stat
+from typing import Protocol
+
+from agentgateway.settings import ListenAddress
+
+BACKLOG = 2048
+IN_USE = (errno.EADDRINUSE, errno.EACCES, errno.EPERM)
+
+
+class CannotListen(Exception):
+    """An address cannot be listened on; the message says which and why."""
+
+
+class Sockets(Protocol):
+    """Where a server gets its listening sockets from: it opens them itself, or asks its supervisor."""
+
+    async def open(self, name: str, address: str | None, port: int, scheme: str) -> socket.socket:
+        """A listening socket for a bind. Raises `CannotListen`."""
+        ...
+
+    async def close(self, name: str, sock: socket.socket) -> None:
+        """Give a socket back."""
+        ...
+
+
+class OwnSockets:
+    """Sockets of a process that stands alone."""
+
+    def __init__(self, *, ipv6: bool = True) -> None:
+        self._ipv6 = ipv6
+
+    async def open(self, name: str, address: str | None, port: int, scheme: str) -> socket.socket:
+        return listen(address, port, ipv6=self._ipv6)
+
+    async def close(self, name: str, sock: socket.socket) -> None:
+        sock.close()
+
+
+def listen(address: str | None, port: int, *, ipv6: bool = True) -> socket.socket:
+    """A listening TCP socket; every address of both families when `address` is None. Raises `CannotListen`."""
+    host = address if address is not None else "::" if ipv6 and socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104
+    if host == "localhost":
+        host = "127.0.0.1"
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server(
+            (host, port), family=family, backlog=BACKLOG, dualstack_ipv6=address is None and family == socket.AF_INET6
+        )
+    except OSError as error:
+        if address is None and family == socket.AF_INET6 and error.errno not in IN_USE:
+            return listen("0.0.0.0", port)  # noqa: S104  # IPv6 is known to the system but switched off
+        where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        raise CannotListen(f"cannot listen on {where}: {_reason(error)}") from error
+
+
+def listen_at(address: ListenAddress) -> socket.socket:
+    """A listening socket at an address of the configuration that is not `off`. Raises `CannotListen`."""
+    if not address.socket:
+        return listen(address.host, address.port)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            if stat.S_ISSOCK(os.stat(address.socket).st_mode) and not _answers(address.socket):
+                os.unlink(address.socket)
+        mask = os.umask(0o177)  # nobody else, until somebody opens it up
+        try:
+            sock.bind(address.socket)
+        finally:
+            os.umask(mask)
+        sock.listen(BACKLOG)
+        sock.setblocking(False)
+    except OSError as error:
+        sock.close()
+        raise CannotListen(f"cannot listen on {address}: {_reason(error)}") from error
+    return sock
+
+
+def place(sock: socket.socket, scheme: str = "http") -> str:
+    """Where a socket listens: `http://127.0.0.1:4000`, `http://[::]:4000`, `unix:/run/admin.sock`."""
+    name = sock.getsockname()
+    if sock.family == socket.AF_UNIX:
+        return f"unix:{name}"
+    host = f"[{name[0]}]" if ":" in name[0] else name[0]
+    return f"{scheme}://{host}:{name[1]}"
+
+
+def _answers(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        return probe.connect_ex(path) == 0
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()

@@ -1,0 +1,118 @@
+"""Upstream connections, pooled by origin: the raw face, which the hot path uses. `httpx_face` is the other one."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+
+from agentgateway._host.h1_client import is_stale
+from agentgateway._host.origins import Origin, PoolLimits, TlsSettings
+from agentgateway._host.pool import Pool, PoolExhausted
+from agentgateway._host.request_head import as_chunks, declared_length, encode_head
+from agentgateway._host.upload import upload
+from agentgateway._host.upstream_response import HIGH_WATER, UpstreamResponse
+from agentgateway.errors import ConnectFailed
+
+__all__ = ["Origin", "PoolExhausted", "PoolLimits", "TlsSettings", "Transport", "UpstreamResponse", "encode_head"]
+
+_IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"))
+
+
+class Transport:
+    """All upstream connections of a process; belongs to one event loop from its first request on.
+
+    Origins are made once, at load, and kept: a pool is found by its origin on every request.
+    """
+
+    def __init__(self, limits: PoolLimits | None = None) -> None:
+        self.limits = limits or PoolLimits()
+        self._pools: dict[Origin, Pool] = {}
+        self._contexts: dict[TlsSettings, tuple[tuple[int, ...], ssl.SSLContext]] = {}
+        self._closed = False
+
+    def prepare(self, origin: Origin) -> None:
+        """Read the origin's certificates now, at load, and not with its first connection.
+
+        Raises OSError (`ssl.SSLError` is one) for files that cannot be used.
+        """
+        self._context(origin)
+
+    async def send(
+        self,
+        origin: Origin,
+        head: bytes,
+        body: bytes | AsyncIterator[bytes] | None,
+        *,
+        method: bytes,
+        head_timeout: float | None,
+        expect_stream: bool | None = None,
+        connect_timeout: float | None = None,
+        body_timeout: float | None = None,
+    ) -> UpstreamResponse:
+        """Send a request and return its answer as soon as the final head is in; 1xx heads are skipped.
+
+        `head` comes from `encode_head`. A streamed `body` is framed as the head says and stays the caller's to close;
+        if the answer comes first, the rest of it is not sent. With `expect_stream` False the call also waits for the
+        body, up to 256 KiB of it: one wait less for who reads it whole. Times in seconds: `connect_timeout` covers the
+        wait for a connection too, `head_timeout` starts when the request is written, `body_timeout` is the longest
+        silence within the answer's body.
+
+        Raises `ConnectFailed` or `PoolExhausted` (503), `UpstreamTimeout` (504), `UpstreamError` (502), whose `sent`
+        tells whether the request may have arrived; and whatever a streamed body raises. Cancelling closes the
+        connection.
+
+        A server may close an idle connection just when it is used again. An idempotent request is then sent once more,
+        on a new connection (RFC 9110 section 9.2.2, RFC 9112 section 9.3.1). Any other, a POST above all, may have been
+        executed although no byte came back: it raises `ConnectFailed` with `sent` True, for the caller's retry policy.
+        """
+        replayable = body is None or isinstance(body, bytes)
+        length = None if replayable else declared_length(head)
+        pool = self._pools.get(origin) or self._pool(origin)
+        connection = pool.take() or await pool.acquire(connect_timeout)
+        while True:
+            response = UpstreamResponse(pool.loop, connection, wake_at=HIGH_WATER if expect_stream is False else 0)
+            try:
+                if body is None or isinstance(body, bytes):
+                    connection.begin(response, head, as_chunks(head, body), method, head_timeout, body_timeout)
+                    if not response.ready:
+                        await response.suspend()
+                else:
+                    connection.begin(response, head, None, method, None, body_timeout, uploading=True)
+                    await upload(connection, response, body, length, head_timeout)
+            except BaseException:
+                response.abort()
+                raise
+            if response.status:
+                return response
+            failure = response.failure
+            assert failure is not None
+            if not replayable or method not in _IDEMPOTENT or not is_stale(failure):
+                raise failure
+            replayable = False
+            connection = await pool.acquire(connect_timeout, fresh=True)
+
+    def stats(self) -> dict[Origin, dict[str, int]]:
+        """Per origin: connections `opened` and `reused` so far, `active` and `idle` now, requests `waiting` for one."""
+        return {origin: pool.stats() for origin, pool in self._pools.items()}
+
+    async def aclose(self) -> None:
+        """Close all connections, running exchanges included; returns when the sockets are gone."""
+        self._closed = True
+        await asyncio.gather(*(pool.aclose() for pool in self._pools.values()))
+
+    def _pool(self, origin: Origin) -> Pool:
+        if self._closed:
+            raise ConnectFailed(detail="the transport is closed")
+        if len(self._pools) >= self.limits.max_origins:  # origins named by requests must not pile up
+            self._pools = {origin: pool for origin, pool in self._pools.items() if not pool.empty}
+        pool = self._pools[origin] = Pool(origin, self.limits, asyncio.get_running_loop(), self._context)
+        return pool
+
+    def _context(self, origin: Origin) -> ssl.SSLContext | None:
+        tls = origin.tls
+        if tls is None:
+            return None
+        stamp = tls.stamp()  # renewed certificates count from the next connection on
+        known = self._contexts.get(tls)
+        if known is None or known[0] != stamp:
+            known = self._contexts[tls] = (stamp, tls.context())
+        return known[1]

@@ -1,0 +1,427 @@
+"""What a plugin can be. One small class a kind, found by name in its entry-point group.
+
+==========  ==========================  =====================================================================
+class       entry-point group           a name in that group is
+==========  ==========================  =====================================================================
+Policy      agentgateway.policies       a key under any `policies:`
+Backend     agentgateway.backends       a key that says where an entry of `backends:` goes
+Provider    agentgateway.providers      a key of `provider:` of an `ai` backend or a model
+Guard       agentgateway.guards         a key of an entry of `promptGuard.request` / `.response`
+Credential  agentgateway.credentials    a key of `backendAuth`
+Section     agentgateway.sections       a top-level key of the file
+Protocol    agentgateway.protocols      what a backend names as the language its routes speak
+Dialect     agentgateway.dialects       a wire format of model calls (see `agentgateway.llm.calls`)
+getter      agentgateway.variables      a variable of expressions: a function from the exchange to its value
+==========  ==========================  =====================================================================
+
+Every class names its configuration model as `Config`; the loader validates the file's value with it and passes the
+result and a `Host` to the constructor. Constructors have no side effects: work starts in `start` and ends in `stop`,
+which is called also when start failed half-way. The entry point's module imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypeVar
+
+from pydantic import BaseModel
+
+from agentgateway.exchange import Content, Exchange, Outgoing, Reply, Target
+from agentgateway.expressions import Expression
+from agentgateway.settings import PluginConfig
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import httpx
+
+    from agentgateway.errors import GatewayError
+    from agentgateway.llm.calls import LlmCall
+
+Level: TypeAlias = Literal["gateway", "route", "backend"]
+P = TypeVar("P")
+
+
+class Host:
+    """What the gateway lends a plugin: everything it may need from outside itself. One for each place in the file.
+
+    `at` is that place (`routes[0].policies.jwtAuth`), for messages, and `path` the same as keys; `level` whether it
+    stands on a gateway or listener, a route, or a backend.
+    """
+
+    at: str
+    path: tuple[str | int, ...]
+    level: Level
+    body_limit: int
+
+    def expression(self, source: str) -> Expression:
+        """Compile CEL against the exchange's variables. Raises `ConfigError` with the place."""
+        raise NotImplementedError
+
+    def build(self, group: str, name: str, config: Any, at: str) -> Any:
+        """A plugin inside this one (a guard in `promptGuard`). `at` is relative to this place: `request[0].regex`."""
+        raise NotImplementedError
+
+    def client(self) -> httpx.AsyncClient:
+        """An HTTP client on the gateway's own connection pools; closed by the gateway."""
+        raise NotImplementedError
+
+    async def send(self, exchange: Exchange, *, stream: bool) -> Reply:
+        """Send `exchange.outgoing`; the reply has its body whole, or as a stream when `stream` and it came as one.
+
+        Raises `UpstreamError`.
+        """
+        raise NotImplementedError
+
+    def environment(self, name: str) -> str | None:
+        """A variable of the process's environment, for credentials that vendors' tools keep there."""
+        raise NotImplementedError
+
+    def buckets(self, name: str) -> Buckets:
+        """Token buckets under that name, exact across the workers of this machine; they survive a reload."""
+        raise NotImplementedError
+
+    def counter(self, name: str, text: str, labels: Sequence[str]) -> Counter:
+        """A metric `agentgateway_<name>_total`; asking twice gives the same one."""
+        raise NotImplementedError
+
+    def watch(self, path: Path) -> None:
+        """Reload the configuration when that file changes."""
+        raise NotImplementedError
+
+
+class Counter:
+    """A counter with labels. `add` costs a dictionary update."""
+
+    def add(self, labels: tuple[str, ...], amount: float = 1) -> None:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """A token bucket's rule: at most `capacity`, `fill` more every `interval` seconds."""
+
+    capacity: int
+    fill: int
+    interval: float
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The outcome of taking from a bucket: whether it was allowed, what is left, seconds until the next fill."""
+
+    allowed: bool
+    remaining: int
+    reset: float
+
+
+class Buckets:
+    """Token buckets by key."""
+
+    def take(self, key: str, rule: Bucket, amount: int = 1, *, force: bool = False) -> Taken:
+        """Take `amount` if it is there. With `force` it is taken anyway and the bucket may go below zero (a charge
+        after the fact); `amount=0` asks whether anything is left."""
+        raise NotImplementedError
+
+
+class Policy:
+    """One key under `policies:`. The instance itself is a participant, unless `participants` says otherwise.
+
+    `levels` are the places it may stand at; `composes` says that instances of several levels all run, where otherwise
+    the most specific wins; `after`/`before` name policies of the same level that this one follows or precedes;
+    `phases` are those of the participants it hands out, when they are not itself.
+    """
+
+    Config: ClassVar[type[BaseModel]] = PluginConfig
+    levels: ClassVar[frozenset[Level]] = frozenset({"gateway", "route"})
+    composes: ClassVar[bool] = False
+    after: ClassVar[tuple[str, ...]] = ()
+    before: ClassVar[tuple[str, ...]] = ()
+    phases: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, config: Any, host: Host) -> None:
+        self.config = config
+        self.host = host
+
+    def participants(self) -> Iterable[Participant]:
+        """What takes part in the phases, each with the slot it takes in the published order; usually just itself."""
+        return (Participant(self),)
+
+    async def start(self) -> None:
+        """Begin background work. Called before the first request sees it."""
+
+    async def stop(self) -> None:
+        """End what `start` began."""
+
+
+@dataclass(frozen=True, slots=True)
+class Participant:
+    """An object with hooks, and the name it is ordered by (its policy's own when empty)."""
+
+    hooks: object
+    slot: str = ""
+
+
+class Backend:
+    """Where requests can go. `protocol` names the language its routes speak: `http`, `llm`, …"""
+
+    Config: ClassVar[type[BaseModel]] = PluginConfig
+    protocol: ClassVar[str] = "http"
+
+    def __init__(self, config: Any, host: Host) -> None:
+        self.config = config
+        self.host = host
+
+    def targets(self) -> Sequence[Target]:
+        """What the route phase may choose from. At least one."""
+        raise NotImplementedError
+
+    def layers(self, target: Target) -> Sequence[Layer]:
+        """Policies that stand on that target inside this backend's configuration."""
+        return ()
+
+    def participants(self, target: Target) -> Iterable[Participant]:
+        """Who else takes part in `upstream` for that target."""
+        return ()
+
+    async def prepare(self, exchange: Exchange) -> None:
+        """Set `exchange.outgoing` for `exchange.target`."""
+        raise NotImplementedError
+
+    async def send(self, exchange: Exchange) -> Reply:
+        """Send `exchange.outgoing` and return the reply in the client's own terms. Raises `UpstreamError`."""
+        raise NotImplementedError
+
+    async def start(self) -> None:
+        """Begin background work."""
+
+    async def stop(self) -> None:
+        """End what `start` began."""
+
+
+class Provider:
+    """A vendor's model API: where it is, how it wants to be addressed, which dialects it speaks.
+
+    `system` is the vendor's name in telemetry (`gen_ai.system`), `url` the address of its API's root. Both are read
+    once, after construction, so an instance may set them from its configuration.
+    """
+
+    Config: ClassVar[type[BaseModel]] = PluginConfig
+    system: str = ""
+    url: str = ""
+    key_variable: ClassVar[str | None] = None
+
+    def __init__(self, config: Any, host: Host) -> None:
+        self.config = config
+        self.host = host
+
+    def dialects(self, operation: str) -> Sequence[str]:
+        """Names of the dialects it takes for an operation (`chat`, `embeddings`, …), the preferred one first."""
+        raise NotImplementedError
+
+    def path(self, call: LlmCall) -> str:
+        """The path for a call that is already in one of its dialects, e.g. `/v1/chat/completions`."""
+        raise NotImplementedError
+
+    def finish(self, outgoing: Outgoing, call: LlmCall) -> None:
+        """Add the vendor's own headers, and move the credential to where the vendor looks for it."""
+
+    def error(self, status: int, body: bytes) -> GatewayError | None:
+        """The error inside a reply that looks like a success, for vendors that do that."""
+        return None
+
+
+class Credential:
+    """One key of `backendAuth`: puts a credential on the outgoing request."""
+
+    Config: ClassVar[type[BaseModel]] = PluginConfig
+    signs: ClassVar[bool] = False
+
+    def __init__(self, config: Any, host: Host) -> None:
+        self.config = config
+        self.host = host
+
+    def apply(self, exchange: Exchange) -> Awaitable[None] | None:
+        """Edit `exchange.outgoing`. With `signs` it runs last, when nothing changes any more."""
+        raise NotImplementedError
+
+    async def start(self) -> None:
+        """Begin background work."""
+
+    async def stop(self) -> None:
+        """End what `start` began."""
+
+
+class Segment:
+    """One text of a message, as a guard sees it: who said it, what it is, where it stands, and a way to replace it.
+
+    `role` is `system`, `user`, `assistant` or `tool`; `scope` the reference's word for what it is (`systemPrompt`,
+    `messages`, `toolInput`, `toolOutput`); `path` where it stands in the client's document
+    (`messages[2].content[0].text`); in a stream the path names the channel, whose texts belong together.
+    """
+
+    __slots__ = ("_put", "path", "role", "scope", "text")
+
+    def __init__(self, role: str, scope: str, path: str, text: str, put: Callable[[str], None]) -> None:
+        self.role = role
+        self.scope = scope
+        self.path = path
+        self.text = text
+        self._put = put
+
+    def replace(self, text: str) -> None:
+        if text != self.text:
+            self.text = text
+            self._put(text)
+
+    def __repr__(self) -> str:
+        return f"<Segment {self.role} {self.path} {len(self.text)} chars>"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a guard says of some segments: replace texts (`masks`: by index), or refuse (`rejected`), with a reason
+    for the log that quotes nothing."""
+
+    masks: Mapping[int, str] = field(default_factory=dict)
+    rejected: bool = False
+    reason: str = ""
+
+
+PASS = Verdict()
+StreamGuarantee: TypeAlias = Literal["hold-all", "hold-window", "observe"]
+
+
+class Guard:
+    """Looks at segments and lets them pass, masks them or refuses.
+
+    `stream` is what it promises for a streamed reply: `hold-all` (nothing leaves before the whole was seen),
+    `hold-window` (the last `window` characters of each text are held back, so that nothing that `window` can show
+    leaves unseen), `observe` (it only watches). A guard that can keep none of them on a route is refused at load.
+    """
+
+    Config: ClassVar[type[BaseModel]] = PluginConfig
+    stream: StreamGuarantee = "hold-all"
+    window: int = 256
+    scopes: ClassVar[frozenset[str]] = frozenset({"systemPrompt", "messages"})
+
+    def __init__(self, config: Any, host: Host) -> None:
+        self.config = config
+        self.host = host
+
+    def check(self, segments: Sequence[Segment], exchange: Exchange) -> Verdict | Awaitable[Verdict]:
+        """Judge the texts; `Verdict.masks` index into `segments`. Raising means that it could not do its work, and
+        the request is refused."""
+        raise NotImplementedError
+
+    async def start(self) -> None:
+        """Begin background work."""
+
+    async def stop(self) -> None:
+        """End what `start` began."""
+
+
+class Protocol:
+    """A language that clients of a route speak: reads requests into `exchange.call`, writes errors."""
+
+    reads_body: ClassVar[bool] = False
+
+    async def decode(self, exchange: Exchange) -> None:
+        """Set `exchange.call`. Raises `InvalidRequest`."""
+
+    def content(self, exchange: Exchange) -> Content | None:
+        """The reply's body as segments, when it has any that guards should see. Cached in `exchange.reply.content`."""
+        return None
+
+    def render(self, exchange: Exchange) -> None:
+        """Make the reply's bytes anew from its content, after somebody changed it."""
+
+    def error(self, exchange: Exchange, error: GatewayError) -> Reply:
+        """The error in the client's own dialect."""
+        return Reply.text(error.status, error.message, error.headers)
+
+
+class Section:
+    """A top-level key of the file that lowers to gateways, routes and backends."""
+
+    Config: ClassVar[type[BaseModel]] = PluginConfig
+
+    def lower(self, config: Any, gateways: frozenset[str]) -> Lowered:
+        """The same meaning in the terms of the fixed part; `gateways` are the names the file defines itself.
+
+        Raises `ConfigError`.
+        """
+        raise NotImplementedError
+
+
+@dataclass(slots=True)
+class Layer:
+    """Policies that stand at one place, shared by every route below it. `at` is the place's key path."""
+
+    at: tuple[str | int, ...]
+    policies: Mapping[str, Any] = field(default_factory=dict)
+    level: Level = "route"
+    paths: Mapping[str, tuple[str | int, ...]] = field(default_factory=dict)
+    """Where a policy stands in the file when that is not `at` plus its name."""
+
+
+@dataclass(slots=True)
+class BackendDraft:
+    """One entry of a route's `backends`: a kind, its configuration, and the policies on it."""
+
+    at: tuple[str | int, ...]
+    kind: str
+    config: Any
+    weight: int = 1
+    layers: list[Layer] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class RouteDraft:
+    """A route before it is compiled. `gateways` are references (`name` or `name/listener`); `matches` as in the file,
+    plus `model`, which matches the model a call names."""
+
+    at: tuple[str | int, ...]
+    name: str
+    gateways: Sequence[str]
+    hostnames: Sequence[str] = ()
+    matches: Sequence[Any] = ()
+    layers: list[Layer] = field(default_factory=list)
+    backends: list[BackendDraft] = field(default_factory=list)
+    rule: str = ""
+
+
+@dataclass(slots=True)
+class Lowered:
+    """What a section turns into. `gateways` maps a name to the fixed part's gateway, as in the file."""
+
+    gateways: dict[str, Any] = field(default_factory=dict)
+    routes: list[RouteDraft] = field(default_factory=list)
+
+
+__all__ = [
+    "PASS",
+    "Backend",
+    "BackendDraft",
+    "Bucket",
+    "Buckets",
+    "Content",
+    "Counter",
+    "Credential",
+    "Guard",
+    "Host",
+    "Layer",
+    "Level",
+    "Lowered",
+    "Participant",
+    "Policy",
+    "Protocol",
+    "Provider",
+    "RouteDraft",
+    "Section",
+    "Segment",
+    "StreamGuarantee",
+    "Taken",
+    "Verdict",
+]

@@ -1,0 +1,64 @@
+"""The protocol of routes that speak to models: requests become `LlmCall`s, errors the client's own."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from agentgateway.errors import GatewayError, InvalidRequest
+from agentgateway.exchange import Content, Exchange, Headers, Reply
+from agentgateway.interfaces import Host, Protocol
+from agentgateway.llm import documents
+from agentgateway.llm.calls import Dialect, ErrorFacts, LlmCall, LlmReply
+from agentgateway.llm.dialects import by_header, by_path, dialect
+
+DEFAULT = "completions"
+
+
+class LlmProtocol(Protocol):
+    """Reads model calls in every installed dialect, by the ending of their path.
+
+    A path that names none is read as chat completions, like a route without a `routes` map in the reference.
+    """
+
+    reads_body: ClassVar[bool] = True
+
+    def __init__(self, host: Host) -> None:
+        self._limit = host.body_limit
+
+    async def decode(self, exchange: Exchange) -> None:
+        request = exchange.request
+        if request.method != "POST":
+            return
+        if request.headers.get("content-encoding") not in (None, "identity"):
+            raise InvalidRequest("compressed request bodies are not supported", status=415, code="unsupported_encoding")
+        raw = await request.body.read(self._limit)
+        exchange.call = LlmCall.read(by_path(request.path) or dialect(DEFAULT), raw, request.path)
+
+    def content(self, exchange: Exchange) -> Content | None:
+        reply = exchange.reply
+        if reply is None or not isinstance(reply.body, bytes) or reply.status >= 400:
+            return None
+        if reply.content is None and isinstance(exchange.call, LlmCall):
+            reply.content = LlmReply.read(exchange.call.dialect, reply.body)
+        return reply.content
+
+    def render(self, exchange: Exchange) -> None:
+        reply = exchange.reply
+        if reply is not None and isinstance(reply.content, LlmReply):
+            reply.body = reply.content.body()
+            reply.headers.remove("content-length")
+
+    def error(self, exchange: Exchange, error: GatewayError) -> Reply:
+        facts = ErrorFacts(error.status, error.message, code=error.code, param=error.param)
+        reply = Reply(error.status, body=documents.dump(spoken(exchange).encode_error(facts)))
+        reply.headers = Headers([(b"content-type", b"application/json")])
+        for name, value in error.headers:
+            reply.headers.add(name.lower(), value)
+        return reply
+
+
+def spoken(exchange: Exchange) -> Dialect:
+    """The dialect the client speaks, also when its request could not be read."""
+    if isinstance(exchange.call, LlmCall):
+        return exchange.call.dialect
+    return by_path(exchange.request.path) or by_header(exchange.request.headers) or dialect(DEFAULT)

@@ -1,0 +1,118 @@
+"""What comes back from a model: streams with an eye on their usage, errors in the client's words."""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import AsyncIterator
+
+from agentgateway.errors import UpstreamError
+from agentgateway.exchange import Exchange, Reply
+from agentgateway.llm import documents
+from agentgateway.llm.calls import Dialect, ErrorFacts, LlmCall
+from agentgateway.llm.streams import Translator
+from agentgateway.llm.usage import UsageMeter
+
+LONGEST = 64 * 1024 * 1024
+
+
+class LlmStream:
+    """The bytes of a streamed reply in the client's dialect; settles `exchange.usage` when it ends, however it ends.
+
+    Equal dialects: chunks pass as they come. Otherwise each is translated on its way.
+    """
+
+    def __init__(
+        self, exchange: Exchange, source: AsyncIterator[bytes], speaks: Dialect, wanted: Dialect, call: LlmCall
+    ) -> None:
+        self._exchange = exchange
+        self._source = source
+        self._wanted = wanted
+        self._meter = UsageMeter(speaks)
+        self._translator = None if speaks.name == wanted.name else Translator(speaks, wanted, call)
+        self._call = call
+        self._tail = b"\n\n"
+        self._done = False
+
+    def __aiter__(self) -> LlmStream:
+        return self
+
+    async def __anext__(self) -> bytes:
+        while not self._done:
+            try:
+                chunk = await self._source.__anext__()
+            except StopAsyncIteration:
+                return self._last()
+            except UpstreamError as error:
+                return self._broken(error)
+            self._meter.see(chunk)
+            self._tail = chunk[-2:] if len(chunk) > 1 else (self._tail + chunk)[-2:]
+            if self._exchange.first_token_at is None:
+                self._exchange.first_token_at = time.monotonic()
+            if self._translator is None:
+                return chunk
+            if out := self._translator.feed(chunk):
+                return out
+        raise StopAsyncIteration
+
+    def _last(self) -> bytes:
+        self._settle()
+        if self._translator is not None and (out := self._translator.end()):
+            return out
+        raise StopAsyncIteration
+
+    def _broken(self, error: UpstreamError) -> bytes:
+        """The upstream died in the middle: say so in the client's words if its last event was whole, else cut."""
+        self._settle()
+        self._exchange.error = error
+        if self._translator is not None:
+            return self._translator.fail(facts_of(error))
+        if self._tail != b"\n\n":
+            raise error
+        return self._wanted.encoder().fail(facts_of(error))
+
+    def _settle(self) -> None:
+        if not self._done:
+            self._done = True
+            self._exchange.usage = self._meter.usage(self._call)
+            self._exchange.response_model = self._meter.model
+
+    async def aclose(self) -> None:
+        """End early: the upstream's connection closes, what was seen is what is counted."""
+        self._settle()
+        close = getattr(self._source, "aclose", None)
+        if close is not None:
+            await close()
+
+
+def facts_of(error: UpstreamError) -> ErrorFacts:
+    return ErrorFacts(error.status, error.message, code=error.code)
+
+
+def translated_error(reply: Reply, speaks: Dialect, wanted: Dialect) -> None:
+    """An upstream's error in the client's dialect, its status kept."""
+    assert isinstance(reply.body, bytes)
+    facts = speaks.decode_error(reply.status, reply.body)
+    reply.body = documents.dump(wanted.encode_error(facts))
+    reply.headers.set("content-type", "application/json")
+    reply.headers.remove("content-length")
+
+
+def decompressed(reply: Reply) -> bytes:
+    """The body without its content encoding (gzip, deflate), bounded; upstreams were asked not to compress."""
+    assert isinstance(reply.body, bytes)
+    coding = reply.headers.get("content-encoding")
+    if coding in (None, "", "identity"):
+        return reply.body
+    if coding not in ("gzip", "x-gzip", "deflate"):
+        raise UpstreamError("the upstream's reply has an unknown encoding", detail=f"content-encoding {coding}")
+    reader = zlib.decompressobj(wbits=47 if coding != "deflate" else 15)
+    try:
+        body = reader.decompress(reply.body, LONGEST)
+    except zlib.error as error:
+        raise UpstreamError("the upstream's reply cannot be decompressed", detail=str(error)) from None
+    if reader.unconsumed_tail:
+        raise UpstreamError("the upstream's reply is too large", detail=f"over {LONGEST} bytes decompressed")
+    reply.headers.remove("content-encoding")
+    reply.headers.remove("content-length")
+    return body

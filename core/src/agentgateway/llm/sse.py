@@ -1,0 +1,150 @@
+"""Server-sent events (WHATWG HTML, section 9.2) between bytes and events, incrementally and without loss.
+
+Every event keeps the bytes it came in: comments, blank lines and line ends are returned as they were, so that a stream
+somebody only looks at stays the same to the byte.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from pydantic_core import from_json
+
+from agentgateway.errors import UpstreamError
+from agentgateway.llm.documents import dump
+
+EVENT_LIMIT = 1 << 20
+"""The longest event accepted, in bytes."""
+
+_BOM = b"\xef\xbb\xbf"
+# Two ends of line, each as long as it can be: a lone CRLF is one of them, not two.
+_BLANK_LINE = re.compile(rb"(?>\r\n|\n|\r){2}")
+
+
+class Event:
+    """One event. `data` is None where there is nothing but comments; `name` is None for the default type.
+
+    `document` is the JSON object in `data`, parsed on demand, None when `data` is no object.
+    """
+
+    __slots__ = ("_document", "_parsed", "changed", "data", "name", "raw")
+
+    def __init__(self, data: bytes | None, name: str | None = None, raw: bytes = b"") -> None:
+        self.data = data
+        self.name = name
+        self.raw = raw
+        self.changed = not raw
+        self._document: dict[str, Any] | None = None
+        self._parsed = False
+
+    @classmethod
+    def of(cls, document: dict[str, Any], name: str | None = None) -> Event:
+        """An event that holds a document."""
+        event = cls(None, name)
+        event._document = document
+        event._parsed = True
+        return event
+
+    @property
+    def document(self) -> dict[str, Any] | None:
+        if not self._parsed:
+            self._parsed = True
+            self._document = _object(self.data)
+        return self._document
+
+    def mark_changed(self) -> None:
+        """The document was edited, so that the bytes must be made anew."""
+        self.changed = True
+
+    def encode(self) -> bytes:
+        """The bytes as they came, or made from the document when that was changed."""
+        if not self.changed:
+            return self.raw
+        data = dump(self.document) if self.document is not None else self.data
+        return encode(data or b"", self.name)
+
+    def __repr__(self) -> str:
+        return f"<Event {self.name or 'message'} {len(self.data or b'')} bytes>"
+
+
+def encode(data: bytes, name: str | None = None) -> bytes:
+    """The wire form of an event."""
+    if b"\n" in data or b"\r" in data:
+        data = b"\ndata: ".join(data.splitlines())
+    if name is None:
+        return b"data: %b\n\n" % data
+    return b"event: %b\ndata: %b\n\n" % (name.encode(), data)
+
+
+class Parser:
+    """Bytes in any portions to events. `limit` bounds one event, in bytes."""
+
+    __slots__ = ("_buffer", "_limit", "_scanned", "_started")
+
+    def __init__(self, limit: int = EVENT_LIMIT) -> None:
+        self._buffer = b""
+        self._limit = limit
+        self._scanned = 0
+        self._started = False
+
+    def feed(self, chunk: bytes) -> list[Event]:
+        """The events that are complete now. Raises `UpstreamError` for one longer than the limit."""
+        buffer = self._buffer + chunk if self._buffer else chunk
+        events: list[Event] = []
+        start = 0
+        scan = self._scanned
+        while (blank := _BLANK_LINE.search(buffer, scan)) is not None:
+            end = blank.end()
+            if end == len(buffer) and buffer.endswith(b"\r"):
+                break  # the line feed of this CRLF may be on its way
+            events.append(self._event(buffer[start:end]))
+            start = scan = end
+        self._buffer = buffer[start:]
+        # An end of line may be split by the chunk's end; two of them have four bytes.
+        self._scanned = max(0, len(self._buffer) - 3)
+        if len(self._buffer) > self._limit:
+            raise UpstreamError("the upstream sent an event that is too long", detail=f"over {self._limit} bytes")
+        return events
+
+    def end(self) -> list[Event]:
+        """What was left without its blank line. The standard drops it; vendors are known to end their last event so."""
+        rest, self._buffer = self._buffer, b""
+        return [self._event(rest)] if rest else []
+
+    def _event(self, raw: bytes) -> Event:
+        if len(raw) > self._limit:
+            raise UpstreamError("the upstream sent an event that is too long", detail=f"over {self._limit} bytes")
+        text = raw
+        if not self._started:
+            self._started = True
+            text = raw.removeprefix(_BOM)
+        name, data = _fields(text)
+        return Event(data, name, raw)
+
+
+def _fields(text: bytes) -> tuple[str | None, bytes | None]:
+    """The `event` and `data` of a block of lines; `id` and `retry` mean nothing to model streams."""
+    name: str | None = None
+    data: bytes | None = None
+    if b"\r" in text:
+        text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    for line in text.split(b"\n"):
+        field, colon, value = line.partition(b":")
+        if value.startswith(b" "):
+            value = value[1:]
+        if field == b"data":
+            data = value if data is None else data + b"\n" + value
+        elif field == b"event":
+            name = value.decode("utf-8", "replace") or None
+    return name, data
+
+
+def _object(data: bytes | None) -> dict[str, Any] | None:
+    if data is None or not data.startswith(b"{"):
+        return None
+    try:
+        document = from_json(data, allow_inf_nan=False)
+    except ValueError:
+        return None
+    return document if type(document) is dict else None

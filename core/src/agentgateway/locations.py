@@ -1,0 +1,248 @@
+"""Where a credential stands in a request: `location` of authenticators, and of credentials that go upstream.
+
+An authenticator extracts what stands at a `Spot` and removes it there before the request goes on; a credential of the
+gateway's own is attached at one, in place of whatever stands there. Written in the file as one of::
+
+    header: {name: authorization, prefix: "Bearer "}
+    queryParameter: {name: api_key}
+    cookie: {name: session}
+    expression: request.headers["x-key"]          # only to be read
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated, Self
+from urllib.parse import quote, unquote_plus
+
+from pydantic import ConfigDict, Field, model_validator
+from pydantic.alias_generators import to_camel
+
+from agentgateway.errors import InternalError
+from agentgateway.exchange import Exchange, Headers, Outgoing
+from agentgateway.expressions import Expression, ExpressionError
+from agentgateway.settings import CelText, HeaderName, PluginConfig, Secret, problem
+
+if TYPE_CHECKING:
+    from agentgateway.interfaces import Host
+
+_HEADER_VALUE = re.compile(r"[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?")  # RFC 9110 section 5.5
+_COOKIE_VALUE = re.compile(r"[!#-+\--:<-\[\]-~]+")  # RFC 6265 section 4.1.1
+
+
+class Spot:
+    """A place in a request where a credential may stand."""
+
+    __slots__ = ()
+
+    def extract(self, exchange: Exchange) -> str | None:
+        """The credential that the client presents here, or None."""
+        raise NotImplementedError
+
+    def remove(self, exchange: Exchange) -> None:
+        """Take out everything that stands here, so that it is neither forwarded nor logged."""
+        raise NotImplementedError
+
+
+class WritableSpot(Spot):
+    """A spot that a credential can also be put at."""
+
+    __slots__ = ()
+
+    def attach(self, outgoing: Outgoing, credential: Secret, *, pinned: bool = False) -> None:
+        """Put the credential here, in place of whatever stands here; `pinned` asks providers to leave it here.
+
+        Raises `InternalError` for one that has characters this place cannot carry.
+        """
+        raise NotImplementedError
+
+
+class HeaderSpot(WritableSpot):
+    """A header; `prefix` stands before the credential, in any case of letters (RFC 9110 section 11.1)."""
+
+    __slots__ = ("_name", "_prefix", "name", "prefix")
+
+    def __init__(self, name: str, prefix: str = "") -> None:
+        self.name = name
+        self.prefix = prefix
+        self._name = name.encode("latin-1")
+        self._prefix = prefix.lower().encode("latin-1")
+
+    def extract(self, exchange: Exchange) -> str | None:
+        length = len(self._prefix)
+        for name, value in exchange.request.headers.raw:
+            if name == self._name and value[:length].lower() == self._prefix:
+                credential = value[length:].strip()
+                if credential:
+                    return credential.decode("latin-1")
+        return None
+
+    def remove(self, exchange: Exchange) -> None:
+        exchange.request.headers.remove(self.name)
+
+    def attach(self, outgoing: Outgoing, credential: Secret, *, pinned: bool = False) -> None:
+        outgoing.headers.set(self.name, self.prefix + _fitting(credential, _HEADER_VALUE, "a header"))
+        if pinned:
+            outgoing.pinned.add(self.name)
+
+
+class QuerySpot(WritableSpot):
+    """A parameter of the query, as HTML forms encode it. The other parameters keep their spelling."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def extract(self, exchange: Exchange) -> str | None:
+        for parameter in exchange.request.query.split("&"):
+            name, _, value = parameter.partition("=")
+            if value and unquote_plus(name) == self.name:
+                return unquote_plus(value)
+        return None
+
+    def remove(self, exchange: Exchange) -> None:
+        request = exchange.request
+        request.query = "&".join(self._others(request.query))
+        request.target = _target(request.path, request.query)
+
+    def attach(self, outgoing: Outgoing, credential: Secret, *, pinned: bool = False) -> None:
+        path, _, query = outgoing.target.partition("?")
+        own = f"{quote(self.name, safe='')}={quote(credential.reveal(), safe='')}"
+        outgoing.target = _target(path, "&".join([*self._others(query), own]))
+
+    def _others(self, query: str) -> list[str]:
+        return [part for part in query.split("&") if part and unquote_plus(part.partition("=")[0]) != self.name]
+
+
+class CookieSpot(WritableSpot):
+    """A cookie (RFC 6265 section 4.2). The other cookies stay, in one header."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def extract(self, exchange: Exchange) -> str | None:
+        for pair in _cookies(exchange.request.headers):
+            name, _, value = pair.partition("=")
+            if name.rstrip() == self.name and (credential := value.strip().strip('"')):
+                return credential
+        return None
+
+    def remove(self, exchange: Exchange) -> None:
+        headers = exchange.request.headers
+        _write_cookies(headers, self._others(headers))
+
+    def attach(self, outgoing: Outgoing, credential: Secret, *, pinned: bool = False) -> None:
+        own = f"{self.name}={_fitting(credential, _COOKIE_VALUE, 'a cookie')}"
+        _write_cookies(outgoing.headers, [*self._others(outgoing.headers), own])
+
+    def _others(self, headers: Headers) -> list[str]:
+        return [pair for pair in _cookies(headers) if pair.partition("=")[0].rstrip() != self.name]
+
+
+class ExpressionSpot(Spot):
+    """Whatever an expression finds: a string, or nothing. It is not removed, nobody knows where it stood."""
+
+    __slots__ = ("_expression",)
+
+    def __init__(self, expression: Expression) -> None:
+        self._expression = expression
+
+    def extract(self, exchange: Exchange) -> str | None:
+        try:
+            found = self._expression.value(exchange)
+        except ExpressionError:
+            return None
+        return found if isinstance(found, str) and found else None
+
+    def remove(self, exchange: Exchange) -> None:
+        return None
+
+
+BEARER = HeaderSpot("authorization", "Bearer ")
+"""Where a credential stands when the configuration names no place (RFC 6750 section 2.1)."""
+
+
+class HeaderLocation(PluginConfig):
+    """A header."""
+
+    name: HeaderName
+    """The header's name."""
+    prefix: Annotated[str, Field(pattern=r"^[ -~]*$")] = ""
+    """What stands before the credential, its blank included: `Bearer `. Letters match in any case."""
+
+
+class QueryLocation(PluginConfig):
+    """A parameter of the query."""
+
+    name: Annotated[str, Field(min_length=1)]
+    """The parameter's name, unencoded."""
+
+
+class CookieLocation(PluginConfig):
+    """A cookie."""
+
+    name: Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
+    """The cookie's name."""
+
+
+class WritableLocation(PluginConfig):
+    """Where to put a credential: exactly one of these."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
+
+    header: HeaderLocation | None = None
+    """A header, and what stands in it before the credential."""
+    query_parameter: QueryLocation | None = None
+    """A parameter of the query."""
+    cookie: CookieLocation | None = None
+    """A cookie."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        fields = type(self).model_fields
+        if sum(getattr(self, name) is not None for name in fields) != 1:
+            raise problem("expected exactly one of " + ", ".join(to_camel(name) for name in fields))
+        return self
+
+    def spot(self) -> WritableSpot:
+        """The place, compiled."""
+        if self.header is not None:
+            return HeaderSpot(self.header.name, self.header.prefix)
+        if self.query_parameter is not None:
+            return QuerySpot(self.query_parameter.name)
+        return CookieSpot(self.cookie.name if self.cookie is not None else "")
+
+
+class Location(WritableLocation):
+    """Where to look for a credential: exactly one of these."""
+
+    expression: CelText | None = None
+    """An expression that gives the credential; what it finds cannot be removed from the request."""
+
+    def readable(self, host: Host) -> Spot:
+        """The place, compiled for reading. Raises `ConfigError` for an expression that does not compile."""
+        return ExpressionSpot(host.expression(self.expression)) if self.expression is not None else self.spot()
+
+
+def _fitting(credential: Secret, allowed: re.Pattern[str], place: str) -> str:
+    text = credential.reveal()
+    if allowed.fullmatch(text) is None:
+        raise InternalError(detail=f"the credential has characters that {place} cannot carry")
+    return text
+
+
+def _target(path: str, query: str) -> str:
+    return f"{path}?{query}" if query else path
+
+
+def _cookies(headers: Headers) -> list[str]:
+    return [pair for line in headers.all("cookie") for part in line.split(";") if (pair := part.strip())]
+
+
+def _write_cookies(headers: Headers, pairs: list[str]) -> None:
+    headers.remove("cookie")
+    if pairs:
+        headers.add("cookie", "; ".join(pairs))

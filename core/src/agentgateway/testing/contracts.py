@@ -1,0 +1,230 @@
+"""One suite for each interface: what the gateway relies on, whatever the plugin does.
+
+Subclass in a test module, name the plugin and give it a configuration; pytest collects the inherited tests.
+"""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+import subprocess
+import sys
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, ClassVar
+
+import pydantic
+import pytest
+from pydantic import TypeAdapter
+
+from agentgateway.exchange import Exchange, Headers, Outgoing
+from agentgateway.hookspecs import PHASES
+from agentgateway.interfaces import PASS, Backend, Credential, Guard, Level, Policy, Provider, Segment, Verdict
+from agentgateway.llm.calls import Dialect
+from agentgateway.testing.exchanges import chat
+from agentgateway.testing.hosts import LoopbackHost, make
+
+CANARY = "canary-8c1f2e"
+HEAVY = ("openai", "boto3", "botocore", "grpc", "google.cloud", "jwt", "celpy", "quart", "httpx", "cryptography")
+
+
+class PluginContract:
+    """What holds for every plugin. `name` is its entry point's, `config` a value it accepts."""
+
+    __test__ = False
+    group: ClassVar[str]
+    interface: ClassVar[type]
+    name: ClassVar[str]
+    config: ClassVar[Any] = {}
+
+    def __init_subclass__(cls) -> None:
+        cls.__test__ = hasattr(cls, "name")
+
+    @property
+    def point(self) -> EntryPoint:
+        (point,) = entry_points(group=self.group, name=self.name)
+        return point
+
+    def build(self, host: LoopbackHost | None = None) -> Any:
+        return make(self.group, self.name, self.config, host)
+
+    def test_the_entry_point_leads_to_the_interface(self) -> None:
+        assert issubclass(self.point.load(), self.interface)
+
+    def test_the_class_says_what_it_is_in_its_docstring(self) -> None:
+        assert inspect.getdoc(self.point.load())
+
+    def test_importing_it_loads_nothing_heavy(self) -> None:
+        program = f"import sys, {self.point.module}; print([m for m in {HEAVY!r} if m in sys.modules])"
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == "[]"
+
+    def test_its_configuration_has_a_described_schema(self) -> None:
+        schema = TypeAdapter(self.point.load().Config).json_schema()
+        for name, field in schema.get("properties", {}).items():
+            assert field.get("description") or "$ref" in field or "anyOf" in field, f"{name} has no description"
+
+    def test_unknown_keys_are_refused(self) -> None:
+        if isinstance(self.config, dict):
+            with pytest.raises(pydantic.ValidationError):
+                make(self.group, self.name, {**self.config, "noSuchKeyAtAll": 1})
+
+    def test_construction_has_no_side_effects_and_does_not_run_anything(self) -> None:
+        first, second = self.build(), self.build()
+        assert first is not second
+
+    async def test_it_stops_even_when_it_never_started(self) -> None:
+        plugin = self.build()
+        if hasattr(plugin, "stop"):
+            await plugin.stop()
+
+
+class PolicyContract(PluginContract):
+    group = "agentgateway.policies"
+    interface = Policy
+    levels: ClassVar[tuple[Level, ...]] = ("route",)
+
+    def test_it_takes_part_in_at_least_one_phase_and_only_in_known_ones(self) -> None:
+        parts = list(self.build().participants())
+        assert parts
+        for part in parts:
+            hooks = [name for name in dir(part.hooks) if hasattr(getattr(part.hooks, name), "agentgateway_impl")]
+            assert hooks and set(hooks) <= set(PHASES), hooks
+
+    def test_its_hooks_take_the_exchange_and_nothing_else(self) -> None:
+        for part in self.build().participants():
+            for name in PHASES:
+                hook = getattr(part.hooks, name, None)
+                if hook is not None:
+                    assert list(inspect.signature(hook).parameters) == ["exchange"]
+
+    def test_it_may_stand_where_it_says(self) -> None:
+        assert set(self.levels) <= self.build().levels
+
+    async def test_it_starts_and_stops(self) -> None:
+        policy = self.build()
+        await policy.start()
+        await policy.stop()
+
+
+class GuardContract(PluginContract):
+    """`rejected` or `masked` is a text that the configuration under test acts on; `clean` one that passes."""
+
+    group = "agentgateway.guards"
+    interface = Guard
+    clean: ClassVar[str] = "the quick brown fox"
+    caught: ClassVar[str]
+
+    async def judge(self, *texts: str) -> tuple[Verdict, list[str]]:
+        guard = self.build()
+        await guard.start()
+        replaced = list(texts)
+        segments = [
+            Segment("user", "messages", f"messages[{i}].content", text, _setter(replaced, i))
+            for i, text in enumerate(texts)
+        ]
+        verdict = guard.check(segments, chat())
+        verdict = await verdict if inspect.isawaitable(verdict) else verdict
+        await guard.stop()
+        assert isinstance(verdict, Verdict)
+        return verdict, replaced
+
+    async def test_a_clean_text_passes(self) -> None:
+        verdict, _ = await self.judge(self.clean)
+        assert verdict == PASS
+
+    async def test_no_text_passes(self) -> None:
+        verdict, _ = await self.judge()
+        assert verdict == PASS
+
+    async def test_what_it_catches_is_masked_or_rejected(self) -> None:
+        verdict, _ = await self.judge(self.clean, self.caught)
+        assert verdict.rejected or set(verdict.masks) == {1}
+        assert self.caught not in verdict.masks.get(1, "")
+
+    async def test_its_reason_quotes_nothing(self) -> None:
+        verdict, _ = await self.judge(self.caught)
+        assert self.caught not in verdict.reason
+
+    async def test_it_does_not_edit_segments_itself(self) -> None:
+        _, texts = await self.judge(self.caught)
+        assert texts == [self.caught]
+
+    def test_it_states_what_it_promises_on_a_stream(self) -> None:
+        guard = self.build()
+        assert guard.stream in {"hold-all", "hold-window", "observe"}
+        assert guard.stream != "hold-window" or guard.window > 0
+
+
+def _setter(texts: list[str], index: int) -> Any:
+    def put(text: str) -> None:
+        texts[index] = text
+
+    return put
+
+
+class ProviderContract(PluginContract):
+    group = "agentgateway.providers"
+    interface = Provider
+    operations: ClassVar[tuple[str, ...]] = ("chat",)
+
+    def outgoing(self) -> Outgoing:
+        return Outgoing("POST", "http://127.0.0.1:9", "/", Headers([(b"content-type", b"application/json")]))
+
+    def test_it_names_itself_for_telemetry(self) -> None:
+        assert self.build().system
+
+    def test_its_dialects_exist(self) -> None:
+        installed = {point.name for point in entry_points(group="agentgateway.dialects")}
+        for operation in self.operations:
+            spoken = self.build().dialects(operation)
+            assert spoken and set(spoken) <= installed
+
+    def test_every_dialect_has_a_path(self) -> None:
+        provider = self.build()
+        for spoken in provider.dialects("chat"):
+            call = chat(speaks=spoken).call
+            assert provider.path(call).startswith("/")
+
+    def test_a_credential_ends_up_in_a_header_and_nowhere_else(self) -> None:
+        provider = self.build()
+        call = chat(speaks=provider.dialects("chat")[0]).call
+        outgoing = self.outgoing()
+        outgoing.headers.set("authorization", f"Bearer {CANARY}")
+        provider.finish(outgoing, call)
+        assert any(CANARY in value for _, value in outgoing.headers)
+        assert CANARY not in outgoing.url + outgoing.target + repr(outgoing) + repr(provider)
+
+
+class CredentialContract(PluginContract):
+    """`config` holds the canary where the credential's secret goes; `expected` is a header that must carry it."""
+
+    group = "agentgateway.credentials"
+    interface = Credential
+
+    def exchange(self) -> Exchange:
+        exchange = chat()
+        exchange.outgoing = Outgoing("POST", "http://127.0.0.1:9", "/v1/chat/completions", Headers())
+        return exchange
+
+    async def test_it_never_shows_its_secret(self) -> None:
+        credential = self.build()
+        assert CANARY not in repr(credential) + repr(credential.config) + str(vars(credential))
+        with pytest.raises((TypeError, AttributeError, pickle.PicklingError)):
+            pickle.dumps(credential.config)
+
+
+class BackendContract(PluginContract):
+    group = "agentgateway.backends"
+    interface = Backend
+
+    def test_it_has_targets_with_names(self) -> None:
+        targets = self.build().targets()
+        assert targets and all(target.name for target in targets)
+
+    def test_its_protocol_exists(self) -> None:
+        assert self.build().protocol in {point.name for point in entry_points(group="agentgateway.protocols")}
+
+
+class DialectContract(PluginContract):
+    group = "agentgateway.dialects"
+    interface = Dialect

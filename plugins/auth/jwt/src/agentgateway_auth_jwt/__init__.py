@@ -1,0 +1,1 @@
+"""The policy `jwtAuth`: clients show a token that an issuer signed."""

@@ -1,0 +1,1 @@
+"""The guard `regex`: personal data and your own patterns, masked or refused."""

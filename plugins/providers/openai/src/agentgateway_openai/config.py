@@ -1,0 +1,39 @@
+"""The configuration of `openAI` and `custom`."""
+
+from typing import Literal
+
+from agentgateway.settings import PluginConfig
+from pydantic import Field
+
+FormatType = Literal[
+    "completions",
+    "messages",
+    "responses",
+    "embeddings",
+    "anthropicTokenCount",
+    "generateContent",
+    "geminiCountTokens",
+    "realtime",
+    "rerank",
+]
+
+
+class OpenAIConfig(PluginConfig):
+    model: str | None = Field(default=None, min_length=1)
+    """The model to ask for, whatever the client named."""
+
+
+class FormatConfig(PluginConfig):
+    type: FormatType
+    """A wire format that the server understands."""
+    path: str | None = Field(default=None, pattern="^/")
+    """Where it takes that format, letter for letter; the format's usual path when absent."""
+
+
+class CustomConfig(PluginConfig):
+    model: str | None = Field(default=None, min_length=1)
+    """The model to ask for, whatever the client named."""
+    provider_override: str | None = Field(default=None, min_length=1)
+    """The vendor's name in telemetry and in the cost catalog; `custom` when absent."""
+    formats: list[FormatConfig] = Field(min_length=1)
+    """What the server understands; the first format that fits a call's operation is the one translated to."""

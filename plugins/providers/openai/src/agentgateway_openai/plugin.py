@@ -1,0 +1,86 @@
+"""The provider `openAI`, and `custom` for any server that speaks a known format."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import entry_points
+from typing import ClassVar
+
+from agentgateway.errors import ConfigError
+from agentgateway.exchange import Outgoing
+from agentgateway.interfaces import Host, Provider
+from agentgateway.llm.calls import LlmCall
+from agentgateway.llm.dialects import dialect
+
+from agentgateway_openai.config import CustomConfig, OpenAIConfig
+from agentgateway_openai.headers import strip_anthropic, strip_browser
+
+ANTHROPIC_VERSION = "2023-06-01"
+
+
+class OpenAI(Provider):
+    """OpenAI's API (https://platform.openai.com/docs/api-reference): chat completions, with a Bearer key."""
+
+    Config = OpenAIConfig
+    system = "openai"
+    url = "https://api.openai.com/v1"
+    key_variable: ClassVar[str | None] = "OPENAI_API_KEY"
+
+    def dialects(self, operation: str) -> Sequence[str]:
+        return ("completions",) if operation == "chat" else ()
+
+    def path(self, call: LlmCall) -> str:
+        return "/v1/chat/completions"
+
+    def finish(self, outgoing: Outgoing, call: LlmCall) -> None:
+        """The key stays a Bearer token. A call that was translated loses the fields that only compatible vendors
+        know, and the limit on tokens gets its modern name."""
+        strip_browser(outgoing.headers)
+        strip_anthropic(outgoing)
+        if call.raw is None:
+            call.dialect.plain(call.document)
+        modernise_limit(call)
+
+
+def modernise_limit(call: LlmCall) -> None:
+    """Rename `max_tokens`, which reasoning models refuse and the others take under its new name as well
+    (https://platform.openai.com/docs/api-reference/chat/create#chat_create-max_tokens)."""
+    if "max_tokens" in call.document and "max_completion_tokens" not in call.document:
+        document = call.edit()
+        document["max_completion_tokens"] = document.pop("max_tokens")
+
+
+class Custom(Provider):
+    """Any server that speaks formats we know. Its address is the backend's `hostOverride`: there is no default."""
+
+    Config = CustomConfig
+
+    def __init__(self, config: CustomConfig, host: Host) -> None:
+        super().__init__(config, host)
+        self.system = config.provider_override or "custom"
+        self._paths: dict[str, str | None] = {entry.type: entry.path for entry in config.formats}
+        refuse_unknown(config, host)
+
+    def dialects(self, operation: str) -> Sequence[str]:
+        return tuple(name for name in self._paths if dialect(name).operation == operation)
+
+    def path(self, call: LlmCall) -> str:
+        return self._paths[call.dialect.name] or call.dialect.paths[0]
+
+    def finish(self, outgoing: Outgoing, call: LlmCall) -> None:
+        """The key stays a Bearer token; servers of Anthropic's format are told a version when the client told none."""
+        strip_browser(outgoing.headers)
+        if call.dialect.name == "messages" and "anthropic-version" not in outgoing.headers:
+            outgoing.headers.add("anthropic-version", ANTHROPIC_VERSION)
+
+
+def refuse_unknown(config: CustomConfig, host: Host) -> None:
+    """Raises `ConfigError` for a format that no installed dialect speaks."""
+    installed = sorted({point.name for point in entry_points(group="agentgateway.dialects")})
+    for index, entry in enumerate(config.formats):
+        if entry.type not in installed:
+            raise ConfigError(
+                f"no installed dialect speaks `{entry.type}`",
+                path=f"{host.at}.formats[{index}].type",
+                hint=f"supported here: {', '.join(installed)}",
+            )
