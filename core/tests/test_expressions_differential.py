@@ -17,6 +17,9 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from agentgateway.expressions import Environment, ExpressionError, ExpressionSyntaxError, compile
+from agentgateway.expressions.fallback import translate
+from agentgateway.expressions.parser import parse
+from agentgateway.expressions.scope import Scope
 from agentgateway.expressions.values import Uint
 
 Bool, Int, Uinteger, Double = celtypes.BoolType, celtypes.IntType, celtypes.UintType, celtypes.DoubleType
@@ -231,7 +234,7 @@ def typed(value: Any) -> Any:
     """The value with its CEL types spelt out, so that 1, 1u, 1.0 and true differ, and NaN equals itself."""
     match value:
         case None:
-            return "null"
+            return ("null",)
         case list():
             return "list", [typed(item) for item in value]
         case dict():
@@ -310,7 +313,7 @@ BOUND = ["x", "y"]
 def literal(value: Any) -> str:
     match value:
         case None:
-            return "null"
+            return ("null",)
         case bool():
             return "true" if value else "false"
         case int() | float():
@@ -487,6 +490,18 @@ def test_agrees_with_cel_python(wanted: str, data: st.DataObject, subject: dict[
     expected = by_cel_python(source, subject, CORRECTIONS)
     event("error" if expected == ERROR else expected[0])
     assert by_us(source, subject) == expected
+
+
+@OFTEN
+@given(data=st.data(), subject=subjects)
+def test_the_fallback_means_the_same(data: st.DataObject, subject: dict[str, Any]) -> None:
+    source = data.draw(expressions("bool"))
+    environment = Environment({name: lambda subject, name=name: subject[name] for name in [*subject, "absent"]})
+    try:
+        ours = typed(translate(parse(source), Scope(environment))(subject))
+    except (ExpressionError, ExpressionSyntaxError):
+        ours = ERROR
+    assert ours == by_us(source, subject)
 
 
 @OFTEN

@@ -16,8 +16,17 @@ from pydantic_core import to_json
 from agentgateway.errors import BodyTooLarge, GatewayError
 
 if TYPE_CHECKING:
+    from agentgateway.endpoints import TlsSettings
     from agentgateway.interfaces import Backend, Protocol, Segment
     from agentgateway.settings import Secret
+
+
+HOP_BY_HOP = frozenset(
+    (
+        *(b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization"),
+        *(b"te", b"trailer", b"transfer-encoding", b"upgrade"),
+    )
+)
 
 
 class Headers:
@@ -61,6 +70,15 @@ class Headers:
 
     def copy(self) -> Headers:
         return Headers(self.raw[:])
+
+    def end_to_end(self) -> Headers:
+        """A copy without what belongs to one connection: the hop-by-hop fields, and those that `Connection` names
+        (RFC 9110 section 7.6.1). For what is passed on, before anything is added to it."""
+        left_out = HOP_BY_HOP
+        for name, value in self.raw:
+            if name == b"connection":
+                left_out = left_out | {part.strip().lower() for part in value.split(b",")}
+        return Headers([pair for pair in self.raw if pair[0] not in left_out])
 
     def __contains__(self, name: str) -> bool:
         wanted = name.encode("latin-1")
@@ -258,7 +276,7 @@ class Outgoing:
     headers: Headers
     body: bytes | Body = b""
     authority: str | None = None
-    tls: Any = None
+    tls: TlsSettings | None = None
     connect_timeout: float | None = None
     head_timeout: float | None = None
     call: Any = None

@@ -41,15 +41,16 @@ class _Piece:
 
 class Channel:
     """One text that comes in pieces. `text` is the part that is not decided yet, `context` what had to leave before it
-    when the channel seemed to have ended, `due` the length at which it is worth judging again."""
+    when the channel seemed to have ended, `due` the length at which it is worth judging again: never, for the arguments
+    of a tool call, because half a JSON text cannot be judged."""
 
     __slots__ = ("_pieces", "_tail", "context", "due", "first", "heard", "text")
 
-    def __init__(self, first: Segment) -> None:
+    def __init__(self, first: Segment, due: float) -> None:
         self.first = first
         self.text = ""
         self.context = ""
-        self.due = 0.0
+        self.due = due
         self.heard = 0
         self._tail = ""
         self._pieces: deque[_Piece] = deque()
@@ -57,7 +58,7 @@ class Channel:
     def segment(self, text: str) -> Segment:
         """A text of this channel as guards take it; replacing it changes nothing."""
         first = self.first
-        return Segment(first.role, first.scope, first.path, text, _ignore)
+        return Segment(first.role, first.scope, first.path, text, ignore)
 
     def add(self, piece: _Piece) -> None:
         self.text += piece.rest
@@ -86,7 +87,7 @@ class Channel:
         self.context = (self.context + shown)[-int(min(window, 65536)) :]
 
 
-def _ignore(text: str) -> None:
+def ignore(text: str) -> None:
     """Where a replaced text goes that belongs to no event."""
 
 
@@ -101,6 +102,7 @@ class HeldEvents:
         self._heard = 0
         self._queue: deque[_HeldEvent] = deque()
         self._channels: dict[str, Channel] = {}
+        self._undecided: dict[str, Channel] = {}
 
     def hold(self, event: Event, segments: Sequence[Segment]) -> list[Channel]:
         """Take an event in; `segments` are those of its texts that are to be judged. Returns their channels.
@@ -116,6 +118,7 @@ class HeldEvents:
                 continue
             channel = self._channels.get(segment.path) or self._open(segment)
             channel.add(_Piece(held, segment))
+            self._undecided[segment.path] = channel
             held.waiting += 1
             self._heard += len(segment.text)
             channel.heard = self._heard
@@ -127,12 +130,14 @@ class HeldEvents:
     def _open(self, segment: Segment) -> Channel:
         if len(self._channels) == MAX_CHANNELS:
             raise GuardFailed(detail=f"a stream has over {MAX_CHANNELS} texts")
-        channel = self._channels[segment.path] = Channel(segment)
+        due = inf if segment.scope == "toolInput" else self.window * 1.25
+        channel = self._channels[segment.path] = Channel(segment, due)
         return channel
 
     def undecided(self) -> list[Channel]:
         """The channels that still wait for something to be decided."""
-        return [channel for channel in self._channels.values() if channel.text]
+        self._undecided = {path: channel for path, channel in self._undecided.items() if channel.text}
+        return list(self._undecided.values())
 
     def stalled(self) -> list[Channel]:
         """Channels that seem to have ended: a window's worth of other texts came since, which wait behind them."""

@@ -1,8 +1,8 @@
 """Streams of bytes on their way to the client: look at one, take it whole, know when it ends.
 
 Who opens a stream closes it. Everything here that wraps one owns it from then on: `aclose` closes the source too, also
-when nobody ever asked for a first chunk, and so do its end and its failure. `guarded` and `observed`, for streams of
-model calls, are in `agentgateway.guarded` and offered here as well.
+when nobody ever asked for a first chunk, and so do its end and its failure. Streams of model calls that guards look at
+are in `agentgateway.guarded`.
 """
 
 from __future__ import annotations

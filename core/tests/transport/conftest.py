@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 import pytest_asyncio
 import uvloop
+
 from agentgateway._host.transport import Origin, PoolLimits, TlsSettings, Transport, UpstreamResponse, encode_head
 
 

@@ -1,6 +1,7 @@
 """What counts as an answer: framing, refusals, and the ways an upstream can break off."""
 
 import pytest
+
 from agentgateway.errors import UpstreamError
 
 HEAD = b"HTTP/1.1 200 OK\r\n"

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+
 from agentgateway._host.suspension import Watchdog
 from agentgateway._host.transport import Origin, TlsSettings
 from agentgateway.errors import UpstreamTimeout

@@ -6,8 +6,9 @@ import ssl
 
 import pytest
 import trustme
+
 from agentgateway._host import dial
-from agentgateway._host.origins import Origin, PoolLimits, TlsSettings
+from agentgateway.endpoints import Origin, PoolLimits, TlsSettings
 from agentgateway.errors import ConnectFailed, UpstreamError
 
 

@@ -7,6 +7,7 @@ import sys
 import httpx
 import pytest
 import trustme
+
 from agentgateway._host.httpx_face import httpx_transport
 from agentgateway._host.transport import TlsSettings
 

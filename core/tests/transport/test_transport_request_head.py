@@ -2,11 +2,12 @@
 
 import httptools
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from agentgateway._host.request_head import declared_length
 from agentgateway._host.transport import encode_head
 from agentgateway.errors import InvalidRequest
-from hypothesis import given
-from hypothesis import strategies as st
 
 
 def head(*headers, method="POST", target="/v1/chat", authority="api.example:8080", content_length=None, chunked=False):

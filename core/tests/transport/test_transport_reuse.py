@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+
 from agentgateway._host.transport import Origin, PoolExhausted, TlsSettings
 from agentgateway.errors import ConnectFailed, UpstreamError
 

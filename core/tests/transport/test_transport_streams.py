@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+
 from agentgateway._host.upstream_response import HIGH_WATER
 from agentgateway.errors import UpstreamError
 
@@ -254,6 +255,22 @@ async def test_a_cancelled_reader_can_still_be_closed(upstream, transport, ask, 
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+    await server.peers[0].gone.wait()
+
+
+async def test_a_cancelled_read_closes_the_upstream_by_itself(upstream, transport, ask):
+    async def script(peer):
+        await peer.request()
+        await peer.send(CHUNKED, chunk(b"a"))
+        await peer.closed()
+
+    server, client = await upstream(script), transport()
+    response = await ask(client, server.origin)
+    reader = asyncio.create_task(response.read())
+    await asyncio.sleep(0.01)
+    reader.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reader
     await server.peers[0].gone.wait()
 
 

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+
 from agentgateway.errors import InvalidRequest, UpstreamError, UpstreamTimeout
 
 
@@ -265,3 +266,19 @@ async def test_a_cancelled_upload_closes_the_upstream_and_lets_the_body_go(upstr
     assert left.is_set()
     await server.peers[0].gone.wait()
     await until(lambda: client._pools[server.origin].empty)
+
+
+async def test_an_answer_that_stalls_during_the_upload_times_out(upstream, transport, ask):
+    async def script(peer):
+        await peer.head()
+        await peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhel")
+        await asyncio.sleep(5)
+
+    async def body():
+        while True:
+            yield b"x" * 65536
+
+    server, client = await upstream(script, limit=1024), transport()
+    response = await ask(client, server.origin, body(), expect_stream=False, body_timeout=0.1)
+    with pytest.raises(UpstreamTimeout, match="in the middle"):
+        await response.read()

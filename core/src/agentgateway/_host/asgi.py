@@ -50,14 +50,16 @@ WORTH_WAITING = 256 * 1024
 """A refused body of at most this announced size does not cost the connection."""
 
 _HOP = frozenset(
-    (b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization")
-    + (b"proxy-authentication-info", b"te", b"trailer", b"transfer-encoding", b"upgrade")
+    b"connection keep-alive proxy-connection proxy-authenticate proxy-authorization proxy-authentication-info "
+    b"te trailer transfer-encoding upgrade".split()
 )
 _MEASURED = _HOP | {b"content-length"}
 _TOKEN = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _BREAKS = re.compile(rb"[\x00\n\v\f\r]")
 _CLOSE = (b"connection", b"close")
 _BODILESS = frozenset(("GET", "HEAD", "OPTIONS", "DELETE"))
+_MULTIPLEXED = ("2", "3")
+_WORDLESS = frozenset((204, 304))
 _VERSIONS = {"1.0": "HTTP/1.0", "1.1": "HTTP/1.1", "2": "HTTP/2", "3": "HTTP/3"}
 
 
@@ -68,6 +70,8 @@ class Runtime(Protocol):
     def gateway(self) -> Gateway: ...
     @property
     def metrics(self) -> Metrics: ...
+    @property
+    def on_swap(self) -> list[Callable[[Gateway], None]]: ...
 
     ready: bool
     draining: bool
@@ -307,13 +311,15 @@ class Conversation:
         body = reply.body
         if not isinstance(body, bytes):
             raise TypeError("a whole body is bytes")
-        if _bodiless(self._scope["method"], reply.status):
-            headers, body = self._fields(reply, _HOP if not body or reply.status == 304 else _MEASURED), b""
-            if reply.status == 204:
-                headers = [field for field in headers if field[0] != b"content-length"]
-        else:
+        if not _bodiless(self._scope["method"], reply.status):
             headers = self._fields(reply, _MEASURED)
             headers.append((b"content-length", b"%d" % len(body)))
+        elif body and reply.status not in _WORDLESS:
+            headers = self._fields(reply, _MEASURED)
+            headers.append((b"content-length", b"%d" % len(body)))
+            body = b""
+        else:
+            headers, body = self._fields(reply, _HOP if reply.status != 204 else _MEASURED), b""
         await self._begin(reply.status, headers)
         if self._ended:
             await self._end(body)
@@ -347,7 +353,7 @@ class Conversation:
             headers = [field for field in headers if field[0] not in named]
         if b"date" not in names:
             headers.append((b"date", http_date()))
-        if self._scope["http_version"] < "2" and (self._draining or self._costs_the_connection()):
+        if self._scope["http_version"] not in _MULTIPLEXED and (self._draining or self._costs_the_connection()):
             headers.append(_CLOSE)
         return headers
 
@@ -417,7 +423,7 @@ def _host(authority: str) -> str:
 
 
 def _bodiless(method: str, status: int) -> bool:
-    return method == "HEAD" or status in (204, 304)
+    return method == "HEAD" or status in _WORDLESS
 
 
 def check(status: int, headers: list[tuple[bytes, bytes]]) -> None:
@@ -464,5 +470,3 @@ async def lifespan(receive: Receive, send: Send) -> None:
         else:
             await send({"type": "lifespan.shutdown.complete"})
             return
-
-

@@ -38,25 +38,18 @@ if TYPE_CHECKING:
     from hypercorn.config import Config
 
     from agentgateway._host.asgi import App, Peer
+    from agentgateway._host.traffic import Traffic
 
 logger = logging.getLogger("agentgateway.server")
 
 CHUNK = 64 * 1024
 FLUSH_SECONDS = 5.0
 """How long a peer may take to read what was written before its connection was closed."""
+GOODBYE_SECONDS = 0.5
+"""How long an idle peer may take to answer the goodbye of TLS."""
 LINGER_SECONDS = 1.0
 LINGER_BYTES = 4 * 1024 * 1024
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
-
-
-class Traffic:
-    """Bytes of a port's connections, for whoever counts them."""
-
-    __slots__ = ("received", "sent")
-
-    def __init__(self) -> None:
-        self.received = 0
-        self.sent = 0
 
 
 class Application:
@@ -217,7 +210,7 @@ class Connection(TCPServer):
                 self._write(protocol.connection.data_to_send())
         self._clock.close()
         self.writer.close()
-        self.loop.call_later(FLUSH_SECONDS, self.writer.transport.abort)
+        self.loop.call_later(GOODBYE_SECONDS, self.writer.transport.abort)
 
     async def _close(self) -> None:
         self._clock.close()

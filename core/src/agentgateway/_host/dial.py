@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from agentgateway._host.origins import Origin, PoolLimits, TlsSettings
+from agentgateway.endpoints import Origin, PoolLimits, TlsSettings
 from agentgateway.errors import ConnectFailed
 
 ATTEMPT_DELAY = 0.25

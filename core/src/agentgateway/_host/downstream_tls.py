@@ -77,7 +77,7 @@ def handshake(listeners: Sequence[BoundListener]) -> Handshake:
     if trusted is not None:
         first.verify_mode = ssl.CERT_OPTIONAL if None in roots else ssl.CERT_REQUIRED
     made = Handshake(served, contexts)
-    first.sni_callback = made.choose  # type: ignore[assignment]
+    first.sni_callback = made.choose
     return made
 
 

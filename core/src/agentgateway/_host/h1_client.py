@@ -117,7 +117,8 @@ class H1Connection(asyncio.Protocol):
         while self._drained is not None:
             self.watch(within)
             await self._drained
-            self._watchdog.stop()
+            if self._response is not None and self._response.awaited:
+                self._watchdog.stop()
 
     def watch(self, seconds: float | None) -> None:
         """The upstream has the next move, and that long to make it."""
@@ -267,9 +268,10 @@ class H1Connection(asyncio.Protocol):
     def _settle(self, response: UpstreamResponse) -> None:
         """Part from a finished exchange: back to the pool, before anybody is told and may want a connection."""
         self._response = None
-        self._watchdog.stop()
+        if self._body_timeout is not None:
+            self._watchdog.stop()
         transport = self.transport
-        if self._keep and not self.uploading and not transport.is_closing() and not transport.get_write_buffer_size():
+        if self._keep and not self.uploading and not transport.get_write_buffer_size():
             if response.paused:
                 transport.resume_reading()
             self.used = True

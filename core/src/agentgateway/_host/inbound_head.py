@@ -7,6 +7,7 @@ what came                                                 status  why
 more header fields than `http1MaxHeaders`                 431
 `Content-Length` together with `Transfer-Encoding`        400     RFC 9112 section 6.1: ambiguous framing
 `Transfer-Encoding` in HTTP/1.0                           400     RFC 9112 section 6.1
+an HTTP version nobody knows                              505
 two of `Host`, `Content-Length` or `Transfer-Encoding`    400
 no `Host`, or one that is not a host name and port        400     RFC 9112 section 3.2
 a target with `#`, blanks, controls or 8-bit characters   400     RFC 9112 section 3.2
@@ -82,7 +83,7 @@ def _length(fields: dict[bytes, bytes], scope: dict[str, Any]) -> int | None:
     announced = fields.get(b"content-length")
     if announced is not None and announced.isdigit():
         return int(announced)
-    return None if b"transfer-encoding" in fields or scope["http_version"] >= "2" else 0
+    return None if b"transfer-encoding" in fields or scope["http_version"] in ("2", "3") else 0
 
 
 def _method_problem(method: str, path: bytes) -> GatewayError | None:
@@ -94,6 +95,8 @@ def _method_problem(method: str, path: bytes) -> GatewayError | None:
 def _framing_problem(
     headers: Sequence[Field], fields: dict[bytes, bytes], version: str, max_headers: int
 ) -> GatewayError | None:
+    if version not in ("1.1", "2", "1.0", "3"):
+        return InvalidRequest("HTTP version not supported", status=505, code="http_version_not_supported")
     if len(headers) > max_headers:
         return InvalidRequest("too many header fields", status=431, code="header_fields_too_large")
     if len(fields) != len(headers):

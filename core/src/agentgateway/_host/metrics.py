@@ -89,13 +89,16 @@ class Histogram:
         return _family(self.name, "histogram", self.text, self.names, cells, self.buckets)
 
 
-class Gauge:
+class Reading:
     """Values that are read when somebody looks."""
 
-    __slots__ = ("keep", "name", "names", "read", "text")
+    __slots__ = ("keep", "kind", "name", "names", "read", "text")
 
-    def __init__(self, name: str, text: str, names: Sequence[str], read: Read, keep: Literal["sum", "max"]) -> None:
+    def __init__(
+        self, name: str, kind: Kind, text: str, names: Sequence[str], read: Read, keep: Literal["sum", "max"]
+    ) -> None:
         self.name = name
+        self.kind = kind
         self.text = text
         self.names = tuple(names)
         self.read = read
@@ -103,7 +106,7 @@ class Gauge:
 
     def family(self) -> Family:
         cells = [(list(labels), [value]) for labels, value in self.read().items()]
-        return _family(self.name, "gauge", self.text, self.names, cells, keep=self.keep)
+        return _family(self.name, self.kind, self.text, self.names, cells, keep=self.keep)
 
 
 class Metrics:
@@ -115,7 +118,7 @@ class Metrics:
 
     def __init__(self, remove: Collection[str] = ()) -> None:
         self._removed = frozenset(_plain(name) for name in remove)
-        self._metrics: dict[str, Count | Histogram | Gauge] = {}
+        self._metrics: dict[str, Count | Histogram | Reading] = {}
 
     def counter(self, name: str, text: str, labels: Sequence[str] = ()) -> Count:
         """A counter; `name` ends in `_total`. Raises ValueError when the name is taken by a different metric."""
@@ -134,9 +137,15 @@ class Metrics:
     def gauge(
         self, name: str, text: str, labels: Sequence[str], read: Read, *, keep: Literal["sum", "max"] = "sum"
     ) -> None:
-        """Values that `read` gives when somebody looks; the latest `read` of a name counts. `keep` says what several
-        processes' values make together."""
-        self._metrics[name] = Gauge(name, text, labels, read, keep)
+        """A value for each label set, as `read` gives it when somebody looks; the latest `read` of a name counts.
+        `keep` says what the values of several processes make together."""
+        self._metrics[name] = Reading(name, "gauge", text, labels, read, keep)
+
+    def reading(
+        self, name: str, kind: Literal["counter", "gauge"], text: str, labels: Sequence[str], read: Read
+    ) -> None:
+        """The same for what somebody else counts."""
+        self._metrics[name] = Reading(name, kind, text, labels, read, "sum")
 
     def snapshot(self) -> Snapshot:
         return [metric.family() for name, metric in self._metrics.items() if _plain(name) not in self._removed]

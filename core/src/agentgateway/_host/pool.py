@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from agentgateway._host.dial import dial
 from agentgateway._host.h1_client import H1Connection
-from agentgateway._host.origins import Origin, PoolLimits
+from agentgateway.endpoints import Origin, PoolLimits
 from agentgateway.errors import ConnectFailed, UpstreamError, UpstreamTimeout
 
 _CLOSING = "the gateway is closing its connections"
@@ -52,7 +52,7 @@ class Pool:
         idle = self._idle
         while idle:
             connection = idle.pop()
-            if connection.usable:
+            if not connection.transport.is_closing():
                 self._reused += 1
                 return connection
         return None

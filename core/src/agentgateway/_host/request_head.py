@@ -1,6 +1,5 @@
 """A request's head as bytes: the only place where one is written, and where what could split it is refused."""
 
-import re
 from collections.abc import Iterable
 
 from agentgateway.errors import InvalidRequest
@@ -10,8 +9,7 @@ from agentgateway.errors import InvalidRequest
 _HOP_BY_HOP = (b"connection", b"keep-alive", b"proxy-connection", b"proxy-authorization", b"te", b"trailer", b"upgrade")
 _OWN = frozenset((*_HOP_BY_HOP, b"transfer-encoding", b"content-length", b"host", b"expect"))
 _TOKEN = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_START = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+ [\x21-\x7e]+ HTTP/1\.1\r\nhost: [\x21-\x7e]+\r\n")
-_CHUNKED = b"transfer-encoding: chunked\r\n\r\n"
+CHUNKED = b"transfer-encoding: chunked\r\n\r\n"
 _LENGTH = b"content-length: "
 
 
@@ -32,27 +30,33 @@ def encode_head(
     """
     if chunked and content_length is not None:
         raise InvalidRequest("a body has either a length or chunks", detail="content_length and chunked both given")
-    start = f"{method} {target} HTTP/1.1\r\nhost: {authority}\r\n"
-    if _START.fullmatch(start) is None:
-        raise InvalidRequest("the request line cannot be sent", detail=f"method {method!r} or its target")
-    fields = list(headers)
-    left_out = _OWN | _nominated(fields)
-    fields = [field for field in fields if field[0].lower() not in left_out]
-    lines = [b"%b: %b\r\n" % field for field in fields]
-    _check([name for name, _ in fields], b"".join(lines))
-    lines.insert(0, start.encode())
+    start = method + target + authority
+    if not (method and target and authority and start.isascii() and start.isprintable()) or " " in start:
+        raise InvalidRequest("the request line cannot be sent", detail=f"method {method!r}, its target or authority")
+    parts = [f"{method} {target} HTTP/1.1\r\nhost: {authority}\r\n".encode()]
+    nominated: list[bytes] = []
+    for name, value in headers:
+        lowered = name.lower()
+        if lowered in _OWN:
+            if lowered == b"connection":
+                nominated += [option.strip().lower() for option in value.split(b",")]
+            continue
+        parts += (name, b": ", value, b"\r\n")
+    _check(parts[1::4], parts[3::4])
+    if nominated:
+        _leave_out(parts, nominated)
     if chunked:
-        lines.append(_CHUNKED)
+        parts.append(CHUNKED)
     elif content_length is not None:
-        lines.append(b"%b%d\r\n\r\n" % (_LENGTH, content_length))
+        parts.append(b"content-length: %d\r\n\r\n" % content_length)
     else:
-        lines.append(b"\r\n")
-    return b"".join(lines)
+        parts.append(b"\r\n")
+    return b"".join(parts)
 
 
 def declared_length(head: bytes) -> int | None:
     """The body length that a head of `encode_head` announces; None for chunks. Raises ValueError if it has none."""
-    if head.endswith(_CHUNKED):
+    if head.endswith(CHUNKED):
         return None
     name, _, value = head[head.rfind(b"\n", 0, -4) + 1 :].partition(b" ")
     if name + b" " != _LENGTH:
@@ -60,25 +64,21 @@ def declared_length(head: bytes) -> int | None:
     return int(value)
 
 
-def as_chunks(head: bytes, body: bytes | None) -> bytes | None:
-    """A whole body as `head` announces it."""
-    if not head.endswith(_CHUNKED):
-        return body
+def in_one_chunk(body: bytes | None) -> bytes:
+    """A whole body for a head that announces chunks."""
     return b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n"
 
 
-def _nominated(headers: list[tuple[bytes, bytes]]) -> set[bytes]:
-    names: set[bytes] = set()
-    for name, value in headers:
-        if len(name) == 10 and name.lower() == b"connection":
-            names.update(part.strip().lower() for part in value.split(b","))
-    return names
-
-
-def _check(names: list[bytes], block: bytes) -> None:
-    # Counting line ends in the finished block finds an injected one in any field at a tenth of a regex per field.
-    count = len(names)
-    if block.count(b"\r") != count or block.count(b"\n") != count or b"\0" in block:
-        raise InvalidRequest("a header cannot be sent", detail="CR, LF or NUL in a header")
+def _check(names: list[bytes], values: list[bytes]) -> None:
+    # All of them at once: a tenth of the price of a regular expression for each.
+    together = b"".join(values)
+    if b"\r" in together or b"\n" in together or b"\0" in together:
+        raise InvalidRequest("a header cannot be sent", detail="CR, LF or NUL in a header's value")
     if b"" in names or b"".join(names).translate(None, _TOKEN):
         raise InvalidRequest("a header cannot be sent", detail="a header name is not a token")
+
+
+def _leave_out(parts: list[bytes], nominated: list[bytes]) -> None:
+    for index in range(len(parts) - 4, 0, -4):
+        if parts[index].lower() in nominated:
+            del parts[index : index + 4]

@@ -12,7 +12,7 @@ from agentgateway._host.assembly import Gateway, assemble
 from agentgateway._host.host import Lends
 from agentgateway._host.load import Document, read
 from agentgateway._host.metrics import Metrics
-from agentgateway._host.origins import PoolLimits
+from agentgateway.endpoints import PoolLimits
 from agentgateway._host.transport import Transport
 from agentgateway._host.watch import FileWatch
 from agentgateway.buckets import MemoryBuckets

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import socket
 import stat
 from typing import Protocol
 
 from agentgateway.settings import ListenAddress
+
+logger = logging.getLogger("agentgateway.server")
 
 BACKLOG = 2048
 IN_USE = (errno.EADDRINUSE, errno.EACCES, errno.EPERM)
@@ -26,7 +29,7 @@ class Sockets(Protocol):
         """A listening socket for a bind. Raises `CannotListen`."""
         ...
 
-    async def close(self, name: str, sock: socket.socket) -> None:
+    async def close(self, sock: socket.socket) -> None:
         """Give a socket back."""
         ...
 
@@ -38,9 +41,11 @@ class OwnSockets:
         self._ipv6 = ipv6
 
     async def open(self, name: str, address: str | None, port: int, scheme: str) -> socket.socket:
-        return listen(address, port, ipv6=self._ipv6)
+        sock = listen(address, port, ipv6=self._ipv6)
+        announce(sock, scheme, name)
+        return sock
 
-    async def close(self, name: str, sock: socket.socket) -> None:
+    async def close(self, sock: socket.socket) -> None:
         sock.close()
 
 
@@ -81,6 +86,11 @@ def listen_at(address: ListenAddress) -> socket.socket:
         sock.close()
         raise CannotListen(f"cannot listen on {address}: {_reason(error)}") from error
     return sock
+
+
+def announce(sock: socket.socket, scheme: str, name: str) -> None:
+    """Say where; the only way to learn of a port that the system chose."""
+    logger.info("listening on %s (gateway %s)", place(sock, scheme), name)
 
 
 def place(sock: socket.socket, scheme: str = "http") -> str:

@@ -5,9 +5,9 @@ import ssl
 from collections.abc import AsyncIterator
 
 from agentgateway._host.h1_client import is_stale
-from agentgateway._host.origins import Origin, PoolLimits, TlsSettings
+from agentgateway.endpoints import Origin, PoolLimits, TlsSettings
 from agentgateway._host.pool import Pool, PoolExhausted
-from agentgateway._host.request_head import as_chunks, declared_length, encode_head
+from agentgateway._host.request_head import CHUNKED, declared_length, encode_head, in_one_chunk
 from agentgateway._host.upload import upload
 from agentgateway._host.upstream_response import HIGH_WATER, UpstreamResponse
 from agentgateway.errors import ConnectFailed
@@ -52,9 +52,9 @@ class Transport:
 
         `head` comes from `encode_head`. A streamed `body` is framed as the head says and stays the caller's to close;
         if the answer comes first, the rest of it is not sent. With `expect_stream` False the call also waits for the
-        body, up to 256 KiB of it: one wait less for who reads it whole. Times in seconds: `connect_timeout` covers the
-        wait for a connection too, `head_timeout` starts when the request is written, `body_timeout` is the longest
-        silence within the answer's body.
+        body, up to 256 KiB of it: one wait less for who reads it whole. What goes wrong after the head is raised by the
+        response. Times in seconds: `connect_timeout` covers the wait for a connection too, `head_timeout` starts when
+        the request is written, `body_timeout` is the longest silence within the answer's body.
 
         Raises `ConnectFailed` or `PoolExhausted` (503), `UpstreamTimeout` (504), `UpstreamError` (502), whose `sent`
         tells whether the request may have arrived; and whatever a streamed body raises. Cancelling closes the
@@ -64,20 +64,24 @@ class Transport:
         on a new connection (RFC 9110 section 9.2.2, RFC 9112 section 9.3.1). Any other, a POST above all, may have been
         executed although no byte came back: it raises `ConnectFailed` with `sent` True, for the caller's retry policy.
         """
-        replayable = body is None or isinstance(body, bytes)
-        length = None if replayable else declared_length(head)
+        stream = None if body is None or isinstance(body, bytes) else body
+        whole = body if isinstance(body, bytes) else None
+        length = None if stream is None else declared_length(head)
+        if stream is None and head.endswith(CHUNKED):
+            whole = in_one_chunk(whole)
         pool = self._pools.get(origin) or self._pool(origin)
         connection = pool.take() or await pool.acquire(connect_timeout)
+        again = stream is None and method in _IDEMPOTENT
         while True:
-            response = UpstreamResponse(pool.loop, connection, wake_at=HIGH_WATER if expect_stream is False else 0)
+            response = UpstreamResponse(pool.loop, connection, HIGH_WATER if expect_stream is False else 0)
             try:
-                if body is None or isinstance(body, bytes):
-                    connection.begin(response, head, as_chunks(head, body), method, head_timeout, body_timeout)
+                if stream is None:
+                    connection.begin(response, head, whole, method, head_timeout, body_timeout)
                     if not response.ready:
                         await response.suspend()
                 else:
                     connection.begin(response, head, None, method, None, body_timeout, uploading=True)
-                    await upload(connection, response, body, length, head_timeout)
+                    await upload(connection, response, stream, length, head_timeout)
             except BaseException:
                 response.abort()
                 raise
@@ -85,9 +89,9 @@ class Transport:
                 return response
             failure = response.failure
             assert failure is not None
-            if not replayable or method not in _IDEMPOTENT or not is_stale(failure):
+            if not again or not is_stale(failure):
                 raise failure
-            replayable = False
+            again = False
             connection = await pool.acquire(connect_timeout, fresh=True)
 
     def stats(self) -> dict[Origin, dict[str, int]]:

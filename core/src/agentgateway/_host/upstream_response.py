@@ -36,7 +36,7 @@ class UpstreamResponse(Suspension):
         *("_source", "_failure", "_parts", "_unread", "_wake_at", "_pause_at", "_paused", "_on_chunk", "_on_end"),
     )
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, source: Source, *, wake_at: int) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, source: Source, wake_at: int) -> None:
         """`wake_at`: how many unread bytes, after the head, the first waiter waits for (the whole body at most)."""
         self._loop = loop
         self._future = None
@@ -73,8 +73,12 @@ class UpstreamResponse(Suspension):
             if self.content_length is not None and self.content_length > most:
                 self._too_long(most)
             self.resume()
-            while self._source is not None and self._unread <= most:
-                await self.suspend()
+            try:
+                while self._source is not None and self._unread <= most:
+                    await self.suspend()
+            except BaseException:  # the reader left: half a body is of no use to anybody
+                self.abort()
+                raise
         if self._unread > most:
             self._too_long(most)
         if self._failure is not None:

@@ -130,10 +130,12 @@ class Dialect:
     operation: ClassVar[str] = "chat"
     paths: ClassVar[tuple[str, ...]] = ()
     client_header: ClassVar[str] = ""
+    client_header: ClassVar[str] = ""
     stream_content_type: ClassVar[str] = "text/event-stream"
     end_marker: ClassVar[bytes] = b""
     text_keys: ClassVar[tuple[bytes, ...]] = ()
     fields: ClassVar[Mapping[str, Fate]] = {}
+    reply_fields: ClassVar[Mapping[str, Fate]] = {}
     inexpressible: ClassVar[Mapping[str, Fate]] = {}
 
     # calls
@@ -232,6 +234,10 @@ class Dialect:
     def encode_error(self, facts: ErrorFacts) -> Json:
         raise NotImplementedError
 
+    def model(self, entry: ModelEntry) -> Json:
+        """The answer to a question for one model."""
+        raise NotImplementedError
+
     def models(self, entries: Sequence[ModelEntry]) -> Json:
         """The answer to a listing of models."""
         raise NotImplementedError
@@ -250,7 +256,9 @@ class LlmCall(Content):
 
     __slots__ = ("_canonical", "_changed", "dialect", "document", "model", "path", "raw", "requested_model", "stream")
 
-    def __init__(self, dialect: Dialect, document: Json, head: Head, *, raw: bytes | None = None, path: str = "") -> None:
+    def __init__(
+        self, dialect: Dialect, document: Json, head: Head, *, raw: bytes | None = None, path: str = ""
+    ) -> None:
         self.dialect = dialect
         self.document = document
         self.raw = raw
@@ -286,6 +294,11 @@ class LlmCall(Content):
 
     def reread(self) -> None:
         """Check an edited document again, and take its model and stream for the call's. Raises `InvalidRequest`."""
+        head = self.dialect.read(self.document, self.path)
+        self.model, self.stream = head.model, head.stream
+
+    def reread(self) -> None:
+        """Take model and stream from the document, after an edit that may have changed them. Raises `InvalidRequest`."""
         head = self.dialect.read(self.document, self.path)
         self.model, self.stream = head.model, head.stream
 

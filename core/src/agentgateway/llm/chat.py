@@ -264,13 +264,5 @@ class Failed:
 
 
 Delta: TypeAlias = (
-    Started
-    | PartStarted
-    | TextDelta
-    | ThinkingDelta
-    | SignatureDelta
-    | ToolArgumentsDelta
-    | PartEnded
-    | Ended
-    | Failed
+    Started | PartStarted | TextDelta | ThinkingDelta | SignatureDelta | ToolArgumentsDelta | PartEnded | Ended | Failed
 )

@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from pydantic_core import from_json
+
 from agentgateway.errors import InvalidRequest
-from agentgateway.llm.calls import Fate, Json, Untranslatable, nothing
+from agentgateway.llm.calls import Fate, Head, Json, Untranslatable
 
-
-class Slot:
-    """A place in a document that holds a text; calling it with another one edits the document."""
-
-    __slots__ = ("_container", "_edited", "_key")
-
-    def __init__(self, container: Any, key: str | int, edited: Callable[[], object] = nothing) -> None:
-        self._container = container
-        self._key = key
-        self._edited = edited
-
-    def __call__(self, text: str) -> None:
-        self._container[self._key] = text
-        self._edited()
+MOST = 1_000_000_000
+LONGEST_MODEL = 512
 
 
 def wrong(field: str, expected: str) -> InvalidRequest:
@@ -59,7 +49,7 @@ def optional_number(holder: Json, key: str, at: str) -> float | None:
 def optional_count(holder: Json, key: str, at: str) -> int | None:
     """An integer from 0 to a billion."""
     value = holder.get(key)
-    if value is not None and (type(value) is not int or not 0 <= value <= 1_000_000_000):
+    if value is not None and (type(value) is not int or not 0 <= value <= MOST):
         raise wrong(join(at, key), "a whole number")
     return value
 
@@ -97,12 +87,64 @@ def join(at: str, key: str) -> str:
 def check_fields(fields: Mapping[str, Fate], holder: Json, at: str = "", prefix: str = "") -> None:
     """Refuse what the canonical call cannot hold: fields that are listed so, and those nobody listed.
 
-    A refused field that says nothing (null, false, 0, empty) is let through. Raises `Untranslatable`.
+    Let through are null, and what says nothing (false, 0, empty) in a field that is known. Raises `Untranslatable`.
     """
     for key, value in holder.items():
         fate = fields.get(prefix + key)
-        if fate != "carried" and fate != "dropped" and (fate is None or value):
+        if fate is None and value is not None or fate == "refused" and value:
             raise Untranslatable(join(at, key))
+
+
+def known_keys(fields: Mapping[str, Fate], prefix: str = "") -> frozenset[str]:
+    """The keys of one level of a table of fields; the prefix may stop at an open bracket, to mean any type."""
+    rests = (name[len(prefix) :] for name in fields if name.startswith(prefix))
+    if prefix.endswith("["):
+        rests = (rest.partition("].")[2] for rest in rests)
+    return frozenset(rest.partition(".")[0].partition("[")[0] for rest in rests) - {""}
+
+
+def check_spelling(known: frozenset[str], holder: Json, at: str = "") -> None:
+    """Refuse a key that differs from a known one only in case: some parsers (Go's) take them for the same."""
+    if not known.issuperset(holder):
+        for key in holder:
+            if key not in known and key.lower() in known:
+                raise InvalidRequest(f"{join(at, key)}: is spelled `{key.lower()}`", param=join(at, key))
+
+
+def check_head(document: Json, known: frozenset[str], counts: Iterable[str]) -> Head:
+    """Model, `stream`, and limits, for dialects that have them at the top. Raises `InvalidRequest`."""
+    check_spelling(known, document)
+    model = document.get("model")
+    if model is None or model == "":
+        raise InvalidRequest("model: is missing", code="missing_model", param="model")
+    if type(model) is not str or len(model) > LONGEST_MODEL:
+        raise wrong("model", "the name of a model")
+    stream = document.get("stream")
+    if stream is not None and type(stream) is not bool:
+        raise wrong("stream", "true or false")
+    for key in counts:
+        if key in document:
+            optional_count(document, key, "")
+    return Head(model, stream is True)
+
+
+def check_messages(document: Json, known: frozenset[str], known_in_parts: frozenset[str]) -> None:
+    """The shapes that guards rely on: who speaks, and content that is a text or a list of objects."""
+    messages = document.get("messages")
+    if type(messages) is not list:
+        raise wrong("messages", "an array")
+    for i, message in enumerate(messages):
+        if type(message) is not dict or type(message.get("role")) is not str:
+            raise wrong(f"messages[{i}]", "an object with a role")
+        check_spelling(known, message, f"messages[{i}]")
+        content = message.get("content")
+        if type(content) is list:
+            for k, part in enumerate(content):
+                if type(part) is not dict:
+                    raise wrong(f"messages[{i}].content[{k}]", "an object")
+                check_spelling(known_in_parts, part, f"messages[{i}].content[{k}]")
+        elif type(content) is not str and content is not None:
+            raise wrong(f"messages[{i}].content", "a string or an array")
 
 
 def amount(fields: Json | None, *keys: str) -> int:
@@ -113,3 +155,26 @@ def amount(fields: Json | None, *keys: str) -> int:
             if type(value) is int and value > 0:
                 return value
     return 0
+
+
+def error_object(body: bytes) -> Json:
+    """The object under `error`, or the whole body where a vendor puts its words there; empty for anything else."""
+    try:
+        document = from_json(body)
+    except ValueError:
+        return {}
+    if type(document) is list and document:  # Google answers with an array of one
+        document = document[0]
+    if type(document) is not dict:
+        return {}
+    error = document.get("error", document)
+    if type(error) is str:
+        return {"message": error}
+    return error if type(error) is dict else {}
+
+
+def error_word(error: Json, key: str) -> str | None:
+    value = error.get(key)
+    if type(value) is int:
+        return str(value)
+    return value[:10_000] if type(value) is str and value else None

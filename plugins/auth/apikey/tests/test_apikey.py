@@ -4,12 +4,13 @@ import hashlib
 import logging
 
 import pytest
+from pydantic import TypeAdapter, ValidationError
+
 from agentgateway.errors import ConfigError, Forbidden, Unauthenticated
 from agentgateway.exchange import Content
 from agentgateway.expressions import compile
 from agentgateway.testing import LoopbackHost, PolicyContract, http, make, run_phase
 from agentgateway.variables import environment
-from pydantic import TypeAdapter, ValidationError
 
 CANARY = "canary-8c1f2e"
 HASHED = "sha256:" + hashlib.sha256(b"hashed-key").hexdigest()

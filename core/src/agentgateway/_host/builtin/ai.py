@@ -172,7 +172,8 @@ class AiBackend(Backend):
         outbound = call.translated(spoken)
         if outbound is call and spoken.prepare(call.document, call.stream):
             call.mark_changed()
-        headers = Headers([field for field in exchange.request.headers.raw if field[0] not in NOT_FORWARDED])
+        headers = exchange.request.headers.end_to_end()
+        headers.raw = [field for field in headers.raw if field[0] not in NOT_FORWARDED]
         exchange.outgoing = Outgoing("POST", entry.url, entry.path(outbound), headers)
         exchange.outgoing.call = outbound
 

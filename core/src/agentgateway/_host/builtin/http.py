@@ -44,7 +44,7 @@ class HostBackend(Backend):
 
     async def prepare(self, exchange: Exchange) -> None:
         request = exchange.request
-        headers = request.headers.copy()
+        headers = request.headers.end_to_end()
         headers.set("x-forwarded-proto", request.scheme)
         headers.set("x-forwarded-host", request.authority)
         forwarded = headers.get("x-forwarded-for")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from agentgateway.locations import Location
-from agentgateway.settings import PluginConfig, problem
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
+from agentgateway.locations import Location
+from agentgateway.settings import PluginConfig, problem
 from agentgateway_auth_apikey.digests import KeyDigest, WrittenDigest
 from agentgateway_auth_apikey.models import checked
 

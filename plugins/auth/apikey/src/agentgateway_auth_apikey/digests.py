@@ -7,9 +7,10 @@ import re
 from dataclasses import dataclass
 from typing import Any, Self
 
-from agentgateway.settings import Secret, problem
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
+
+from agentgateway.settings import Secret, problem
 
 
 def digest(key: str) -> bytes:

@@ -12,7 +12,6 @@ from agentgateway.hookspecs import hookimpl
 from agentgateway.interfaces import Host, Policy
 from agentgateway.locations import BEARER, HeaderSpot, Spot
 from agentgateway.settings import Secret
-
 from agentgateway_auth_apikey.config import ApiKeyConfig
 from agentgateway_auth_apikey.digests import digest
 from agentgateway_auth_apikey.models import allows

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
+from pydantic import Field, model_validator
+
 from agentgateway.locations import Location
 from agentgateway.settings import FileInlineOrRemote, PluginConfig, problem
-from pydantic import Field, model_validator
 
 Audiences = Annotated[tuple[str, ...], Field(min_length=1)]
 

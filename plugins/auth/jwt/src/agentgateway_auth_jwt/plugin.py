@@ -11,7 +11,6 @@ from agentgateway.hookspecs import hookimpl
 from agentgateway.interfaces import Host, Policy
 from agentgateway.locations import BEARER, Spot
 from agentgateway.settings import Secret
-
 from agentgateway_auth_jwt.config import JwtConfig
 
 if TYPE_CHECKING:

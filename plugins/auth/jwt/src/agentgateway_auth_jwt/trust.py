@@ -7,7 +7,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from agentgateway.errors import ConfigError, Unauthenticated
-
 from agentgateway_auth_jwt.cache import Verified, VerifiedTokens, token_digest
 from agentgateway_auth_jwt.config import JwtConfig, JwtProvider
 from agentgateway_auth_jwt.keys import Keys, read_keys

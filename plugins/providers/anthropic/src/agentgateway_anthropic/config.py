@@ -1,7 +1,8 @@
 """The configuration of `anthropic`."""
 
-from agentgateway.settings import PluginConfig
 from pydantic import Field
+
+from agentgateway.settings import PluginConfig
 
 
 class AnthropicConfig(PluginConfig):

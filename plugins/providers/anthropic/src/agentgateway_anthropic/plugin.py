@@ -8,7 +8,6 @@ from typing import ClassVar
 from agentgateway.exchange import Headers, Outgoing
 from agentgateway.interfaces import Provider
 from agentgateway.llm.calls import LlmCall
-
 from agentgateway_anthropic.config import AnthropicConfig
 
 VERSION = "2023-06-01"

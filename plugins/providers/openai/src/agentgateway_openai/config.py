@@ -2,8 +2,9 @@
 
 from typing import Literal
 
-from agentgateway.settings import PluginConfig
 from pydantic import Field
+
+from agentgateway.settings import PluginConfig
 
 FormatType = Literal[
     "completions",

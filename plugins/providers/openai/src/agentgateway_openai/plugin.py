@@ -11,7 +11,6 @@ from agentgateway.exchange import Outgoing
 from agentgateway.interfaces import Host, Provider
 from agentgateway.llm.calls import LlmCall
 from agentgateway.llm.dialects import dialect
-
 from agentgateway_openai.config import CustomConfig, OpenAIConfig
 from agentgateway_openai.headers import strip_anthropic, strip_browser
 

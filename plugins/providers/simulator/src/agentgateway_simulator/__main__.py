@@ -7,7 +7,6 @@ import asyncio
 import signal
 
 from agentgateway.settings import parse_duration
-
 from agentgateway_simulator.config import SimulatorConfig
 from agentgateway_simulator.server import Server
 

@@ -2,8 +2,9 @@
 
 from typing import Annotated, Literal, Self
 
-from agentgateway.settings import Duration, PluginConfig
 from pydantic import Field, model_validator
+
+from agentgateway.settings import Duration, PluginConfig
 
 Status = Annotated[int, Field(ge=400, le=599)]
 

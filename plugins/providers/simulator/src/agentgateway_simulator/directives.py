@@ -38,8 +38,9 @@ class Directives:
 
     def over(self, other: Directives) -> Directives:
         """These, and what the other says where these say nothing."""
-        said = {field.name: getattr(self, field.name) for field in fields(self)}
-        return replace(other, **{name: value for name, value in said.items() if value not in (None, False, ())})
+        said: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        unsaid = (None, False, ())
+        return replace(other, **{name: value for name, value in said.items() if not any(value is no for no in unsaid)})
 
 
 def read(text: str, model: str) -> Directives:

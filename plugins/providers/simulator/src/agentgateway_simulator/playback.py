@@ -7,6 +7,8 @@ import math
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 
+from pydantic_core import to_json
+
 from agentgateway.errors import UpstreamError
 from agentgateway.exchange import Headers
 from agentgateway.llm.calls import (
@@ -27,8 +29,6 @@ from agentgateway.llm.calls import (
     ToolArgumentsDelta,
     ToolUse,
 )
-from pydantic_core import to_json
-
 from agentgateway_simulator.script import Failure, Script
 from agentgateway_simulator.words import json_pieces, pieces
 

@@ -9,7 +9,6 @@ from agentgateway.errors import UpstreamError, UpstreamTimeout
 from agentgateway.exchange import Outgoing, Reply
 from agentgateway.interfaces import Host, Provider
 from agentgateway.llm.calls import LlmCall
-
 from agentgateway_simulator import playback
 from agentgateway_simulator.config import SimulatorConfig
 from agentgateway_simulator.reading import lenient

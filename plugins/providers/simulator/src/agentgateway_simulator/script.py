@@ -20,7 +20,6 @@ from agentgateway.llm.calls import (
     ToolResult,
     ToolUse,
 )
-
 from agentgateway_simulator import directives
 from agentgateway_simulator.config import SimulatorConfig
 from agentgateway_simulator.directives import Directives
@@ -68,28 +67,24 @@ MARKS = {"completions": Marks("chatcmpl-", "call_"), "messages": Marks("msg_", "
 
 def script(call: ChatCall, config: SimulatorConfig, *, dialect: str, seed: bytes, failing: bool = False) -> Script:
     """The script for a call. `seed` makes its ids; `failing` says that it is this call's turn in `fail`."""
-    text = last_text(call)
+    text, asked = last_text(call), Directives()
     try:
-        asked = directives.read(text, call.model) if config.directives else Directives()
-        asked = asked.over(_configured(config, failing))
-        if asked.error is not None and asked.after is None:
-            reply = None
-        else:
-            reply = _reply(call, config, asked, directives.without(text), MARKS.get(dialect, Marks()), seed)
+        if config.directives:
+            text, asked = directives.without(text), directives.read(text, call.model)
+        asked = asked.over(_configured(config, failing and asked.error is None and not asked.disconnect))
+        failure = _failure(asked)
+        only_fails = failure is not None and failure.after is None
+        answer = None if only_fails else _reply(call, config, asked, text, dialect, seed)
     except directives.UnknownDirective as error:
         return Script(None, Failure(400, str(error)))
     except UnusableSchema as error:
         return Script(None, Failure(400, f"a schema of the request cannot be used: {error}"))
-    failure = (
-        Failure(asked.error, f"simulated error {asked.error}", _retry_after(asked), asked.after)
-        if asked.error
-        else None
-    )
     breaks = (asked.after or 0) if asked.disconnect else None
-    return Script(reply, failure, asked.latency or 0.0, asked.pace or 0.0, breaks)
+    return Script(answer, failure, asked.latency or 0.0, asked.pace or 0.0, breaks)
 
 
 def _configured(config: SimulatorConfig, failing: bool) -> Directives:
+    """The configuration in the words of directives."""
     fail = config.fail if failing else None
     return Directives(
         error=fail.error if fail else None,
@@ -101,14 +96,17 @@ def _configured(config: SimulatorConfig, failing: bool) -> Directives:
     )
 
 
-def _retry_after(asked: Directives) -> float | None:
-    return asked.retry_after if asked.retry_after is not None else 1.0 if asked.error == 429 else None
+def _failure(asked: Directives) -> Failure | None:
+    if asked.error is None:
+        return None
+    retry_after = 1.0 if asked.retry_after is None and asked.error == 429 else asked.retry_after
+    return Failure(asked.error, f"simulated error {asked.error}", retry_after, asked.after)
 
 
 def _reply(
-    call: ChatCall, config: SimulatorConfig, asked: Directives, text: str, marks: Marks, seed: bytes
+    call: ChatCall, config: SimulatorConfig, asked: Directives, text: str, dialect: str, seed: bytes
 ) -> ChatReply:
-    key = blake2b(seed, digest_size=12).hexdigest()
+    key, marks = blake2b(seed, digest_size=12).hexdigest(), MARKS.get(dialect, Marks())
     parts: list[Part] = []
     if asked.thinking or wants_thinking(call):
         parts.append(_thinking(text, key))

@@ -15,7 +15,6 @@ from agentgateway.exchange import Outgoing, Reply
 from agentgateway.interfaces import Host
 from agentgateway.llm.calls import Dialect, LlmCall, ModelEntry
 from agentgateway.llm.dialects import dialect
-
 from agentgateway_simulator import playback, wire
 from agentgateway_simulator.config import SimulatorConfig
 from agentgateway_simulator.plugin import PATHS, Simulator
@@ -60,6 +59,11 @@ class Server:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return len(self._open)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection: requests and answers in turn, until either side ends it."""

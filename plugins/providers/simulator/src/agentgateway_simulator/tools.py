@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 from agentgateway.llm.calls import ChatCall, Tool
-
 from agentgateway_simulator.example import example
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pydantic_core import to_json
+
 from agentgateway.exchange import Usage
 from agentgateway.llm.calls import (
     ChatCall,
@@ -17,8 +19,6 @@ from agentgateway.llm.calls import (
     ToolResult,
     ToolUse,
 )
-from pydantic_core import to_json
-
 from agentgateway_simulator.words import count, json_pieces
 
 IMAGE = 85

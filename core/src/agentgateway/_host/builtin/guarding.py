@@ -1,0 +1,287 @@
+"""`promptGuard`: the guards of model calls and of their replies, in the order of the file; the first refusal ends it.
+
+A guard that fails, fails closed. Streams are guarded whenever replies are; `streaming: Disabled` says otherwise (in the
+reference that is the default).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Any, ClassVar, Literal
+
+from pydantic import ConfigDict, Field, model_validator
+
+from agentgateway._host.builtin.screening import Guards, PlacedGuard
+from agentgateway.errors import ConfigError, GatewayError, GuardFailed, GuardRejected
+from agentgateway.exchange import Exchange, Reply, Stream
+from agentgateway.guarded import guarded, observed
+from agentgateway.hookspecs import hookimpl
+from agentgateway.interfaces import Guard, Host, Participant, Policy, Segment
+from agentgateway.llm.calls import Dialect, LlmCall
+from agentgateway.settings import HeaderName, HeaderValue, PluginConfig, problem
+
+SCOPES = frozenset({"systemPrompt", "messages", "toolInput", "toolOutput"})
+SLOT = "ai.guards"
+
+
+class RejectionHeaders(PluginConfig):
+    add: dict[HeaderName, HeaderValue] = {}
+    """Headers of the answer."""
+    set: dict[HeaderName, HeaderValue] = {}
+    """The same: the answer has no others."""
+    remove: list[HeaderName] = []
+    """Accepted for the reference's sake; there is nothing to remove."""
+
+
+class RejectionConfig(PluginConfig):
+    """What a client gets whose message was refused."""
+
+    body: str = GuardRejected.default_message
+    """The message of the error, in the client's own dialect."""
+    status: int = Field(403, ge=200, le=599)
+    """The status."""
+    headers: RejectionHeaders = RejectionHeaders()
+    """Headers of the answer."""
+
+
+class GuardEntry(PluginConfig):
+    """One guard: its kind with that kind's own configuration, and what happens when it refuses."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str = ""
+    """What the log calls it; its kind when absent."""
+    rejection: RejectionConfig = RejectionConfig()
+    """What the client gets when it refuses."""
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> GuardEntry:
+        if len(self.model_extra or {}) != 1:
+            raise problem("expected exactly one kind of guard", "write `regex: {...}`, or another installed guard")
+        return self
+
+    @property
+    def kind(self) -> tuple[str, Any]:
+        """The guard's name in its entry-point group, and its configuration as it stands in the file."""
+        return next(iter((self.model_extra or {}).items()))
+
+
+class PromptGuardConfig(PluginConfig):
+    """Guards of model calls and of their replies."""
+
+    request: list[GuardEntry] = []
+    """Guards of what clients send."""
+    response: list[GuardEntry] = []
+    """Guards of what models answer."""
+    streaming: Literal["Enabled", "Disabled"] = "Enabled"
+    """Whether the guards of replies look at streamed ones, too."""
+
+
+class PromptGuard:
+    """The guards of one place of the file. `at` is where they stand, relative to the host's place."""
+
+    def __init__(self, config: PromptGuardConfig, host: Host, at: str = "") -> None:
+        self._host = host
+        counter = host.counter("guardrail_checks", "Texts that guards looked at.", ("phase", "action"))
+        prefix = f"{at}." if at else ""
+
+        def placed(phase: str, entries: Sequence[GuardEntry]) -> Guards:
+            return Guards(
+                PlacedGuard(
+                    built(host, entry, f"{prefix}{phase}[{index}]"),
+                    entry.name or entry.kind[0],
+                    entry.rejection.body,
+                    entry.rejection.status,
+                    (*entry.rejection.headers.add.items(), *entry.rejection.headers.set.items()),
+                    lambda action: counter.add((phase.capitalize(), action)),
+                )
+                for index, entry in enumerate(entries)
+            )
+
+        self._request = placed("request", config.request)
+        self._response = placed("response", config.response)
+        self._streaming = config.streaming == "Enabled"
+
+    def participants(self) -> Iterable[Participant]:
+        required = self._host.level != "gateway"
+        if self._request:
+            kind = AwaitedRequestGuards if self._request.awaits else RequestGuards
+            yield Participant(kind(self._request, required), SLOT)
+        if self._response:
+            answer = AwaitedReplyGuards if self._response.awaits else ReplyGuards
+            limit = self._host.body_limit
+            yield Participant(answer(self._response, required, limit, self._streaming), SLOT)
+
+    async def start(self) -> None:
+        for placed in (*self._request, *self._response):
+            await placed.guard.start()
+
+    async def stop(self) -> None:
+        """Stops every guard, also when one of them fails to."""
+        failures = []
+        for placed in reversed((*self._request, *self._response)):
+            try:
+                await placed.guard.stop()
+            except Exception as error:
+                failures.append(error)
+        if failures:
+            raise ExceptionGroup("guards failed to stop", failures)
+
+
+class PromptGuardPolicy(Policy):
+    """Guards model calls and their replies."""
+
+    Config = PromptGuardConfig
+    composes: ClassVar[bool] = True
+
+    def __init__(self, config: PromptGuardConfig, host: Host) -> None:
+        super().__init__(config, host)
+        self._guards = PromptGuard(config, host)
+
+    def participants(self) -> Iterable[Participant]:
+        return self._guards.participants()
+
+    async def start(self) -> None:
+        await self._guards.start()
+
+    async def stop(self) -> None:
+        await self._guards.stop()
+
+
+def built(host: Host, entry: GuardEntry, at: str) -> Guard:
+    """The guard of an entry. Raises `ConfigError` when what it promises cannot be kept."""
+    kind, config = entry.kind
+    guard: Guard = host.build("agentgateway.guards", kind, config, f"{at}.{kind}")
+    where = f"{host.at}.{at}.{kind}"
+    if unknown := guard.scopes - SCOPES:
+        raise ConfigError(f"the guard looks at unknown scopes: {', '.join(sorted(unknown))}", path=where)
+    if guard.stream not in ("hold-all", "hold-window", "observe"):
+        raise ConfigError(f"the guard promises `{guard.stream}` for streams, which nobody can keep", path=where)
+    if guard.stream == "hold-window" and guard.window < 1:
+        raise ConfigError("the guard's window holds nothing", path=where)
+    return guard
+
+
+class _RequestTexts:
+    """What the client sent. `required` says that this place is for model calls only."""
+
+    def __init__(self, guards: Guards, required: bool) -> None:
+        self._guards = guards
+        self._required = required
+
+    def _segments(self, exchange: Exchange) -> list[Segment]:
+        insist_on_texts(exchange, self._required)
+        return exchange.call.segments() if exchange.call is not None else []
+
+
+class RequestGuards(_RequestTexts):
+    """Guards of requests that need no awaiting."""
+
+    @hookimpl
+    def pre_request(self, exchange: Exchange) -> None:
+        self._guards.screen(self._segments(exchange), exchange)
+
+
+class AwaitedRequestGuards(_RequestTexts):
+    """Guards of requests with one among them that must be awaited."""
+
+    @hookimpl
+    async def pre_request(self, exchange: Exchange) -> None:
+        await self._guards.judge(self._segments(exchange), exchange)
+
+
+class _ReplyTexts:
+    """What the model answered: whole, or on its way."""
+
+    def __init__(self, guards: Guards, required: bool, limit: int, streaming: bool) -> None:
+        self._guards = guards
+        self._holding = guards.holding if streaming else Guards()
+        self._observing = guards.observing if streaming else Guards()
+        self._required = required
+        self._limit = limit
+
+    def _segments(self, exchange: Exchange) -> list[Segment]:
+        """The texts to look at now; those of a stream are looked at on their way."""
+        reply = exchange.reply
+        if reply is None or not reply.upstream or reply.status >= 400:
+            return []
+        insist_on_texts(exchange, self._required)
+        if exchange.call is None or exchange.protocol is None:
+            return []
+        if reply.streaming:
+            self._guard_stream(exchange, reply)
+            return []
+        content = exchange.protocol.content(exchange)
+        if content is None:
+            raise GuardFailed(detail="the reply has no texts that a guard could read")
+        return content.segments()
+
+    def _guard_stream(self, exchange: Exchange, reply: Reply) -> None:
+        if not self._holding and not self._observing:
+            return
+        spoken = insist_on_events(exchange, reply)
+        check = partial(judged, exchange)
+        blocked = partial(cut_short, exchange)
+        if holding := self._holding:
+            reply.body = guarded(
+                stream_of(reply),
+                spoken,
+                partial(check, holding),
+                blocked,
+                scopes=holding.scopes,
+                window=holding.window,
+                limit=self._limit,
+            )
+        if observing := self._observing:
+            reply.body = observed(stream_of(reply), spoken, partial(check, observing), blocked, scopes=observing.scopes)
+        reply.headers.remove("content-length")
+
+
+class ReplyGuards(_ReplyTexts):
+    """Guards of replies that need no awaiting."""
+
+    @hookimpl
+    def post_response(self, exchange: Exchange) -> None:
+        self._guards.screen(self._segments(exchange), exchange)
+
+
+class AwaitedReplyGuards(_ReplyTexts):
+    """Guards of replies with one among them that must be awaited."""
+
+    @hookimpl
+    async def post_response(self, exchange: Exchange) -> None:
+        await self._guards.judge(self._segments(exchange), exchange)
+
+
+async def judged(exchange: Exchange, guards: Guards, segments: Sequence[Segment]) -> list[str]:
+    await guards.judge(segments, exchange)
+    return [segment.text for segment in segments]
+
+
+def cut_short(exchange: Exchange, error: GatewayError, characters: int) -> None:
+    """Record why a stream was ended, and how much of it had left."""
+    error.by = error.by or SLOT
+    error.detail = f"{error.detail}, after {characters} characters of a stream"
+    exchange.error = error
+
+
+def insist_on_texts(exchange: Exchange, required: bool) -> None:
+    """Refuse where guards were asked for and the route's protocol gives them nothing to read."""
+    if required and (exchange.protocol is None or not exchange.protocol.reads_body):
+        raise GuardFailed(detail="guards stand on a route whose protocol has no texts: its backends serve no models")
+
+
+def insist_on_events(exchange: Exchange, reply: Reply) -> Dialect:
+    """The dialect of a streamed reply. Refuses what guards cannot read: another format, or a compressed one."""
+    call = exchange.call
+    kind = (reply.headers.get("content-type") or "").partition(";")[0].strip().lower()
+    encoded = reply.headers.get("content-encoding") not in (None, "", "identity")
+    if not isinstance(call, LlmCall) or kind != call.dialect.stream_content_type or encoded:
+        raise GuardFailed(detail="the reply is a stream that a guard cannot read")
+    return call.dialect
+
+
+def stream_of(reply: Reply) -> Stream:
+    assert not isinstance(reply.body, bytes)
+    return reply.body

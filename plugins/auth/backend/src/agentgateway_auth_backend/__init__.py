@@ -1,0 +1,1 @@
+"""The policy `backendAuth`, and its kinds `key` and `passthrough`."""

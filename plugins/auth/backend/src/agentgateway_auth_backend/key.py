@@ -1,0 +1,60 @@
+"""The kind `key`: a credential of the gateway's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import GetJsonSchemaHandler, model_validator
+from pydantic_core import CoreSchema
+
+from agentgateway.errors import ConfigError, InternalError
+from agentgateway.exchange import Exchange, Headers, Outgoing
+from agentgateway.interfaces import Credential, Host
+from agentgateway.locations import BEARER, WritableLocation
+from agentgateway.settings import PluginConfig, Secret
+
+
+class KeyConfig(PluginConfig):
+    """A key: written as text, as `{file: …}`, or with the place to put it."""
+
+    value: Secret
+    """The key, inline or as `{file: …}`."""
+    location: WritableLocation | None = None
+    """Where to put it. Left out: `Authorization: Bearer`, which a provider may move to where its vendor looks."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _written_short(cls, given: Any) -> Any:
+        short = isinstance(given, str | Secret) or (isinstance(given, Mapping) and "file" in given)
+        return {"value": given} if short else given
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        shown = handler.resolve_ref_schema(handler(schema))
+        return {"anyOf": [*shown["properties"]["value"]["anyOf"], shown]}
+
+
+class KeyCredential(Credential):
+    """Shows the upstream a configured key, in place of what the client sent there."""
+
+    Config = KeyConfig
+
+    def __init__(self, config: KeyConfig, host: Host) -> None:
+        super().__init__(config, host)
+        self._value = config.value
+        self._spot = config.location.spot() if config.location is not None else BEARER
+        self._pinned = config.location is not None
+        self._try(host.at)
+
+    def _try(self, at: str) -> None:
+        """Find out now whether the place can carry the key."""
+        try:
+            self._spot.attach(Outgoing("GET", "", "/", Headers()), self._value)
+        except InternalError as error:
+            raise ConfigError(error.detail, path=at, hint="is there a line break or a blank in it?") from None
+
+    def apply(self, exchange: Exchange) -> None:
+        if exchange.outgoing is None:
+            raise InternalError(detail="there is no outgoing request")
+        self._spot.attach(exchange.outgoing, self._value, pinned=self._pinned)
