@@ -313,7 +313,7 @@ BOUND = ["x", "y"]
 def literal(value: Any) -> str:
     match value:
         case None:
-            return ("null",)
+            return "null"
         case bool():
             return "true" if value else "false"
         case int() | float():

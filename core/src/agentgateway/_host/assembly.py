@@ -182,7 +182,7 @@ class Assembly:
     def _listener(self, bind: str, gateway: GatewayDraft, listener: ListenerDraft, drafts: Drafts) -> Listener:
         place = Place(bind, gateway.name, listener.name)
         early = list(self._placed(gateway.early))
-        always = [*self._placed([self._always]), Placed(self._lends.request_metrics, "metrics", "gateway", "")]
+        always = [*self._placed([self._always]), *self._lends.always]
         chain = self._compile([*early, *always], listener.at)
         entries: list[tuple[str, Match, Route]] = []
         above = [gateway.layer, listener.layer]

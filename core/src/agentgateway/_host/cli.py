@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
-import os
 import sys
-from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -119,54 +116,22 @@ def compiled(file: str) -> Any:
     """The gateway of a file, not started. Exits with the errors, file and line, when there is none."""
     from agentgateway._host.assembly import assemble
     from agentgateway._host.host import Lends
-    from agentgateway._host.load import read
+    from agentgateway._host.load import ENVIRON, read
     from agentgateway._host.metrics import Metrics
     from agentgateway._host.transport import Transport
 
     try:
-        return assemble(read(file), Lends(Transport(), Metrics(), os.environ))
+        return assemble(read(file), Lends(Transport(), Metrics(), ENVIRON))
     except ConfigError as error:
         raise Failure(str(error)) from error
 
 
-def serve(file: str, environ: Mapping[str, str] = os.environ) -> int:
+def serve(file: str) -> int:
     """Serve until SIGTERM or SIGINT; the exit code."""
-    from agentgateway._host.load import read
+    from agentgateway._host.load import ENVIRON, read
     from agentgateway._host.serving import serve_document
 
     try:
-        document = read(file, environ=environ)
-        return serve_document(file, document, environ)
+        return serve_document(file, read(file), ENVIRON)
     except ConfigError as error:
         raise Failure(str(error)) from error
-
-
-def set_up_logging(level: str, json_lines: bool) -> None:
-    """Messages go to standard error; the access log, to standard output, takes the same form."""
-    from agentgateway._host.access_log import LINES
-
-    LINES.json = json_lines
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        JsonFormatter() if json_lines else logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
-    )
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel({"warn": "WARNING"}.get(level, level.upper()))
-    for noisy in ("httpx", "httpcore", "hypercorn.error", "watchfiles"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-
-
-class JsonFormatter(logging.Formatter):
-    """One JSON object a line."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        fields = {
-            "time": self.formatTime(record),
-            "level": record.levelname.lower(),
-            "scope": record.name,
-            "message": record.getMessage(),
-        }
-        if record.exc_info:
-            fields["exception"] = self.formatException(record.exc_info)
-        return json.dumps(fields)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from agentgateway._host import registry
+from agentgateway._host.chains import Placed
 from agentgateway._host.load import Document, validate
 from agentgateway._host.metrics import Metrics
 from agentgateway._host.transport import Origin, TlsSettings, Transport, encode_head
@@ -40,6 +41,8 @@ class Lends:
     buckets: dict[str, Buckets] = field(default_factory=dict)
     origins: dict[tuple[str, TlsSettings | None], Origin] = field(default_factory=dict)
     clients: list[httpx.AsyncClient] = field(default_factory=list)
+    always: list[Placed] = field(default_factory=list)
+    """Participants of every chain that no configuration names: the request metrics."""
 
     def origin(self, url: str, tls: TlsSettings | None) -> Origin:
         """The origin of `http(s)://host[:port]` or `unix:path`. Raises `ConnectFailed` for anything else."""

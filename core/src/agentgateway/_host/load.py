@@ -23,6 +23,8 @@ from agentgateway.files import MAX_FILE_BYTES
 __all__ = ["Document", "Source", "dotted", "parse", "read", "validate"]
 
 STDIN = "<stdin>"
+ENVIRON: Mapping[str, str] = os.environ
+"""The process's environment, for everybody who is handed one."""
 
 
 @dataclass(frozen=True)

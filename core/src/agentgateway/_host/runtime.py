@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from agentgateway._host.access_log import LINES
 from agentgateway._host.assembly import Gateway, assemble
 from agentgateway._host.host import Lends
 from agentgateway._host.load import Document, read
@@ -67,6 +68,7 @@ class Runtime:
         for client in self._lends.clients:
             await client.aclose()
         await self._lends.transport.aclose()
+        LINES.flush()
 
     async def _follow(self, watch: FileWatch) -> None:
         async for _ in watch.changes():

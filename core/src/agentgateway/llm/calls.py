@@ -121,15 +121,16 @@ class Dialect:
     """A wire format of model calls. Documents are JSON objects as `documents.parse` gives them.
 
     `paths` are the endings by which a request of this dialect is recognised, `client_header` a header that only its
-    clients send, for paths that several vendors share; `fields` says of every field of a call
-    what becomes of it towards another dialect; `inexpressible` says what becomes of the canonical fields that this
-    dialect has no word for. `plain` and `prepare` edit a call's document in place and say whether they changed it.
+    clients send, for paths that several vendors share. `fields` and `reply_fields` say of every field of a call and of
+    a reply what becomes of it towards another dialect; `inexpressible` what becomes of the canonical fields that this
+    dialect has no word for. `end_marker` stands in the last event of a stream and in no other; `text_keys` are the
+    JSON keys that hold generated text in a stream. `plain` and `prepare` edit a call's document in place and say
+    whether they changed it.
     """
 
     name: ClassVar[str]
     operation: ClassVar[str] = "chat"
     paths: ClassVar[tuple[str, ...]] = ()
-    client_header: ClassVar[str] = ""
     client_header: ClassVar[str] = ""
     stream_content_type: ClassVar[str] = "text/event-stream"
     end_marker: ClassVar[bytes] = b""
@@ -234,10 +235,6 @@ class Dialect:
     def encode_error(self, facts: ErrorFacts) -> Json:
         raise NotImplementedError
 
-    def model(self, entry: ModelEntry) -> Json:
-        """The answer to a question for one model."""
-        raise NotImplementedError
-
     def models(self, entries: Sequence[ModelEntry]) -> Json:
         """The answer to a listing of models."""
         raise NotImplementedError
@@ -294,11 +291,6 @@ class LlmCall(Content):
 
     def reread(self) -> None:
         """Check an edited document again, and take its model and stream for the call's. Raises `InvalidRequest`."""
-        head = self.dialect.read(self.document, self.path)
-        self.model, self.stream = head.model, head.stream
-
-    def reread(self) -> None:
-        """Take model and stream from the document, after an edit that may have changed them. Raises `InvalidRequest`."""
         head = self.dialect.read(self.document, self.path)
         self.model, self.stream = head.model, head.stream
 

@@ -130,7 +130,7 @@ def _fields(text: bytes) -> tuple[str | None, bytes | None]:
     if b"\r" in text:
         text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     for line in text.split(b"\n"):
-        field, colon, value = line.partition(b":")
+        field, _, value = line.partition(b":")
         if value.startswith(b" "):
             value = value[1:]
         if field == b"data":

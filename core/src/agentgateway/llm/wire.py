@@ -91,7 +91,7 @@ def check_fields(fields: Mapping[str, Fate], holder: Json, at: str = "", prefix:
     """
     for key, value in holder.items():
         fate = fields.get(prefix + key)
-        if fate is None and value is not None or fate == "refused" and value:
+        if (fate is None and value is not None) or (fate == "refused" and value):
             raise Untranslatable(join(at, key))
 
 

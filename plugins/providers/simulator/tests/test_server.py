@@ -136,7 +136,7 @@ async def test_a_whole_reply_that_breaks_ends_before_its_length(server: Server) 
 
 
 async def test_clients_that_leave_are_forgotten() -> None:
-    async with Server(SimulatorConfig(tokens=100_000, pace=0.001)) as server:
+    async with Server(SimulatorConfig.model_validate({"tokens": 100_000, "pace": "1ms"})) as server:
         host, port = server.url.removeprefix("http://").split(":")
         reader, writer = await asyncio.open_connection(host, int(port))
         writer.write(request(COMPLETIONS, {**CALL, "max_tokens": 100_000, "stream": True}))

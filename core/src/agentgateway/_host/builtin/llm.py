@@ -188,9 +188,9 @@ def _backend_layer(at: tuple[str | int, ...], said: Settings) -> Layer:
     raw = said.model_dump(by_alias=True, exclude_none=True)
     policies, paths = renamed({key: raw[key] for key in BACKEND_KEYS if key in raw}, at, BACKEND_KEYS)
     key = raw.get("params", {}).get("apiKey")
-    if key is not None and "backendAuth" not in policies:
-        policies["backendAuth"] = {"key": key}
-        paths["backendAuth"] = (*at, "params", "apiKey")
+    if key is not None:
+        policies = {BACKEND_KEYS["auth"]: {"key": key}, **policies}
+        paths = {BACKEND_KEYS["auth"]: (*at, "params", "apiKey"), **paths}
     return Layer(at, policies, "backend", paths)
 
 

@@ -90,7 +90,7 @@ def holders(config: ApiKeyConfig, at: str) -> dict[bytes, Holder]:
     first: dict[bytes, int] = {}
     for index, key in enumerate(config.keys):
         if key.digest in found:
-            raise ConfigError(f"the same key as keys[{first[key.digest]}]", path=f"{at}.keys[{index}]")
+            raise ConfigError(f"keys[{index}] is the same key as keys[{first[key.digest]}]", path=f"{at}.keys[{index}]")
         first[key.digest] = index
         found[key.digest] = Holder(key.name(index), {**key.metadata, "key": "***"}, key.allowed_models)
     return found

@@ -28,13 +28,13 @@ class Trust:
         self._remote: list[RemoteKeys] = []
         issuers = []
         for index, provider in enumerate(config.trusted()):
-            place = f"{at}.jwks" if config.providers is None else f"{at}.providers[{index}].jwks"
-            issuers.append(self._issuer(provider, place, pace))
+            place = "jwks" if config.providers is None else f"providers[{index}].jwks"
+            issuers.append(self._issuer(provider, at, place, pace))
         self._issuers = tuple(issuers)
 
-    def _issuer(self, provider: JwtProvider, place: str, pace: Pace) -> Issuer:
+    def _issuer(self, provider: JwtProvider, at: str, place: str, pace: Pace) -> Issuer:
         if not provider.jwks.url:
-            return Issuer(provider, _configured(provider.jwks.read(), place))
+            return Issuer(provider, _configured(provider.jwks.read(), at, place))
         issuer = Issuer(provider, {})
         put = partial(self._renew, issuer)
         self._remote.append(RemoteKeys(provider.jwks.url, put, name=provider.issuer, pace=pace))
@@ -80,11 +80,11 @@ class Trust:
             await source.stop()
 
 
-def _configured(text: str, place: str) -> Keys:
+def _configured(text: str, at: str, place: str) -> Keys:
     try:
         return read_keys(text)
     except ValueError as error:
-        raise ConfigError(str(error), path=place) from None
+        raise ConfigError(f"{place}: {error}", path=f"{at}.{place}") from None
 
 
 def _invalid(refusal: Refused) -> Unauthenticated:

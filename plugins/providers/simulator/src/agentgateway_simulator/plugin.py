@@ -39,7 +39,7 @@ class Simulator(Provider):
         self._calls += 1
         asked = lenient(call)
         turn = self.config.fail is not None and self._calls % self.config.fail.every == 0
-        seed = outgoing.body if isinstance(outgoing.body, bytes) else call.body()
+        seed = outgoing.body if isinstance(outgoing.body, bytes) and outgoing.body else call.body()
         plan = script(asked, self.config, dialect=call.dialect.name, seed=seed, failing=turn)
         await _wait(plan.latency, outgoing.head_timeout)
         if plan.reply is None or (plan.failure is not None and not call.stream):

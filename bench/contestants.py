@@ -1,0 +1,124 @@
+"""Who is compared: the mock itself, this gateway, and peers where they are installed."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import bodies
+import peers
+import programs
+from load import PATH
+from processes import LOAD_CORE, SERVER_CORE, Process
+
+HERE = Path(__file__).parent
+CONF = HERE / "conf"
+KEY = {"Authorization": "Bearer sk-bench"}
+STREAM_INTERVAL_US = 20_000
+CHUNKS = 100
+
+
+@dataclass
+class Contestant:
+    """A server that answers chat calls on `port`; `idle_memory` in MB and `start_seconds` until its first answer."""
+
+    name: str
+    process: Process
+    port: int
+    headers: dict[str, str]
+    idle_memory: float = 0.0
+    start_seconds: float = 0.0
+    notes: list[str] = field(default_factory=list)
+
+
+class NotReady(Exception):
+    """It never answered a call."""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def direct(interval_us: int = STREAM_INTERVAL_US, chunks: int = CHUNKS) -> Contestant:
+    """The mock upstream without anything in front of it."""
+    port = free_port()
+    process = Process([programs.build("mock_upstream"), str(port), str(interval_us), str(chunks)], core=LOAD_CORE)
+    return ready(Contestant("direct", process, port, dict(KEY)), 10)
+
+
+def agentgateway(upstream: int, out: Path) -> Contestant:
+    """This gateway, as `agentgateway -f bench/conf/agentgateway.yaml` from the environment that runs us."""
+    port = free_port()
+    command = Path(sys.executable).with_name("agentgateway")
+    environ = {"BENCH_PORT": str(port), "BENCH_UPSTREAM": f"127.0.0.1:{upstream}"}
+    arguments: list[str | Path] = [command, "-f", CONF / "agentgateway.yaml"]
+    process = Process(arguments, core=SERVER_CORE, environ=environ, log=out / "agentgateway.log", quiet=True)
+    return ready(Contestant("agentgateway", process, port, dict(KEY)), 20)
+
+
+def litellm(upstream: int, out: Path) -> Contestant:
+    """LiteLLM's proxy: one worker, a master key, its cost map from its own package."""
+    port = free_port()
+    environ = {
+        "BENCH_UPSTREAM_URL": f"http://127.0.0.1:{upstream}/v1",
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        "LITELLM_LOG": "ERROR",
+        "LITELLM_TELEMETRY": "False",
+        "PATH": f"{peers.LITELLM.parent}:/usr/local/bin:/usr/bin:/bin",
+    }
+    words = ["--config", CONF / "litellm.yaml", "--host", "127.0.0.1", "--port", str(port), "--num_workers", "1"]
+    process = Process([peers.LITELLM, *words], core=SERVER_CORE, environ=environ, log=out / "litellm.log")
+    return ready(Contestant(f"LiteLLM {peers.version('litellm')}", process, port, dict(KEY)), 120)
+
+
+def portkey(upstream: int, out: Path) -> Contestant:
+    """Portkey's gateway, told by headers where to send."""
+    port = free_port()
+    command = ["node", peers.PORTKEY_START, f"--port={port}", "--headless"]
+    process = Process(command, core=SERVER_CORE, environ={"NODE_ENV": "production"}, log=out / "portkey.log")
+    told = {"x-portkey-provider": "openai", "x-portkey-custom-host": f"http://127.0.0.1:{upstream}/v1"}
+    return ready(Contestant(f"Portkey {peers.version('portkey')}", process, port, {**KEY, **told}), 60)
+
+
+def gateways(*, with_peers: bool) -> list[tuple[str, Callable[[int, Path], Contestant] | None]]:
+    """Names, and how to start what is there; None for a peer that is not installed."""
+    found: list[tuple[str, Callable[[int, Path], Contestant] | None]] = [("agentgateway", agentgateway)]
+    if with_peers:
+        found.append(("Portkey", portkey if peers.PORTKEY_START.exists() else None))
+        found.append(("LiteLLM", litellm if peers.LITELLM.exists() else None))
+    return found
+
+
+def ready(contestant: Contestant, limit: float) -> Contestant:
+    """Wait for its first good answer, and note how long it took. Raises `NotReady`, having stopped it."""
+    process = contestant.process
+    while time.monotonic() - process.started < limit and not process.ended:
+        if answers(contestant):
+            contestant.start_seconds = time.monotonic() - process.started
+            time.sleep(0.5)
+            contestant.idle_memory = process.memory()
+            return contestant
+        time.sleep(0.01)
+    process.stop()
+    raise NotReady(f"{contestant.name} did not answer within {limit:.0f} s: {process.last_words()}")
+
+
+def answers(contestant: Contestant) -> bool:
+    """Whether a chat call is answered with the mock's completion."""
+    request = urllib.request.Request(f"http://127.0.0.1:{contestant.port}{PATH}", bodies.call(), method="POST")
+    for name, value in {**contestant.headers, "Content-Type": "application/json"}.items():
+        request.add_header(name, value)
+    try:
+        with urllib.request.urlopen(request, timeout=20) as reply:
+            return bool(json.load(reply)["usage"]["total_tokens"] == 200)
+    except (OSError, ValueError, KeyError, urllib.error.URLError):
+        return False
