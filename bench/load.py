@@ -39,7 +39,7 @@ def buffered(port: int, body: Path, headers: dict[str, str], *, connections: int
     said = _pinned(command, seconds + 40)
     requests = re.search(r"(\d+) requests in", said)
     if requests is None or requests[1] == "0":
-        raise LoadFailed(f"wrk: {said.strip()[-200:] or 'said nothing'}")
+        raise LoadFailed(f"wrk: {_short(said)}")
     broken = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", said)
     errors = sum(map(int, broken.groups())) if broken else 0
     refused = re.search(r"Non-2xx or 3xx responses: (\d+)", said)
@@ -59,11 +59,11 @@ def streamed(port: int, body: Path, headers: dict[str, str], *, connections: int
     numbers = [str(number) for number in (port, connections, rounds, seconds)]
     said = _pinned([str(programs.build("sse_client")), *numbers, str(body), PATH, lines], seconds + 60)
     try:
-        result = json.loads(said[said.index("{") :])
-    except ValueError as error:
-        raise LoadFailed(f"sse_client: {said.strip()[-200:]}") from error
+        result = json.loads(said.splitlines()[-1])
+    except (ValueError, IndexError) as error:
+        raise LoadFailed(f"sse_client: {_short(said)}") from error
     if not result["chunks"]:
-        raise LoadFailed(f"no chunk came: {said.strip()[:200]}")
+        raise LoadFailed(f"no chunk came: {_short(said)}")
     return Outcome(result["chunks"], result["chunks_per_s"], result["p50_us"], result["p99_us"], result["errors"])
 
 
@@ -74,7 +74,11 @@ def _pinned(command: list[str], limit: float) -> str:
         )
     except subprocess.TimeoutExpired as error:
         raise LoadFailed(f"{Path(command[0]).name} took more than {limit:.0f} s") from error
-    return done.stdout if done.returncode == 0 and not done.stderr else done.stderr + done.stdout
+    return done.stderr + done.stdout
+
+
+def _short(said: str) -> str:
+    return " ".join(said.split())[:200] or "it said nothing"
 
 
 def _latency(said: str, percent: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -16,6 +17,13 @@ PORTKEY = FOLDER / "portkey" / "node_modules" / "@portkey-ai" / "gateway"
 PORTKEY_START = PORTKEY / "build" / "start-server.js"
 INSTALL_SECONDS = 900
 
+PORTKEY_PACKAGE = {
+    "private": True,
+    "dependencies": {"@portkey-ai/gateway": "1.15.2"},
+    # With newer ones every stream ends in a 500 ("immutable" headers), because Portkey edits the upstream's own.
+    "overrides": {"@hono/node-server": "1.13.8"},
+}
+
 
 def install() -> None:
     """Install what is missing. What cannot be installed is said, and left out of the comparison."""
@@ -27,15 +35,13 @@ def install() -> None:
             print("Portkey: not installed, because node and npm are not (apt-get install nodejs npm)", flush=True)
             return
         (FOLDER / "portkey").mkdir(exist_ok=True)
-        _attempt("Portkey", [["npm", "install", "--no-audit", "--no-fund", "--prefix", FOLDER / "portkey", *_portkey()]])
+        _attempt(
+            "Portkey", [["npm", "install", "--no-audit", "--no-fund", "--prefix", FOLDER / "portkey", *_portkey()]]
+        )
 
 
 def _pip(*requirements: str) -> list[str | Path]:
     return [FOLDER / "litellm" / "bin" / "python", "-m", "pip", "install", "--quiet", *requirements]
-
-
-def _portkey() -> list[str]:
-    return ["@portkey-ai/gateway"]
 
 
 def _attempt(name: str, commands: Sequence[Sequence[str | Path]]) -> None:
@@ -57,8 +63,6 @@ def version(name: str) -> str:
 
 
 def _json_version(file: Path) -> str:
-    import json
-
     try:
         return str(json.loads(file.read_text())["version"])
     except (OSError, ValueError, KeyError):

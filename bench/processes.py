@@ -1,4 +1,4 @@
-"""Processes under measurement: pinned to a core, their CPU time and memory read from /proc, ended by their own id."""
+"""Processes under measurement: pinned to a core, their CPU time and memory read, ended by their own id."""
 
 from __future__ import annotations
 
@@ -94,13 +94,10 @@ def tree(root: int) -> Iterator[int]:
 
 
 def run_time(pid: int) -> float:
-    """https://docs.kernel.org/scheduler/sched-stats.html, the first field of each thread's schedstat."""
-    total = 0
+    """The CPU-time clock of a process, clock_getcpuclockid(3): ended threads count, which /proc/<pid>/task forgets."""
     with suppress(OSError):
-        for thread in (PROC / str(pid) / "task").iterdir():
-            with suppress(OSError):
-                total += int((thread / "schedstat").read_text().split()[0])
-    return total / 1e9
+        return time.clock_gettime((~pid << 3) | 2)
+    return 0.0
 
 
 def resident(pid: int) -> int:

@@ -10,7 +10,6 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,9 +42,8 @@ class Scenario:
         return self.rounds > 0
 
 
-BUFFERED_32 = Scenario("buffered-32", 32)
 SCENARIOS = (
-    BUFFERED_32,
+    Scenario("buffered-32", 32),
     Scenario("buffered-1", 1, share=0.5),
     Scenario("large-4", 4, body="large", share=0.5),
     Scenario("stream-32", 32, body="stream", rounds=2),
@@ -70,10 +68,8 @@ def main() -> None:
         peers.install()
     plan = Plan(2, 2, 2.0) if arguments.quick else Plan(arguments.seconds, arguments.repetitions, 10.0)
     results = measure(plan, with_peers=not arguments.quick)
-    OUT.mkdir(exist_ok=True)
-    say(f"written: {report.write(results, OUT).relative_to(Path.cwd(), walk_up=False) if False else OUT}")
-    print()
     print(report.markdown(results))
+    say(f"written: bench/out/{report.write(results, OUT).name}")
 
 
 def parsed() -> argparse.Namespace:
@@ -87,7 +83,7 @@ def parsed() -> argparse.Namespace:
 
 def measure(plan: Plan, *, with_peers: bool) -> report.Results:
     began = time.monotonic()
-    results = report.Results(machine.facts(), machine.calibration(SERVER_CORE))
+    results = report.Results(machine.facts(), [machine.calibration(SERVER_CORE)])
     files = bodies.write(OUT / "bodies")
     with ExitStack() as stack:
         field = start(stack, results, with_peers=with_peers)
@@ -100,7 +96,7 @@ def measure(plan: Plan, *, with_peers: bool) -> report.Results:
                     one(results, contestant, scenario, files[scenario.body], plan)
         for contestant in field:
             results.memory[contestant.name] = contestant.process.memory()
-    results.calibration_after = machine.calibration(SERVER_CORE)
+    results.calibration_ms.append(machine.calibration(SERVER_CORE))
     say(f"took {time.monotonic() - began:.0f} s")
     return results
 
@@ -150,16 +146,15 @@ def one(results: report.Results, contestant: Contestant, scenario: Scenario, bod
             outcome = load.buffered(port, body, headers, connections=scenario.connections, seconds=seconds)
     except load.LoadFailed as error:
         say(f"{contestant.name}: {scenario.name}: {error}")
-        results.failed(contestant.name, scenario.name, str(error))
+        results.fail(contestant.name, scenario.name, str(error))
         return
-    results.add(contestant.name, scenario.name, outcome, (contestant.process.cpu() - before) / outcome.count)
+    cpu = (contestant.process.cpu() - before) / outcome.count
+    results.add(contestant.name, scenario.name, report.Measured(outcome, cpu))
 
 
 def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
-
-_: Callable[[], None] = main
 
 if __name__ == "__main__":
     main()

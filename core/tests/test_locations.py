@@ -1,6 +1,8 @@
 """Places of credentials: found, taken out, put in."""
 
 import pytest
+from pydantic import TypeAdapter, ValidationError
+
 from agentgateway.errors import ConfigError, InternalError
 from agentgateway.exchange import Body, Exchange, Headers, Outgoing, Request
 from agentgateway.expressions import ExpressionSyntaxError, compile
@@ -8,7 +10,6 @@ from agentgateway.interfaces import Host
 from agentgateway.locations import BEARER, CookieSpot, HeaderSpot, Location, QuerySpot, WritableLocation
 from agentgateway.settings import Secret
 from agentgateway.variables import environment
-from pydantic import TypeAdapter, ValidationError
 
 CANARY = "canary-8c1f2e"
 

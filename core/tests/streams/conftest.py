@@ -3,10 +3,11 @@
 from collections.abc import AsyncIterator, Callable, Iterable
 
 import pytest
+from pydantic_core import to_json
+
 from agentgateway.interfaces import Segment
 from agentgateway.llm.calls import Dialect, ErrorFacts, StreamEncoder
 from agentgateway.llm.sse import Event
-from pydantic_core import to_json
 
 
 class Source:

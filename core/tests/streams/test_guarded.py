@@ -6,14 +6,15 @@ from math import inf
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic_core import to_json
+
 from agentgateway.errors import GatewayError, GuardFailed, GuardRejected
 from agentgateway.guarded import guarded, observed
 from agentgateway.interfaces import Segment
 from agentgateway.llm.calls import Dialect
 from agentgateway.llm.sse import Parser
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from pydantic_core import to_json
 
 WINDOW = 13
 NUMBER = re.compile(r"\b\d{3}-\d{2}-\d{4}\b", re.ASCII)

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+
 from agentgateway.errors import UpstreamError
 from agentgateway.streams import buffer, closing, tap
 

@@ -74,6 +74,7 @@ class Gateway:
     http: HttpFrontend
     binds: Mapping[int, Bind]
     parts: dict[PartKey, Any]
+    files: dict[PartKey, set[Path]]
     routes: tuple[tuple[str, str, Chain], ...]
     _active: int = 0
     _idle: asyncio.Event | None = None
@@ -135,7 +136,9 @@ class Assembly:
         self._document = document
         self._lends = lends
         self._previous = previous.parts if previous is not None else {}
+        self._previous_files = previous.files if previous is not None else {}
         self._parts: dict[PartKey, Any] = {}
+        self._files: dict[PartKey, set[Path]] = {}
         self._protocols: dict[str, Protocol] = {}
         self._upstream: dict[Target, list[Origin]] = {}
         self._errors: list[ConfigError] = []
@@ -157,7 +160,7 @@ class Assembly:
             raise unique[0] if len(unique) == 1 else ConfigErrors(unique)
         root = drafts.root
         return Gateway(
-            self._document, root.config, root.frontend_policies.http, binds, self._parts, tuple(self._routes)
+            self._document, root.config, root.frontend_policies.http, binds, self._parts, self._files, tuple(self._routes)
         )
 
     def _check_references(self, drafts: Drafts) -> None:
@@ -315,7 +318,11 @@ class Assembly:
         key = (group, dotted(path) + ":" + name, fingerprint(raw, self._document.folder))
         if key not in self._parts:
             kept = self._previous.get(key)
+            before = set(self._document.files)
             self._parts[key] = kept if kept is not None else self._build(group, name, raw, path, level)
+            read = self._document.files - before | {self._document.folder / name for name in files_in(raw)}
+            self._files[key] = self._previous_files.get(key, set()) if kept is not None else read
+            self._document.files.update(self._files[key])
         return self._parts[key]
 
     def _build(self, group: str, name: str, raw: Any, path: KeyPath, level: Level) -> Any:

@@ -171,5 +171,9 @@ def split_path(at: str) -> KeyPath:
 
 
 def located(error: ConfigError, document: Document, path: KeyPath) -> ConfigError:
-    """The error with file, line and key path, if it does not know them yet."""
-    return error if error.file or hasattr(error, "errors") else document.error(path, error.message, error.hint)
+    """The error with file, line and key path, if it does not know them yet; a path below this place is kept."""
+    if error.file or hasattr(error, "errors"):
+        return error
+    here = document.error(path, "").path
+    exact = split_path(error.path) if error.path.startswith((f"{here}.", f"{here}[")) else path
+    return document.error(exact, error.message, error.hint)

@@ -23,7 +23,8 @@ def schema() -> Json:
         body["properties"][name] = made.plugin("agentgateway.sections", name)
     body["additionalProperties"] = False
     made.plug("policies", "agentgateway.policies")
-    made.plug_kinds(("RouteBackendConfig", "NamedBackend"), "agentgateway.backends")
+    made.plug_backends(("RouteBackendConfig", "NamedBackend"))
+    made.plug_kinds(made.definitions)
     return {"$schema": IDENTIFIER, "title": "agentgateway configuration", **body, "$defs": made.definitions}
 
 
@@ -61,8 +62,24 @@ class Definitions:
                     text = entry.get("description", "")
                     definition["properties"][name] = {"$ref": f"#/$defs/{field}", "description": text}
 
-    def plug_kinds(self, models: tuple[str, ...], group: str) -> None:
-        """Models that take exactly one key of a group besides their own."""
+    def plug_kinds(self, value: Any) -> None:
+        """Mappings whose model says `x-kinds`: their free keys are the names that a group offers."""
+        if isinstance(value, list):
+            for one in value:
+                self.plug_kinds(one)
+        elif isinstance(value, dict):
+            group = value.pop("x-kinds", None)
+            if group is not None:
+                offered = {name: self.plugin(group, name) for name in sorted(registry.names(group))}
+                nothing = {name: {"anyOf": [one, {"type": "null"}]} for name, one in offered.items()}
+                value["properties"] = {**value.get("properties", {}), **nothing}
+                value["additionalProperties"] = False
+            for one in list(value.values()):
+                self.plug_kinds(one)
+
+    def plug_backends(self, models: tuple[str, ...]) -> None:
+        """Entries of `backends` take exactly one kind besides their own keys."""
+        group = "agentgateway.backends"
         offered = {name: self.plugin(group, name) for name in sorted(registry.names(group))}
         offered["backend"] = {"type": "string", "description": "The name of an entry of `backends`."}
         for model in models:

@@ -40,6 +40,7 @@ async def attempts(exchange: Exchange, chain: Chain, phase: Phase) -> Reply:
 
 async def attempt(exchange: Exchange, chain: Chain, phase: Phase) -> Reply:
     """One try: choose a target, make the outgoing request, send it."""
+    exchange.reply = None
     reply = await phase(chain.route, exchange)
     if reply is not None:
         return reply

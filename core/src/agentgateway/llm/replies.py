@@ -47,7 +47,7 @@ class LlmStream:
                 return self._broken(error)
             self._meter.see(chunk)
             self._tail = chunk[-2:] if len(chunk) > 1 else (self._tail + chunk)[-2:]
-            if self._exchange.first_token_at is None:
+            if self._exchange.first_token_at is None and self._meter.spoke:
                 self._exchange.first_token_at = time.monotonic()
             if self._translator is None:
                 return chunk

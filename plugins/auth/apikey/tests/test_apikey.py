@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from agentgateway.errors import ConfigError, Forbidden, Unauthenticated
 from agentgateway.exchange import Content
 from agentgateway.expressions import compile
-from agentgateway.testing import LoopbackHost, PolicyContract, http, make, run_phase
+from agentgateway.testing import LoopbackHost, PolicyContract, chat, http, make, run_phase
 from agentgateway.variables import environment
 
 CANARY = "canary-8c1f2e"
@@ -245,6 +245,18 @@ async def test_a_key_without_a_list_may_call_every_model():
 
 async def test_who_has_no_key_is_not_limited_by_one():
     await may_call(auth(), http(), "anything")
+
+
+async def test_the_model_of_a_real_call_is_the_one_that_counts():
+    policy = auth({"key": CANARY, "allowedModels": ["gpt-5"]})
+    for model, passes in (("gpt-5", True), ("gpt-4", False)):
+        exchange = chat(model=model, headers={"authorization": f"Bearer {CANARY}"})
+        await run_phase(policy, "authn", exchange)
+        if passes:
+            await run_phase(policy, "authz", exchange)
+        else:
+            with pytest.raises(Forbidden):
+                await run_phase(policy, "authz", exchange)
 
 
 async def test_a_request_that_is_no_model_call_is_not_limited():

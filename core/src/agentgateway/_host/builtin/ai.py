@@ -49,7 +49,10 @@ class Address(PluginConfig):
         return self
 
 
-Vendor = Annotated[dict[str, Any], Field(min_length=1, max_length=1)]
+Vendor = Annotated[
+    dict[str, Any],
+    Field(min_length=1, max_length=1, json_schema_extra={"x-kinds": "agentgateway.providers"}),
+]
 
 
 class ProviderEntry(Address):

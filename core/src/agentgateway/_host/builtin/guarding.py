@@ -48,7 +48,7 @@ class RejectionConfig(PluginConfig):
 class GuardEntry(PluginConfig):
     """One guard: its kind with that kind's own configuration, and what happens when it refuses."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", json_schema_extra={"x-kinds": "agentgateway.guards"})
 
     name: str = ""
     """What the log calls it; its kind when absent."""

@@ -6,6 +6,7 @@ and compatible vendors accept; `Completions.plain` takes it out.
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Any
 
 from agentgateway.llm.calls import Json, Untranslatable
@@ -75,7 +76,7 @@ def encode_call(call: ChatCall) -> Json:
         "top_p": call.top_p,
         "top_k": call.top_k,  # EXTENSION
         "stop": list(call.stop) or None,
-        "user": call.user,
+        "user": _encode_user(call.user),
         "seed": call.seed,
         "frequency_penalty": call.frequency_penalty,
         "presence_penalty": call.presence_penalty,
@@ -92,6 +93,11 @@ def encode_call(call: ChatCall) -> Json:
         document["stream"] = True
         document["stream_options"] = {"include_usage": True}  # whatever the client wants to see, we count
     return document
+
+
+def _encode_user(user: str | None) -> str | None:
+    """The vendor takes 64 characters; a longer name keeps its identity as a digest."""
+    return user if user is None or len(user) <= 64 else sha256(user.encode("utf-8", "replace")).hexdigest()
 
 
 def _decode_tool(tool: Json, at: str) -> Tool:

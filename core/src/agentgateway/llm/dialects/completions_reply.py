@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from typing import Any
 from uuid import uuid4
 
 from agentgateway.errors import InvalidRequest, UpstreamError
@@ -14,6 +15,7 @@ from agentgateway.exchange import Usage
 from agentgateway.llm.calls import Json
 from agentgateway.llm.chat import ChatReply, Part, Refusal, StopReason, ToolUse
 from agentgateway.llm.dialects.completions_messages import decode_assistant, encode_assistant
+from agentgateway.llm.documents import dump
 from agentgateway.llm.wire import amount, mapping, objects
 
 _STOP_REASONS: Mapping[object, StopReason] = {
@@ -59,20 +61,33 @@ def decode_reply(document: Json) -> ChatReply:
 
 
 def known(message: Json) -> Json:
-    """An upstream's message as strictly as our decoder wants it: calls of functions, each with an id."""
-    calls = message.get("tool_calls")
-    if not isinstance(calls, list):
-        return message
-    functions = [
-        {"id": call.get("id") or new_call_id(), "function": _function(call["function"])}
-        for call in calls
-        if isinstance(call, dict) and isinstance(call.get("function"), dict)
-    ]
-    return message | {"tool_calls": functions}
+    """An upstream's message as strictly as our decoder wants it: content one text, calls of functions with an id."""
+    tidy: Json = {}
+    if isinstance(content := message.get("content"), list):
+        tidy = {"content": words(content), "reasoning_content": thoughts(content) or message.get("reasoning_content")}
+    calls = [call for call in dicts(message.get("tool_calls")) if isinstance(call.get("function"), dict)]
+    return message | tidy | {"tool_calls": [_call(call) for call in calls]}
 
 
-def _function(function: Json) -> Json:
-    return {"name": function.get("name"), "arguments": function.get("arguments")}
+def _call(call: Json) -> Json:
+    function = call["function"]
+    told = function.get("arguments")
+    told = told if isinstance(told, str) or told is None else dump(told).decode()
+    return {"id": call.get("id") or new_call_id(), "function": {"name": function.get("name"), "arguments": told}}
+
+
+def words(value: Any) -> str:
+    """A text as vendors write it: a string, or parts that hold some."""
+    return value if isinstance(value, str) else "".join(words(part.get("text")) for part in dicts(value))
+
+
+def thoughts(content: Any) -> str:
+    """The thinking among the parts of a content, where one vendor (Mistral) puts it."""
+    return "".join(words(part.get("thinking")) for part in dicts(content))
+
+
+def dicts(items: Any) -> list[Json]:
+    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
 
 
 def new_call_id() -> str:

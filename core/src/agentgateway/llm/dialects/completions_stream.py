@@ -30,7 +30,16 @@ from agentgateway.llm.chat import (
     ToolArgumentsDelta,
 )
 from agentgateway.llm.dialects.completions_errors import decode_error, encode_error
-from agentgateway.llm.dialects.completions_reply import decode_stop, encode_stop, new_call_id, read_usage, write_usage
+from agentgateway.llm.dialects.completions_reply import (
+    decode_stop,
+    dicts,
+    encode_stop,
+    new_call_id,
+    read_usage,
+    thoughts,
+    words,
+    write_usage,
+)
 from agentgateway.llm.documents import dump
 from agentgateway.llm.sse import Event, encode
 
@@ -83,39 +92,40 @@ class Decoder(StreamDecoder):
         if not self._started:
             self._started = True
             created = document.get("created")
-            identity, model = _words(document.get("id")), _words(document.get("model"))
+            identity, model = words(document.get("id")), words(document.get("model"))
             yield Started(identity, model, created=created if isinstance(created, int) else None)
         if isinstance(document.get("usage"), dict):
             self._usage = read_usage(document["usage"])
-        for choice in _dicts(document.get("choices")):
+        for choice in dicts(document.get("choices")):
             if choice.get("index") in (None, 0):
                 if isinstance(delta := choice.get("delta"), dict):
                     yield from self._delta(delta)
                 self._finish = choice.get("finish_reason") or self._finish
 
     def _delta(self, delta: Json) -> Iterator[Delta]:
-        if thought := _words(delta.get("reasoning_content")) or _words(delta.get("reasoning")):
+        told = delta.get("reasoning_content") or delta.get("reasoning")
+        if thought := words(told) or thoughts(delta.get("content")):
             yield from self._switch("thinking")
             yield ThinkingDelta(self._last, thought)
-        for block in _dicts(delta.get("thinking_blocks")):
+        for block in dicts(delta.get("thinking_blocks")):
             yield from self._thinking_block(block)
-        if text := _words(delta.get("content")):
+        if text := words(delta.get("content")):
             yield from self._switch("text")
             yield TextDelta(self._last, text)
-        if refusal := _words(delta.get("refusal")):
+        if refusal := words(delta.get("refusal")):
             self._refused = True
             yield from self._switch("refusal")
             yield TextDelta(self._last, refusal)
-        for call in _dicts(delta.get("tool_calls")):
+        for call in dicts(delta.get("tool_calls")):
             yield from self._tool_call(call)
 
     def _thinking_block(self, block: Json) -> Iterator[Delta]:
         if block.get("type") == "redacted_thinking":
             yield from self._close()
-            yield PartStarted(self._new(), "redacted_thinking", data=_words(block.get("data")))
+            yield PartStarted(self._new(), "redacted_thinking", data=words(block.get("data")))
             yield PartEnded(self._last)
             return
-        thought, signature = _words(block.get("thinking")), _words(block.get("signature"))
+        thought, signature = words(block.get("thinking")), words(block.get("signature"))
         if thought or signature:
             yield from self._switch("thinking")
         if thought:
@@ -128,7 +138,7 @@ class Decoder(StreamDecoder):
         """Some vendors give every call the same index, or none: another id is another call."""
         function = piece.get("function")
         function = function if isinstance(function, dict) else {}
-        identity = _words(piece.get("id"))
+        identity = words(piece.get("id"))
         call = self._at.get(piece.get("index"))
         if call is None or (identity and identity != call.id):
             yield from self._close()
@@ -136,8 +146,8 @@ class Decoder(StreamDecoder):
             call = _ToolCall(self._new(), identity)
             self._calls.append(call)
             self._at[piece.get("index")] = call
-            yield PartStarted(call.part, "tool_use", id=identity or new_call_id(), name=_words(function.get("name")))
-        if arguments := _words(function.get("arguments")):
+            yield PartStarted(call.part, "tool_use", id=identity or new_call_id(), name=words(function.get("name")))
+        if arguments := words(function.get("arguments")):
             call.arguments.append(arguments)
             if not call.ended:
                 yield ToolArgumentsDelta(call.part, arguments)
@@ -182,17 +192,6 @@ class _ToolCall:
         except ValueError:
             return False
         return True
-
-
-def _words(value: Any) -> str:
-    """A text as vendors write it: a string, or parts that hold some."""
-    if isinstance(value, str):
-        return value
-    return "".join(_words(item.get("text")) for item in _dicts(value))
-
-
-def _dicts(items: Any) -> list[Json]:
-    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
 
 
 def _status(error: Any) -> int:

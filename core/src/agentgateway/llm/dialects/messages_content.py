@@ -217,7 +217,12 @@ def encode_block(part: Part) -> Json:
         case Document():
             block = _encode_document(part)
         case ToolUse():
-            block = {"type": "tool_use", "id": encode_id(part.id), "name": part.name, "input": arguments(part.arguments)}
+            block = {
+                "type": "tool_use",
+                "id": encode_id(part.id),
+                "name": part.name,
+                "input": arguments(part.arguments),
+            }
         case ToolResult():
             block = {"type": "tool_result", "tool_use_id": encode_id(part.id)}
             if content := [encode_block(each) for each in part.parts if not _says_nothing(each)]:

@@ -47,7 +47,10 @@ class AdditionalCredential(PluginConfig):
 class BackendAuthConfig(PluginConfig):
     """What to show the upstream: one kind of credential (`key`, `passthrough`, or what other plugins offer)."""
 
-    model_config = ConfigDict(extra="allow", json_schema_extra={"minProperties": 1, "maxProperties": 2})
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra={"minProperties": 1, "maxProperties": 2, "x-kinds": "agentgateway.credentials"},
+    )
 
     __pydantic_extra__: dict[str, Unread] = Field(init=False)
 

@@ -32,7 +32,8 @@ from agentgateway.llm.calls import (
 from agentgateway_simulator.script import Failure, Script
 from agentgateway_simulator.words import json_pieces, pieces
 
-BROKEN = "the simulated upstream broke the connection"
+CUT = "the upstream's answer was cut short"
+BROKEN = "the simulated connection broke"
 PING = b'event: ping\ndata: {"type": "ping"}\n\n'
 _SPOKEN = (TextDelta, ThinkingDelta, ToolArgumentsDelta)
 _CODES = {
@@ -56,7 +57,7 @@ async def stream(script: Script, dialect: Dialect, call: ChatCall) -> AsyncItera
     for delta in deltas(script.reply):
         if isinstance(delta, _SPOKEN):
             if script.breaks_after == said:
-                raise UpstreamError(BROKEN)
+                raise UpstreamError(CUT, detail=BROKEN)
             if script.failure is not None and script.failure.after == said:
                 yield encoder.fail(facts(script.failure, dialect))
                 return
@@ -68,7 +69,7 @@ async def stream(script: Script, dialect: Dialect, call: ChatCall) -> AsyncItera
         if isinstance(delta, Started) and dialect.name == "messages":
             yield PING  # as the vendor does: https://docs.anthropic.com/en/docs/build-with-claude/streaming
     if script.breaks_after is not None:
-        raise UpstreamError(BROKEN)
+        raise UpstreamError(CUT, detail=BROKEN)
     if data := encoder.end():
         yield data
 

@@ -50,7 +50,7 @@ class Simulator(Provider):
         if call.stream:
             return Reply(200, head, playback.stream(plan, call.dialect, asked), upstream=True)
         if plan.breaks_after is not None:
-            raise UpstreamError(detail=playback.BROKEN)
+            raise UpstreamError(playback.CUT, detail=playback.BROKEN)
         return Reply(200, head, playback.whole(plan, call.dialect, asked), upstream=True)
 
 

@@ -119,7 +119,7 @@ def truncated() -> Reply:
 
     async def part() -> AsyncIterator[bytes]:
         yield b'{"id": "'
-        raise UpstreamError(playback.BROKEN)
+        raise UpstreamError(playback.CUT, detail=playback.BROKEN)
 
     return Reply(200, Fields.of({"content-type": "application/json"}), part())
 

@@ -1,0 +1,244 @@
+"""Streams in Anthropic's messages format: https://docs.anthropic.com/en/docs/build-with-claude/streaming"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from agentgateway.exchange import Usage
+from agentgateway.llm.calls import Json, StreamDecoder, StreamEncoder
+from agentgateway.llm.chat import (
+    Delta,
+    Ended,
+    ErrorFacts,
+    Failed,
+    PartEnded,
+    PartStarted,
+    SignatureDelta,
+    Started,
+    TextDelta,
+    ThinkingDelta,
+    ToolArgumentsDelta,
+)
+from agentgateway.llm.dialects.messages_errors import decode_error, encode_error
+from agentgateway.llm.dialects.messages_reply import decode_stop, encode_stop, new_id, read_usage, write_usage
+from agentgateway.llm.documents import dump
+from agentgateway.llm.sse import Event, encode
+
+TRUNCATED = ErrorFacts(502, "the upstream's stream ended before its answer was complete")
+UNREADABLE = ErrorFacts(502, "the upstream sent an event that cannot be read")
+
+
+class Decoder(StreamDecoder):
+    """Blocks keep their order. Those of tools that ran at the vendor are left out."""
+
+    def __init__(self) -> None:
+        self._over = False
+        self._open: dict[object, int] = {}
+        self._next = 0
+        self._usage: Json = {}
+        self._reason: object = None
+        self._sequence: str | None = None
+
+    def feed(self, event: Event) -> list[Delta]:
+        if self._over or event.data is None:
+            return []
+        document = event.document
+        if document is None:
+            return self._fail(UNREADABLE)
+        return list(self._event(document, event.data))
+
+    def end(self) -> list[Delta]:
+        """A stop reason without `message_stop` is a whole answer too."""
+        if self._over:
+            return []
+        if self._reason is None:
+            return self._fail(TRUNCATED)
+        return list(self._finish())
+
+    def _fail(self, facts: ErrorFacts) -> list[Delta]:
+        self._over = True
+        return [Failed(facts)]
+
+    def _event(self, document: Json, data: bytes) -> Iterator[Delta]:
+        match document.get("type"):
+            case "message_start":
+                yield from self._start(_object(document.get("message")))
+            case "content_block_start":
+                yield from self._block(document.get("index"), _object(document.get("content_block")))
+            case "content_block_delta":
+                part = self._open.get(document.get("index"))
+                if part is not None:
+                    yield from _delta(part, _object(document.get("delta")))
+            case "content_block_stop":
+                part = self._open.pop(document.get("index"), None)
+                if part is not None:
+                    yield PartEnded(part)
+            case "message_delta":
+                delta = _object(document.get("delta"))
+                self._count(document)
+                self._reason = delta.get("stop_reason") or self._reason
+                self._sequence = _text(delta, "stop_sequence") or self._sequence
+            case "message_stop":
+                yield from self._finish()
+            case "error":
+                yield from self._fail(decode_error(None, data))
+
+    def _start(self, message: Json) -> Iterator[Delta]:
+        self._count(message)
+        usage = read_usage(self._usage) if self._usage else None
+        yield Started(_text(message, "id"), _text(message, "model"), usage)
+
+    def _count(self, holder: Json) -> None:
+        """Counts are cumulative, and those of a later event stand."""
+        fields = _object(holder.get("usage"))
+        self._usage |= {key: value for key, value in fields.items() if value is not None}
+
+    def _block(self, place: object, block: Json) -> Iterator[Delta]:
+        part = self._next
+        match block.get("type"):
+            case "text":
+                yield PartStarted(part, "text")
+                if text := _text(block, "text"):
+                    yield TextDelta(part, text)
+            case "thinking":
+                yield PartStarted(part, "thinking")
+                if text := _text(block, "thinking"):
+                    yield ThinkingDelta(part, text)
+                if signature := _text(block, "signature"):
+                    yield SignatureDelta(part, signature)
+            case "redacted_thinking":
+                yield PartStarted(part, "redacted_thinking", data=_text(block, "data"))
+            case "tool_use":
+                yield PartStarted(part, "tool_use", id=_text(block, "id"), name=_text(block, "name"))
+                if block.get("input"):  # compatible vendors send it whole
+                    yield ToolArgumentsDelta(part, dump(block["input"]).decode())
+            case _:
+                return
+        self._open[place] = part
+        self._next += 1
+
+    def _finish(self) -> Iterator[Delta]:
+        self._over = True
+        for part in self._open.values():
+            yield PartEnded(part)
+        usage: Usage | None = read_usage(self._usage) if self._usage else None
+        yield Ended(decode_stop(self._reason), self._sequence, usage)
+
+
+def _delta(part: int, delta: Json) -> Iterator[Delta]:
+    match delta.get("type"):
+        case "text_delta":
+            yield TextDelta(part, _text(delta, "text"))
+        case "thinking_delta":
+            yield ThinkingDelta(part, _text(delta, "thinking"))
+        case "signature_delta":
+            yield SignatureDelta(part, _text(delta, "signature"))
+        case "input_json_delta":
+            if text := _text(delta, "partial_json"):
+                yield ToolArgumentsDelta(part, text)
+
+
+def _object(value: object) -> Json:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(holder: Json, key: str) -> str:
+    value = holder.get(key)
+    return value if isinstance(value, str) else ""
+
+
+class Encoder(StreamEncoder):
+    """One block is open at a time: what belongs to another waits until the open one has ended."""
+
+    def __init__(self) -> None:
+        self._over = False
+        self._open: int | None = None
+        self._blocks = 0
+        self._waiting: dict[int, list[Delta]] = {}
+
+    def feed(self, delta: Delta) -> bytes:
+        if self._over:
+            return b""
+        match delta:
+            case Started():
+                return self._start(delta)
+            case Ended():
+                return self._end(delta)
+            case Failed():
+                return self.fail(delta.facts)
+        if self._open is not None and delta.index != self._open:
+            self._waiting.setdefault(delta.index, []).append(delta)
+            return b""
+        out = self._write(delta)
+        while self._open is None and self._waiting:
+            out += b"".join(map(self._write, self._waiting.pop(next(iter(self._waiting)))))
+        return out
+
+    def end(self) -> bytes:
+        return b""
+
+    def fail(self, facts: ErrorFacts) -> bytes:
+        if self._over:
+            return b""
+        self._over = True
+        return _event(encode_error(facts))
+
+    def _start(self, started: Started) -> bytes:
+        message: Json = {
+            "id": started.id or new_id(),
+            "type": "message",
+            "role": "assistant",
+            "model": started.model,
+            "content": [],
+            "stop_reason": None,
+            "stop_sequence": None,
+            "usage": write_usage(started.usage or Usage()),
+        }
+        return _event({"type": "message_start", "message": message})
+
+    def _write(self, delta: Delta) -> bytes:
+        match delta:
+            case PartStarted():
+                self._open = delta.index
+                return self._event("content_block_start", content_block=_opening(delta))
+            case TextDelta():
+                return self._delta(type="text_delta", text=delta.text)
+            case ThinkingDelta():
+                return self._delta(type="thinking_delta", thinking=delta.text)
+            case SignatureDelta():
+                return self._delta(type="signature_delta", signature=delta.signature)
+            case ToolArgumentsDelta():
+                return self._delta(type="input_json_delta", partial_json=delta.json)
+            case _:
+                out = self._event("content_block_stop")
+                self._open = None
+                self._blocks += 1
+                return out
+
+    def _delta(self, **delta: str) -> bytes:
+        return self._event("content_block_delta", delta=delta)
+
+    def _event(self, kind: str, **fields: Json) -> bytes:
+        return _event({"type": kind, "index": self._blocks, **fields})
+
+    def _end(self, ended: Ended) -> bytes:
+        self._over = True
+        delta = {"stop_reason": encode_stop(ended.stop_reason), "stop_sequence": ended.stop_sequence}
+        usage = write_usage(ended.usage or Usage())
+        return _event({"type": "message_delta", "delta": delta, "usage": usage}) + _event({"type": "message_stop"})
+
+
+def _opening(part: PartStarted) -> Json:
+    match part.kind:
+        case "tool_use":
+            return {"type": "tool_use", "id": part.id, "name": part.name, "input": {}}
+        case "thinking":
+            return {"type": "thinking", "thinking": "", "signature": ""}
+        case "redacted_thinking":
+            return {"type": "redacted_thinking", "data": part.data}
+        case _:
+            return {"type": "text", "text": ""}
+
+
+def _event(document: Json) -> bytes:
+    return encode(dump(document), document["type"])
