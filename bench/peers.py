@@ -35,9 +35,9 @@ def install() -> None:
             print("Portkey: not installed, because node and npm are not (apt-get install nodejs npm)", flush=True)
             return
         (FOLDER / "portkey").mkdir(exist_ok=True)
-        _attempt(
-            "Portkey", [["npm", "install", "--no-audit", "--no-fund", "--prefix", FOLDER / "portkey", *_portkey()]]
-        )
+        (FOLDER / "portkey" / "package.json").write_text(json.dumps(PORTKEY_PACKAGE))
+        npm = ["npm", "install", "--no-audit", "--no-fund", "--prefix", FOLDER / "portkey"]
+        _attempt("Portkey", [npm])
 
 
 def _pip(*requirements: str) -> list[str | Path]:

@@ -134,7 +134,10 @@ async def test_an_error_is_written_and_logged_once(phase):
         raise Forbidden("not you")
 
     exchange = http()
-    assert await passed(exchange, listener(Answers(ok()), participant(phase, refuse), Recorder(seen))) == (403, b"not you")
+    assert await passed(exchange, listener(Answers(ok()), participant(phase, refuse), Recorder(seen))) == (
+        403,
+        b"not you",
+    )
     assert seen.count("log") == 1
     assert exchange.error is not None
     assert exchange.error.by == "p0"
@@ -314,7 +317,9 @@ async def test_a_client_that_leaves_while_the_upstream_thinks_is_logged_once_and
             raise
 
     exchange = http()
-    task = asyncio.create_task(passed(exchange, listener(Answers(ok()), participant("upstream", thinks), Recorder(seen))))
+    task = asyncio.create_task(
+        passed(exchange, listener(Answers(ok()), participant("upstream", thinks), Recorder(seen)))
+    )
     await asyncio.sleep(0.01)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -203,14 +203,16 @@ class Backend:
 class Provider:
     """A vendor's model API: where it is, how it wants to be addressed, which dialects it speaks.
 
-    `system` is the vendor's name in telemetry (`gen_ai.system`), `url` the address of its API's root. Both are read
-    once, after construction, so an instance may set them from its configuration.
+    `system` is the vendor's name in telemetry (`gen_ai.system`), `url` the address of its API's root, `key_variable`
+    the environment variable that vendors' own tools read the key from. They are read once, after construction, so an
+    instance may set them from its configuration.
     """
 
     Config: ClassVar[type[BaseModel]] = PluginConfig
     system: str = ""
     url: str = ""
     key_variable: ClassVar[str | None] = None
+    answers: ClassVar[bool] = False
 
     def __init__(self, config: Any, host: Host) -> None:
         self.config = config
@@ -224,12 +226,17 @@ class Provider:
         """The path for a call that is already in one of its dialects, e.g. `/v1/chat/completions`."""
         raise NotImplementedError
 
-    def finish(self, outgoing: Outgoing, call: LlmCall) -> None:
-        """Add the vendor's own headers, and move the credential to where the vendor looks for it."""
+    def verbatim(self, call: LlmCall) -> bool:
+        """Whether that path is the operator's own word, which no prefix applies to."""
+        return False
 
-    def error(self, status: int, body: bytes) -> GatewayError | None:
-        """The error inside a reply that looks like a success, for vendors that do that."""
-        return None
+    def finish(self, outgoing: Outgoing, call: LlmCall) -> None:
+        """Add the vendor's own headers, and move the credential to where the vendor looks for it; not one that
+        `outgoing.pinned` names."""
+
+    async def answer(self, call: LlmCall, outgoing: Outgoing) -> Reply:
+        """Answer without a network, in the call's dialect, where `answers` says so. Raises `UpstreamError`."""
+        raise NotImplementedError
 
 
 class Credential:

@@ -117,8 +117,9 @@ def described(exchange: Exchange) -> Fields:
     if place.route_rule != "unknown":
         fields["route_rule"] = place.route_rule
     if exchange.target is not None:
-        fields["endpoint"] = exchange.target.endpoint
         fields["protocol"] = exchange.target.backend.protocol
+        if exchange.target.endpoint:
+            fields["endpoint"] = exchange.target.endpoint
     if exchange.principal is not None:
         fields[f"{exchange.principal.kind}.sub"] = exchange.principal.name
     if exchange.attempt.number > 1:
@@ -137,7 +138,7 @@ def _describe_call(fields: Fields, exchange: Exchange) -> None:
     call, usage = exchange.call, exchange.usage
     fields["gen_ai.operation.name"] = getattr(call, "operation", "unknown")
     fields["gen_ai.request.model"] = getattr(call, "requested_model", "unknown")
-    if exchange.target is not None:
+    if exchange.target is not None and exchange.target.provider:
         fields["gen_ai.provider.name"] = exchange.target.provider
     if exchange.response_model:
         fields["gen_ai.response.model"] = exchange.response_model

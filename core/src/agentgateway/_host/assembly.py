@@ -160,7 +160,13 @@ class Assembly:
             raise unique[0] if len(unique) == 1 else ConfigErrors(unique)
         root = drafts.root
         return Gateway(
-            self._document, root.config, root.frontend_policies.http, binds, self._parts, self._files, tuple(self._routes)
+            self._document,
+            root.config,
+            root.frontend_policies.http,
+            binds,
+            self._parts,
+            self._files,
+            tuple(self._routes),
         )
 
     def _check_references(self, drafts: Drafts) -> None:

@@ -21,6 +21,7 @@ from agentgateway._host.config import (
     RouteConfig,
     TargetedPolicy,
 )
+from agentgateway._host.host import split_path
 from agentgateway._host.load import Document, validate
 from agentgateway.errors import ConfigError
 from agentgateway.interfaces import BackendDraft, Layer, RouteDraft, Section
@@ -153,7 +154,10 @@ def _sections(drafts: Drafts, document: Document) -> None:
         except ConfigError as error:
             raise document.error((name,), error.message, error.hint) from error
         config = validate(section.Config, raw, document, (name,))
-        lowered = section().lower(config, frozenset(drafts.root.gateways))
+        try:
+            lowered = section().lower(config, frozenset(drafts.root.gateways))
+        except ConfigError as error:
+            raise document.error(split_path(error.path) or (name,), error.message, error.hint) from error
         for gateway, fields in lowered.gateways.items():
             read = validate(GatewayConfig, fields, document, (name,))
             drafts.gateways.append(_gateway((name,), gateway, read))

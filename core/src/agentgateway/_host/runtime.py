@@ -13,10 +13,10 @@ from agentgateway._host.assembly import Gateway, assemble
 from agentgateway._host.host import Lends
 from agentgateway._host.load import Document, read
 from agentgateway._host.metrics import Metrics
-from agentgateway.endpoints import PoolLimits
 from agentgateway._host.transport import Transport
 from agentgateway._host.watch import FileWatch
 from agentgateway.buckets import MemoryBuckets
+from agentgateway.endpoints import PoolLimits
 from agentgateway.errors import ConfigError
 from agentgateway.interfaces import Buckets
 from agentgateway.variables import ENVIRONMENT

@@ -5,11 +5,11 @@ import ssl
 from collections.abc import AsyncIterator
 
 from agentgateway._host.h1_client import is_stale
-from agentgateway.endpoints import Origin, PoolLimits, TlsSettings
 from agentgateway._host.pool import Pool, PoolExhausted
 from agentgateway._host.request_head import CHUNKED, declared_length, encode_head, in_one_chunk
 from agentgateway._host.upload import upload
 from agentgateway._host.upstream_response import HIGH_WATER, UpstreamResponse
+from agentgateway.endpoints import Origin, PoolLimits, TlsSettings
 from agentgateway.errors import ConnectFailed
 
 __all__ = ["Origin", "PoolExhausted", "PoolLimits", "TlsSettings", "Transport", "UpstreamResponse", "encode_head"]

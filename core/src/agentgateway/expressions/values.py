@@ -98,10 +98,10 @@ def _maps_equal(left: Mapping[Any, Any], right: Mapping[Any, Any]) -> bool:
 
 def has_key(mapping: Mapping[Any, Any], key: Any) -> bool:
     """Whether `key` is in the map, as the same type: Python's `1 == True == 1.0` does not hold here."""
-    if key not in mapping:
-        return False
     key_kind = kind(key)
-    return key_kind == "string" or any(stored == key and kind(stored) == key_kind for stored in mapping)
+    if key_kind == "string" or (type(mapping) is dict and key not in mapping):
+        return key in mapping
+    return any(stored == key and kind(stored) == key_kind for stored in mapping)
 
 
 def compare(name: str, left: Any, right: Any) -> bool:
@@ -150,13 +150,14 @@ def index(container: Any, key: Any, name: str = "") -> Any:
     """
     container_kind, key_kind = kind(container), kind(key)
     if container_kind == "map" and key_kind in KEY_KINDS:
+        if key_kind != "string" and not has_key(container, key):
+            if type(container) is dict and key in container:  # as another type
+                raise no_overload("_[_]", container, key)
+            raise MissingError(name)
         try:
-            found = container[key]
+            return container[key]
         except KeyError:
             raise MissingError(name) from None
-        if key_kind != "string" and not has_key(container, key):
-            raise no_overload("_[_]", container, key)
-        return found
     if container_kind == "list" and key_kind in ("int", "uint"):
         if 0 <= key < len(container):
             return container[key]

@@ -77,6 +77,8 @@ def _count_keys(document: dict[str, Any]) -> int:
             container = container.values()
         for value in container:
             kind = type(value)
+            if kind is str:
+                continue
             if kind is dict or kind is list:
                 stack.append(value)
             elif kind is float and not isfinite(value):

@@ -94,10 +94,8 @@ class Parser:
         events: list[Event] = []
         start = 0
         scan = self._scanned
-        while (blank := _BLANK_LINE.search(buffer, scan)) is not None:
-            end = blank.end()
-            if end == len(buffer) and buffer.endswith(b"\r"):
-                break  # the line feed of this CRLF may be on its way
+        find = _end_of_block if b"\r" in buffer else _end_of_simple_block
+        while (end := find(buffer, scan)) > 0:
             events.append(self._event(buffer[start:end]))
             start = scan = end
         self._buffer = buffer[start:]
@@ -123,8 +121,23 @@ class Parser:
         return Event(data, name, raw)
 
 
+def _end_of_simple_block(buffer: bytes, start: int) -> int:
+    """Where the first event from `start` ends, when lines end in LF only; 0 when it does not."""
+    found = buffer.find(b"\n\n", start)
+    return found + 2 if found >= 0 else 0
+
+
+def _end_of_block(buffer: bytes, start: int) -> int:
+    blank = _BLANK_LINE.search(buffer, start)
+    if blank is None or (blank.end() == len(buffer) and buffer.endswith(b"\r")):
+        return 0  # the line feed of a last CR may be on its way
+    return blank.end()
+
+
 def _fields(text: bytes) -> tuple[str | None, bytes | None]:
     """The `event` and `data` of a block of lines; `id` and `retry` mean nothing to model streams."""
+    if text.startswith(b"data: ") and text.find(b"\n") == len(text) - 2 and text.endswith(b"\n\n"):
+        return None, text[6:-2]
     name: str | None = None
     data: bytes | None = None
     if b"\r" in text:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
 
@@ -17,6 +17,7 @@ from agentgateway.llm.sse import Event
 BYTES_PER_TOKEN = 4
 """Of UTF-8: about right for English, and for scripts whose characters take more bytes and more tokens alike."""
 LONGEST_LINE = 1 << 20
+MEASURED_FIRST = 32
 _USAGE_OBJECT = re.compile(rb'"usage"\s*:\s*\{')
 
 
@@ -35,25 +36,29 @@ def estimate_input(call: LlmCall) -> int:
 
 @lru_cache
 def _texts(keys: tuple[bytes, ...]) -> re.Pattern[bytes]:
-    """The values of those keys, escapes and all, when they are strings that are not empty."""
-    return re.compile(rb'"(?:%b)":\s?"((?:[^"\\]|\\.)++)"' % b"|".join(keys))
+    """The values of those keys, escapes and all, when they are strings."""
+    return re.compile(rb'"(?:%b)":\s?"([^"\\]*+(?:\\.[^"\\]*+)*+)"' % b"|".join(keys))
 
 
 class UsageMeter:
-    """Watches the bytes of one stream, in chunks of any size. `see` costs about a microsecond for an ordinary chunk.
+    """Watches the bytes of one stream, in chunks of any size. `see` costs under a microsecond for an ordinary chunk.
 
-    `spoke` says whether any generated text was seen, `ended` whether the stream's own end was, `model` who answered.
+    Text is measured in the first chunks and in one of sixteen after those. `spoke` says whether there was any,
+    `model` who answered, as far as the stream told.
     """
 
     __slots__ = (
+        "_bytes",
+        "_chunks",
         "_complete",
         "_dialect",
         "_fields",
+        "_last",
         "_line",
         "_line_size",
-        "_size",
+        "_measured",
+        "_text",
         "_texts",
-        "ended",
         "model",
         "spoke",
     )
@@ -65,34 +70,56 @@ class UsageMeter:
         self._complete = False
         self._line: list[bytes] = []
         self._line_size = 0
-        self._size = 0
+        self._last = b""
+        self._chunks = self._bytes = self._measured = self._text = 0
         self.spoke = False
-        self.ended = False
         self.model: str | None = None
 
     def see(self, chunk: bytes) -> None:
         if self._line or not chunk.endswith(b"\n"):
             chunk = self._whole_lines(chunk)
-        for text in self._texts.findall(chunk):
-            self.spoke = True
-            self._size += len(text)
-        if self.model is None or b'"usage"' in chunk:
+        if not chunk:
+            return
+        self._last = chunk
+        self._bytes += len(chunk)
+        self._chunks = number = self._chunks + 1
+        if number <= MEASURED_FIRST or not number & 15 or not self.spoke:
+            self._measure(chunk)
+        if b'"usage"' in chunk:
             self._read(chunk)
-        if not self.ended and self._dialect.end_marker in chunk:
-            self.ended = any(self._dialect.ends(Event(line[5:].strip())) for line in _data_lines(chunk))
+
+    @property
+    def ended(self) -> bool:
+        """Whether the stream came to its own end."""
+        self._flush()
+        return self._dialect.end_marker in self._last and any(
+            self._dialect.ends(Event(line[5:].strip())) for line in _data_lines(self._last)
+        )
 
     def usage(self, call: LlmCall | None = None) -> Usage:
         """What is known now. Without the vendor's last word, output is counted from the text that was seen, and input,
         if the vendor did not even tell that, from the call; `estimated` says so."""
-        if self._line:
-            rest, self._line = b"".join(self._line), []
-            self.see(rest + b"\n")
+        self._flush()
         usage = self._dialect.read_usage(self._fields)
         if self._complete:
             return usage
         seen = usage.input_tokens or (estimate_input(call) if call is not None else 0)
-        output = max(usage.output_tokens, estimate(self._size))
+        text = self._text * self._bytes // self._measured if self._measured else 0
+        output = max(usage.output_tokens, estimate(text))
         return replace(usage, input_tokens=seen, output_tokens=output, estimated=True)
+
+    def _flush(self) -> None:
+        """A last line without its end is a line too."""
+        if self._line:
+            self.see(b"\n")
+
+    def _measure(self, chunk: bytes) -> None:
+        self._measured += len(chunk)
+        self._text += sum(map(len, self._texts.findall(chunk)))
+        self.spoke = self._text > 0
+        if self.model is None:
+            for document in _documents(chunk, b'"model"'):
+                self.model = self.model or self._dialect.reply_model(document)
 
     def _whole_lines(self, chunk: bytes) -> bytes:
         """The lines that are complete now; the rest waits, unless it grows beyond all measure."""
@@ -110,9 +137,9 @@ class UsageMeter:
         return whole
 
     def _read(self, chunk: bytes) -> None:
-        for document in _documents(_data_lines(chunk)):
-            if self.model is None:
-                self.model = self._dialect.reply_model(document) or None
+        if _USAGE_OBJECT.search(chunk) is None:
+            return  # `"usage":null`, which one vendor writes into every event
+        for document in _documents(chunk, b'"usage"'):
             fields = self._dialect.usage_fields(document)
             if fields is not None:
                 self._fields |= {key: value for key, value in fields.items() if value is not None}
@@ -123,10 +150,10 @@ def _data_lines(chunk: bytes) -> list[bytes]:
     return [line for line in chunk.split(b"\n") if line.startswith(b"data:")]
 
 
-def _documents(lines: Iterable[bytes]) -> Iterable[Json]:
-    """The JSON objects of data lines that may hold a model or a usage."""
-    for line in lines:
-        if b'"model"' in line or _USAGE_OBJECT.search(line) is not None:
+def _documents(chunk: bytes, word: bytes) -> Iterator[Json]:
+    """The JSON objects of data lines that have that word in them."""
+    for line in _data_lines(chunk):
+        if word in line:
             try:
                 document = from_json(line[5:].strip())
             except ValueError:

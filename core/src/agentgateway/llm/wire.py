@@ -105,10 +105,11 @@ def known_keys(fields: Mapping[str, Fate], prefix: str = "") -> frozenset[str]:
 
 def check_spelling(known: frozenset[str], holder: Json, at: str = "") -> None:
     """Refuse a key that differs from a known one only in case: some parsers (Go's) take them for the same."""
-    if not known.issuperset(holder):
-        for key in holder:
-            if key not in known and key.lower() in known:
-                raise InvalidRequest(f"{join(at, key)}: is spelled `{key.lower()}`", param=join(at, key))
+    if known.issuperset(holder):
+        return
+    for key in holder:
+        if key not in known and key.lower() in known:
+            raise InvalidRequest(f"{join(at, key)}: is spelled `{key.lower()}`", param=join(at, key))
 
 
 def check_head(document: Json, known: frozenset[str], counts: Iterable[str]) -> Head:
@@ -136,15 +137,21 @@ def check_messages(document: Json, known: frozenset[str], known_in_parts: frozen
     for i, message in enumerate(messages):
         if type(message) is not dict or type(message.get("role")) is not str:
             raise wrong(f"messages[{i}]", "an object with a role")
-        check_spelling(known, message, f"messages[{i}]")
+        if not known.issuperset(message):
+            check_spelling(known, message, f"messages[{i}]")
         content = message.get("content")
-        if type(content) is list:
-            for k, part in enumerate(content):
-                if type(part) is not dict:
-                    raise wrong(f"messages[{i}].content[{k}]", "an object")
-                check_spelling(known_in_parts, part, f"messages[{i}].content[{k}]")
-        elif type(content) is not str and content is not None:
-            raise wrong(f"messages[{i}].content", "a string or an array")
+        if type(content) is not str and content is not None:
+            _check_parts(content, known_in_parts, f"messages[{i}].content")
+
+
+def _check_parts(parts: Any, known: frozenset[str], at: str) -> None:
+    if type(parts) is not list:
+        raise wrong(at, "a string or an array")
+    for i, part in enumerate(parts):
+        if type(part) is not dict:
+            raise wrong(f"{at}[{i}]", "an object")
+        if not known.issuperset(part):
+            check_spelling(known, part, f"{at}[{i}]")
 
 
 def amount(fields: Json | None, *keys: str) -> int:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, model_validator
 
 from agentgateway.errors import ConfigError, NotFound, UpstreamError
-from agentgateway.exchange import Exchange, Headers, Outgoing, Reply, Target
+from agentgateway.exchange import Exchange, Outgoing, Reply, Target
 from agentgateway.hookspecs import hookimpl
 from agentgateway.interfaces import Backend, Host, Layer, Participant, Provider
 from agentgateway.llm.calls import Dialect, LlmCall, LlmReply
@@ -98,7 +98,6 @@ class Entry:
     config: Address
     model: str | None
     key: Secret | None
-    answers: bool
     layer: Layer
 
     def dialect_for(self, call: LlmCall) -> Dialect:
@@ -113,6 +112,8 @@ class Entry:
         if config.path_override:
             return config.path_override
         path = self.provider.path(call)
+        if self.provider.verbatim(call):
+            return path
         base = urlsplit(config.base_url).path.rstrip("/") if config.base_url else config.path_prefix
         if base is None:
             return path
@@ -149,9 +150,8 @@ class AiBackend(Backend):
         ambient = self.host.environment(variable) if variable else None
         model = getattr(provider.config, "model", None)
         key = Secret(ambient) if ambient else None
-        answers = hasattr(provider, "answer")
         layer = Layer((*self.host.path, *at, "policies"), policies, "backend")
-        entry = Entry(provider, spoken, url, config, model, key, answers, layer)
+        entry = Entry(provider, spoken, url, config, model, key, layer)
         name = config.name or kind
         endpoint = urlsplit(url).netloc or url
         return Target(self, name, endpoint, provider.system, model, weight, priority, entry)
@@ -186,8 +186,8 @@ class AiBackend(Backend):
         if outgoing is None or not isinstance(call, LlmCall):
             raise UpstreamError(detail="the call was not prepared")
         outbound: LlmCall = outgoing.call
-        if entry.answers:
-            reply: Reply = await entry.provider.answer(outbound, outgoing)  # type: ignore[attr-defined]
+        if entry.provider.answers:
+            reply = await entry.provider.answer(outbound, outgoing)
             reply.upstream = True
             exchange.answered_at = time.monotonic()
         else:
@@ -232,8 +232,10 @@ class Finish:
 async def incoming(exchange: Exchange, reply: Reply, call: LlmCall, outbound: LlmCall) -> Reply:
     """The upstream's reply in the client's dialect, with an eye on its usage."""
     source, target = outbound.dialect, call.dialect
-    if not isinstance(reply.body, bytes) and reply.status < 400 and is_stream(reply):
+    if reply.status < 400 and is_stream(reply):
         reply.headers.remove("content-length")
+        if isinstance(reply.body, bytes):
+            reply.body = once(reply.body)
         if source.name != target.name:
             reply.headers.set("content-type", target.stream_content_type)
         reply.body = LlmStream(exchange, reply.body, source, target, call)
@@ -251,6 +253,11 @@ async def incoming(exchange: Exchange, reply: Reply, call: LlmCall, outbound: Ll
     exchange.first_token_at = exchange.answered_at
     reply.content = content.translated(target, call.canonical() if source.name != target.name else None)
     return reply
+
+
+async def once(body: bytes) -> AsyncIterator[bytes]:
+    """A stream that arrived whole with its head."""
+    yield body
 
 
 def is_stream(reply: Reply) -> bool:
@@ -278,6 +285,6 @@ def _url(config: Address, provider: Provider) -> str:
         scheme = "https" if config.host_override.endswith(":443") else "http"
         return f"{scheme}://{config.host_override}"
     parts = urlsplit(provider.url)
-    if not parts.netloc and not hasattr(provider, "answer"):
+    if not parts.netloc and not provider.answers:
         raise ConfigError("this provider has no address of its own", hint="set `hostOverride` or `baseUrl`")
     return f"{parts.scheme}://{parts.netloc}" if parts.netloc else provider.url

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Literal
 
@@ -10,6 +11,8 @@ from pydantic import RootModel, field_validator
 from agentgateway.exchange import Exchange, Outgoing, Reply, Target
 from agentgateway.interfaces import Backend, Host, Protocol
 from agentgateway.settings import PluginConfig
+
+ADDRESS = re.compile(r"https?://([\w.\-]+|\[[\w:.]+\])(:\d{1,5})?/?|unix:.+")
 
 
 class HttpProtocol(Protocol):
@@ -26,8 +29,7 @@ class HostConfig(RootModel[str]):
     @classmethod
     def _an_address(cls, value: str) -> str:
         url = value if "://" in value or value.startswith("unix:") else f"http://{value}"
-        rest = url.partition("://")[2] or url.removeprefix("unix:")
-        if not rest or (not url.startswith("unix:") and "/" in rest.rstrip("/")):
+        if ADDRESS.fullmatch(url) is None:
             raise ValueError("write host:port, http://host:port, https://host or unix:/path")
         return url.rstrip("/")
 

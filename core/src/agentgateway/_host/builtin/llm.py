@@ -100,9 +100,9 @@ class LlmConfig(PluginConfig):
 
     gateways: str | list[str] | None = None
     """The gateways to attach to; a gateway of its own when absent."""
-    port: int | None = Field(None, ge=0, le=65535, deprecated="attach to `gateways` instead")
+    port: int | None = Field(None, ge=0, le=65535, json_schema_extra={"deprecated": True})
     """The port of its own gateway (4000)."""
-    tls: Any = Field(None, deprecated="attach to `gateways` instead")
+    tls: Any = Field(None, json_schema_extra={"deprecated": True})
     """Certificates of its own gateway."""
     providers: list[ProviderEntry] = []
     """Providers that several models share."""

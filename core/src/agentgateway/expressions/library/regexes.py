@@ -13,7 +13,7 @@ from agentgateway.expressions.library.function import Function, function, text
 _ENGINE: Any = re2  # without annotations
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def pattern(source: str) -> Any:
     """The compiled pattern; the memo bounds what a pattern taken from the request can cost."""
     options = _ENGINE.Options()

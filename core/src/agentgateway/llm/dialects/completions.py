@@ -16,7 +16,7 @@ from agentgateway.llm.dialects import completions_call, completions_errors, comp
 from agentgateway.llm.dialects.completions_fields import FIELDS, INEXPRESSIBLE, REPLY_FIELDS
 from agentgateway.llm.dialects.completions_stream import DONE, Decoder, Encoder
 from agentgateway.llm.sse import Event
-from agentgateway.llm.texts import Texts, objects_in
+from agentgateway.llm.texts import Slot, Texts, objects_in
 from agentgateway.llm.wire import check_head, check_messages, known_keys
 
 _SCOPES = {"system": "systemPrompt", "developer": "systemPrompt", "tool": "toolOutput", "function": "toolOutput"}
@@ -77,7 +77,15 @@ class Completions(Dialect):
     def call_segments(self, document: Json, edited: Callable[[], object] = nothing) -> list[Segment]:
         found: list[Segment] = []
         for i, message in enumerate(document["messages"]):
-            role = message["role"]
+            role, content = message["role"], message.get("content")
+            if len(message) == 2 and type(content) is str:
+                put = Slot(message, "content", edited)
+                found.append(
+                    Segment(
+                        _ROLES.get(role, role), _SCOPES.get(role, "messages"), f"messages[{i}].content", content, put
+                    )
+                )
+                continue
             texts = Texts(_ROLES.get(role, role), _SCOPES.get(role, "messages"), edited)
             found.extend(_segments(message, f"messages[{i}]", texts, edited))
         if "prediction" in document:

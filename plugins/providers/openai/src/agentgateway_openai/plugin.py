@@ -66,6 +66,9 @@ class Custom(Provider):
     def path(self, call: LlmCall) -> str:
         return self._paths[call.dialect.name] or call.dialect.paths[0]
 
+    def verbatim(self, call: LlmCall) -> bool:
+        return self._paths[call.dialect.name] is not None
+
     def finish(self, outgoing: Outgoing, call: LlmCall) -> None:
         """The key stays a Bearer token; servers of Anthropic's format are told a version when the client told none."""
         strip_browser(outgoing.headers)

@@ -23,6 +23,7 @@ class Simulator(Provider):
     Config = SimulatorConfig
     system = "simulator"
     url = "simulator:"
+    answers = True
 
     def __init__(self, config: SimulatorConfig, host: Host) -> None:
         super().__init__(config, host)

@@ -1,0 +1,272 @@
+"""What a configuration file comes to, and what is said about a wrong one. No plugin but the core's own is needed."""
+
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from agentgateway._host.assembly import Gateway, assemble, fingerprint
+from agentgateway._host.host import Lends
+from agentgateway._host.load import parse
+from agentgateway._host.metrics import Metrics
+from agentgateway._host.transport import Transport
+from agentgateway.errors import ConfigError
+
+
+def built(config: str, previous: Gateway | None = None, environ: dict[str, str] | None = None) -> Gateway:
+    document = parse(textwrap.dedent(config), file="gateway.yaml", environ=environ or {})
+    return assemble(document, Lends(Transport(), Metrics(), {}), previous)
+
+
+def refused(config: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        built(config)
+    return str(caught.value)
+
+
+MINIMAL = """
+gateways:
+  default: {port: 4000}
+routes:
+  - backends: [{host: 127.0.0.1:9}]
+"""
+
+
+def chains(gateway: Gateway) -> dict[str, list[str]]:
+    return {name: [f"{o.phase}:{o.name}" for o in chain.origins] for name, _, chain in gateway.routes}
+
+
+def test_a_gateway_a_route_and_a_backend():
+    gateway = built(MINIMAL)
+    assert list(gateway.binds) == [4000]
+    assert chains(gateway) == {"route-0": ["route:backends", "log:accessLog"]}
+
+
+def test_binds_are_the_older_form_of_the_same():
+    gateway = built("""
+        binds:
+        - port: 3000
+          listeners:
+          - name: web
+            routes:
+            - name: all
+              backends: [{host: 127.0.0.1:9}]
+    """)
+    assert list(gateway.binds) == [3000]
+    assert list(chains(gateway)) == ["all"]
+
+
+def test_llm_opens_port_4000_of_its_own():
+    gateway = built("""
+        llm:
+          policies: {timeout: {requestTimeout: 10s}}
+          models: []
+    """)
+    assert list(gateway.binds) == [4000]
+
+
+# --- policies and levels ---------------------------------------------------------------------------------------------
+
+
+def test_the_more_specific_policy_of_a_kind_wins():
+    gateway = built("""
+        gateways:
+          default: {port: 4000, policies: {timeout: {requestTimeout: 1s}}}
+        routes:
+          - {name: own, policies: {timeout: {requestTimeout: 2s}}, backends: [{host: 127.0.0.1:9}]}
+          - {name: inherits, backends: [{host: 127.0.0.1:9}]}
+    """)
+    at = {name: [o.at for o in chain.origins if o.name == "timeout"] for name, _, chain in gateway.routes}
+    assert set(at["own"]) == {"routes[0].policies.timeout"}
+    assert set(at["inherits"]) == {"gateways.default.policies.timeout"}
+
+
+def test_authorization_of_all_levels_applies():
+    gateway = built("""
+        gateways:
+          default: {port: 4000, policies: {authorization: {rules: ["true"]}}}
+        routes:
+          - {name: r, policies: {authorization: {rules: ["true"]}}, backends: [{host: 127.0.0.1:9}]}
+    """)
+    assert chains(gateway)["r"].count("authz:authorization") == 2
+
+
+def test_a_targeted_policy_joins_what_it_names():
+    gateway = built("""
+        gateways: {default: {port: 4000}}
+        routes:
+          - {name: a, backends: [{backend: shared}]}
+          - {name: b, backends: [{host: 127.0.0.1:9}]}
+        backends: [{name: shared, host: 127.0.0.1:9}]
+        policies:
+          - {target: {route: b}, policy: {retry: {attempts: 2}}}
+          - {target: {gateway: default}, policy: {timeout: {requestTimeout: 5s}}}
+          - {target: {backend: shared}, policy: {backendTLS: {}}}
+    """)
+    assert "accept:retry" in chains(gateway)["b"]
+    assert "accept:retry" not in chains(gateway)["a"]
+    assert all("accept:timeout" in chain for chain in chains(gateway).values())
+    assert any("backendTLS" in step for step in chains(gateway)["a"])
+
+
+def test_a_policy_of_phase_gateway_runs_before_routing_only():
+    gateway = built("""
+        gateways: {default: {port: 4000}}
+        routes: [{name: r, backends: [{host: 127.0.0.1:9}]}]
+        policies:
+          - {target: {gateway: default}, phase: gateway, policy: {authorization: {rules: ["false"]}}}
+    """)
+    listener = gateway.binds[4000].listeners[0].listener
+    assert [step.name for step in listener.chain.authz] == ["authorization"]
+    (_, _, route) = next(iter(listener.entries()))
+    assert route.chain.authz == ()
+
+
+# --- reload ----------------------------------------------------------------------------------------------------------
+
+
+def test_parts_survive_a_reload_when_their_configuration_did():
+    config = """
+        gateways: {default: {port: 4000}}
+        routes:
+          - {name: r, policies: {timeout: {requestTimeout: %s}}, backends: [{host: 127.0.0.1:9}]}
+    """
+    first = built(config % "1s")
+    second = built(config % "1s", first)
+    third = built(config % "2s", second)
+    assert {id(part) for part in first.parts.values()} == {id(part) for part in second.parts.values()}
+    changed = {key[1] for key in third.parts if key not in second.parts}
+    assert changed == {"routes[0].policies.timeout:timeout"}
+
+
+def test_a_changed_file_changes_a_part(tmp_path: Path):
+    (tmp_path / "secret").write_text("one")
+    before = fingerprint({"key": {"file": "secret"}}, tmp_path)
+    (tmp_path / "secret").write_text("two")
+    assert fingerprint({"key": {"file": "secret"}}, tmp_path) != before
+
+
+async def test_a_part_that_fails_to_start_stops_those_that_did():
+    gateway = built(MINIMAL)
+    seen: list[str] = []
+
+    class Good:
+        async def start(self) -> None:
+            seen.append("started")
+
+        async def stop(self) -> None:
+            seen.append("stopped")
+
+    class Bad(Good):
+        async def start(self) -> None:
+            raise ConfigError("no")
+
+    gateway.parts = {("g", "a", ""): Good(), ("g", "b", ""): Bad()}
+    with pytest.raises(ConfigError):
+        await gateway.start()
+    assert seen == ["started", "stopped", "stopped"]
+
+
+# --- wrong configurations --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        ("gateways: {default: {prot: 4000}}", ["gateway.yaml:1", "gateways.default", "port", "unknown key"]),
+        ("gateways: {default: {port: 70000}}", ["gateways.default.port", "65535"]),
+        ("{}", ["nothing to serve", "llm"]),
+        (
+            "gateways: {default: {port: 4000}}\nroutes:\n  - policies:\n      nonsense: {}\n",
+            ["gateway.yaml:4", "routes[0].policies.nonsense", "unknown policy", "installed:"],
+        ),
+        (
+            "gateways: {default: {port: 4000}}\nroutes:\n  - policies:\n      timeuot: {}\n",
+            ["did you mean `timeout`?"],
+        ),
+        (
+            "gateways: {default: {port: 4000}}\nroutes:\n  - policies:\n      timeout: {requestTimeout: 10}\n",
+            ["gateway.yaml:4", "routes[0].policies.timeout.requestTimeout", "needs a unit", "10s"],
+        ),
+        (
+            "gateways: {default: {port: 4000}}\nroutes:\n  - policies:\n"
+            "      authorization: {rules: ['request.mehtod']}\n",
+            ["gateway.yaml:4", "routes[0].policies.authorization", "method"],
+        ),
+        ("gateways: {default: {port: 4000}}\nroutes: [{gateways: other}]", ["no gateway of that name", "default"]),
+        (
+            "gateways: {a: {port: 4000}, b: {port: 4000}}\nroutes: [{backends: [{host: 'h:1'}]}]",
+            ["already used by gateway `a`", "gateways: a"],
+        ),
+        (
+            "gateways: {a: {port: 4000}}\nroutes: [{backends: [{host: 'h:1', internal: {}}]}]",
+            ["routes[0].backends[0]", "exactly one kind"],
+        ),
+        ("gateways: {a: {port: 4000}}\nroutes: [{backends: [{backend: nope}]}]", ["no backend of that name"]),
+        ("gateways: {a: {port: 4000}}\nroutes: [{backends: [{host: 'a b'}]}]", ["routes[0].backends[0].host"]),
+        (
+            "gateways: {a: {port: 4000}}\nroutes: [{backends: [{host: 'h:1'}, {ai: {provider: {nope: {}}}}]}]",
+            ["unknown provider `nope`"],
+        ),
+        (
+            "gateways: {a: {port: 4000}}\nroutes: [{backends: [{host: 'h:1'}, {models: {}}]}]",
+            ["must speak one protocol"],
+        ),
+        ("gateways: {a: {port: 4000}}\npolicies: [{target: {route: r}, policy: {timeout: {}}}]", ["has that name"]),
+        ("gateways: {a: {port: 4000}}\nmcpp: {}", ["mcpp", "unknown section"]),
+        (
+            "gateways: {a: {port: 4000}}\nroutes: [{backends: [{host: 'h:1', policies: {retry: {attempts: 1}}}]}]",
+            ["`retry` cannot stand on a backend"],
+        ),
+        (
+            "gateways: {a: {port: 4000}}\nroutes:\n- backends:\n"
+            "  - {host: 'h:1', policies: {authorization: {rules: ['true']}}}\n  - {host: 'h:2'}\n",
+            ["`authorization` acts before a backend is chosen"],
+        ),
+        ("gateways: {a: {port: 4000, tls: {cert: a}}}", ["gateways.a.tls.key", "required"]),
+        (
+            "gateways: {a: {port: 4000, listeners: [{protocol: HTTPS}]}}",
+            ["gateways.a.listeners[0]", "HTTPS needs `tls`"],
+        ),
+        ("llm: {models: [{name: 'a*b', provider: openAI}]}", ["llm.models[0].name"]),
+        (
+            "llm: {models: [{name: a, provider: {reference: x}}]}",
+            ["llm.models[0].provider.reference", "no provider of that name"],
+        ),
+    ],
+)
+def test_a_wrong_configuration_says_file_line_key_and_what_to_do(config, says):
+    message = refused(config)
+    for text in ["gateway.yaml", *says]:
+        assert text in message, message
+
+
+def test_every_error_of_a_file_is_told_at_once():
+    message = refused("""
+        gateways: {default: {port: 4000}}
+        routes:
+          - policies: {nonsense: {}, timeout: {requestTimeout: x}}
+          - policies: {more: {}}
+    """)
+    assert message.count("gateway.yaml:") == 3
+
+
+def test_an_error_never_quotes_the_value():
+    message = refused("""
+        gateways: {default: {port: canary-7f3a}}
+        routes: [{policies: {timeout: {requestTimeout: canary-7f3a}}}]
+    """)
+    assert "canary" not in message
+
+
+def test_the_dump_hides_secrets():
+    gateway = built(
+        """
+        gateways: {default: {port: 4000}}
+        routes:
+          - backends: [{host: "http://h:1"}]
+            policies: {authorization: {rules: ["true"]}}
+        frontendPolicies: {accessLog: {add: {apiKey: '"canary-1"', url: '"http://u:canary-2@h"'}}}
+        """
+    )
+    assert "canary" not in str(gateway.dump())
