@@ -57,6 +57,8 @@ class Plan:
     repetitions: int
     patience: float
     """Seconds to wait for a quiet machine before each load."""
+    rounds: int = 2
+    """Streams that each of many connections reads, one after the other."""
 
 
 def main() -> None:
@@ -66,7 +68,7 @@ def main() -> None:
         say("one core only: servers and load share it, and latencies mean little")
     if arguments.peers:
         peers.install()
-    plan = Plan(2, 2, 2.0) if arguments.quick else Plan(arguments.seconds, arguments.repetitions, 10.0)
+    plan = Plan(2, 2, 1.0, rounds=1) if arguments.quick else Plan(arguments.seconds, arguments.repetitions, 10.0)
     results = measure(plan, with_peers=not arguments.quick)
     print(report.markdown(results))
     say(f"written: bench/out/{report.write(results, OUT).name}")
@@ -136,11 +138,12 @@ def one(results: report.Results, contestant: Contestant, scenario: Scenario, bod
     machine.quiet(plan.patience)
     port, headers = contestant.port, contestant.headers
     seconds = max(1, round(plan.seconds * scenario.share))
+    rounds = min(scenario.rounds, plan.rounds)
     before = contestant.process.cpu()
     try:
         if scenario.streams:
             outcome = load.streamed(
-                port, body, headers, connections=scenario.connections, rounds=scenario.rounds, seconds=seconds * 4
+                port, body, headers, connections=scenario.connections, rounds=rounds, seconds=seconds * 4
             )
         else:
             outcome = load.buffered(port, body, headers, connections=scenario.connections, seconds=seconds)

@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from statistics import median
 from typing import Any
 
 from agentgateway._host.chains import Chain, Step, Steps
@@ -17,37 +18,38 @@ Function = Callable[..., Any]
 
 
 class Clock:
-    """Nanoseconds by name, in order of first appearance, and what each reading of the clock itself adds."""
+    """Durations in nanoseconds by name."""
 
     def __init__(self) -> None:
-        self.spent: dict[str, int] = defaultdict(int)
-        self.calls: dict[str, int] = defaultdict(int)
+        self.durations: dict[str, list[int]] = defaultdict(list)
 
     def plain(self, name: str, function: Function) -> Function:
-        spent, calls, now = self.spent, self.calls, time.perf_counter_ns
+        durations, now = self.durations, time.perf_counter_ns
 
         def clocked(*arguments: Any) -> Any:
             began = now()
             try:
                 return function(*arguments)
             finally:
-                spent[name] += now() - began
-                calls[name] += 1
+                durations[name].append(now() - began)
 
         return clocked
 
     def awaited(self, name: str, function: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-        spent, calls, now = self.spent, self.calls, time.perf_counter_ns
+        durations, now = self.durations, time.perf_counter_ns
 
         async def clocked(*arguments: Any) -> Any:
             began = now()
             try:
                 return await function(*arguments)
             finally:
-                spent[name] += now() - began
-                calls[name] += 1
+                durations[name].append(now() - began)
 
         return clocked
+
+    def medians(self) -> dict[str, float]:
+        """Microseconds by name: the median, which a call that was interrupted does not move."""
+        return {name: median(found) / 1000 for name, found in self.durations.items()}
 
     def step(self, phase: str, step: Step) -> Step:
         wrap = self.awaited if step.awaits else self.plain
@@ -106,24 +108,15 @@ class ClockedListener:
         return chosen
 
 
-def table(listener: Listener, once: Callable[[Any], object], count: int) -> list[tuple[str, float]]:
-    """Microseconds a call, by participant, the clock's own share taken off."""
+def table(listener: Listener, once: Callable[[Any], object], count: int) -> tuple[float, list[tuple[str, float]]]:
+    """Microseconds of a call, and those of each participant, the clock's own share taken off."""
     clock = Clock()
     clocked = ClockedListener(listener, clock)
-    for _ in range(count // 10):
-        once(clocked)
-    clock.spent.clear()
-    clock.calls.clear()
+    bare, nothing = clock.plain("bare", once), clock.plain("nothing", lambda exchange: None)
     for _ in range(count):
+        bare(listener)
+        nothing(listener)
         once(clocked)
-    own = _own_cost()
-    return [(name, (spent - clock.calls[name] * own) / count / 1000) for name, spent in clock.spent.items()]
-
-
-def _own_cost() -> float:
-    """Nanoseconds that a clocked call of nothing seems to take."""
-    clock = Clock()
-    nothing = clock.plain("", lambda exchange: None)
-    for _ in range(20_000):
-        nothing(None)
-    return clock.spent[""] / clock.calls[""]
+    found = clock.medians()
+    own, whole = found.pop("nothing"), found.pop("bare")
+    return whole, [(name, us - own) for name, us in found.items()]

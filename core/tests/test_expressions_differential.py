@@ -472,7 +472,7 @@ FORMS: dict[str, list[Any]] = {
     "map": [made_map, choice("map"), made_map, field],
 }
 
-OFTEN = settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+OFTEN = settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @pytest.fixture(autouse=True)

@@ -377,6 +377,7 @@ ERRORS: list[tuple[str, str]] = [
     ("type(1) == int && jwt.nope == 1", "no such"),
     ("type(1) == int && true == 1", "no such overload"),
     ("type(1) == int && ['a'].filter(x, x) == []", "no such overload"),
+    ("type(1) == int && ['a'].all(x, x) == 'a'", "no such overload"),
 ]
 
 

@@ -7,11 +7,13 @@ import signal
 import sys
 import textwrap
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
 import pytest
+import pytest_asyncio
 
 LISTENING = re.compile(r"listening on (https?)://(\S+) \((?:gateway|admin) ([^)]+)\)")
 
@@ -93,11 +95,24 @@ config:
 @pytest.fixture
 async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
     """`await serve(config)`: write the configuration, start the gateway, return when it is ready."""
+    async with serving(tmp_path) as start:
+        yield start
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def serve_all(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Serve]:
+    """The same for one gateway that all tests of a module share: they and their fixtures run in the module's loop."""
+    async with serving(tmp_path_factory.mktemp("gateway")) as start:
+        yield start
+
+
+@asynccontextmanager
+async def serving(folder: Path) -> AsyncIterator[Serve]:
     running: list[Served] = []
 
     async def start(config: str, *, env: dict[str, str] | None = None) -> Served:
         text = textwrap.dedent(config)
-        file = tmp_path / f"gateway{len(running)}.yaml"
+        file = folder / f"gateway{len(running)}.yaml"
         file.write_text(text if re.search(r"^config:", text, re.M) else OFF + text)
         command = [str(Path(sys.executable).with_name("agentgateway")), "-f", str(file)]
         clean = {key: value for key, value in os.environ.items() if not key.endswith("_API_KEY")}

@@ -21,6 +21,8 @@ from agentgateway.exchange import Exchange, Place, Reply
 from agentgateway.hookspecs import hookimpl
 from agentgateway.interfaces import Protocol
 from agentgateway.settings import PathMatch
+from h2.connection import H2Connection
+from h2.events import DataReceived, ResponseReceived, StreamEnded, StreamReset
 
 Answer = Callable[[Exchange], Awaitable[Reply]]
 
@@ -209,3 +211,83 @@ async def connect() -> AsyncIterator[Connecting]:
     yield to
     for client in clients:
         await client.close()
+
+
+class H2Client:
+    """One HTTP/2 connection, frame by frame."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+        self.h2 = H2Connection()
+        self.h2.initiate_connection()
+        self.events: list[Any] = []
+        self.flush()
+
+    def flush(self) -> None:
+        self.writer.write(self.h2.data_to_send())
+
+    def request(self, method: str = "GET", path: str = "/", *, end: bool = True, more: Any = ()) -> int:
+        stream = self.h2.get_next_available_stream_id()
+        head = [(":method", method), (":path", path), (":scheme", "http"), (":authority", "gateway.test"), *more]
+        self.h2.send_headers(stream, head, end_stream=end)
+        self.flush()
+        return int(stream)
+
+    async def upload(self, stream: int, data: bytes, *, end: bool = True) -> None:
+        """Send a body, as far as windows allow and the server wants it."""
+        while data and not any(getattr(event, "stream_id", 0) == stream for event in self.ended()):
+            size = min(len(data), self.h2.local_flow_control_window(stream), 16384)
+            if size == 0:
+                await self.read()
+                continue
+            self.h2.send_data(stream, data[:size])
+            data = data[size:]
+            self.flush()
+        if end and not data:
+            self.h2.end_stream(stream)
+            self.flush()
+
+    def ended(self) -> list[Any]:
+        return [event for event in self.events if isinstance(event, StreamEnded | StreamReset)]
+
+    async def read(self) -> None:
+        async with asyncio.timeout(10):
+            data = await self.reader.read(65536)
+        if not data:
+            raise ConnectionResetError
+        for event in self.h2.receive_data(data):
+            self.events.append(event)
+            if isinstance(event, DataReceived):
+                self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+        self.flush()
+
+    async def until(self, kind: Any, stream: int) -> Any:
+        """The next event of that kind on that stream; earlier ones are forgotten."""
+        while True:
+            for event in self.events:
+                if isinstance(event, kind) and event.stream_id == stream:
+                    self.events.remove(event)
+                    return event
+            await self.read()
+
+    async def reply(self, stream: int) -> tuple[int, bytes]:
+        head = await self.until(ResponseReceived, stream)
+        await self.until(StreamEnded, stream)
+        body = b"".join(e.data for e in self.events if isinstance(e, DataReceived) and e.stream_id == stream)
+        return int(dict(head.headers)[b":status"]), body
+
+
+@pytest.fixture
+async def connect_h2() -> AsyncIterator[Connecting]:
+    clients: list[H2Client] = []
+
+    async def to(running: Running) -> H2Client:
+        clients.append(H2Client(*await asyncio.open_connection("127.0.0.1", running.port)))
+        return clients[-1]
+
+    yield to
+    for client in clients:
+        client.writer.close()
+        with contextlib.suppress(OSError):
+            await client.writer.wait_closed()

@@ -246,7 +246,7 @@ async def test_more_than_may_be_held_fails_closed(tiny: Dialect, source: Any) ->
 
 
 async def test_an_event_nobody_can_read_fails_closed(tiny: Dialect, source: Any) -> None:
-    read = Read(tiny, source([b'data:  {"c": 0, "t": "123-45-6789"}\n\n', END]), Mask())
+    read = Read(tiny, source([b'data: ["123-45-6789"]\n\n', END]), Mask())
     assert b"6789" not in await read.all()
     assert isinstance(read.blocked[0][0], GuardFailed)
 

@@ -215,6 +215,7 @@ class Conversation:
         headers = Headers(head.headers)
         request = Request(scope["method"], head.target, headers, body, scope["scheme"], head.authority, version)
         address, port = scope["client"] or ("", 0)
+        address = address.removeprefix("::ffff:")  # IPv4 by a socket for both families
         exchange = Exchange(request, Source(address, port, self._peer.certificate))
         exchange.place = listener.place
         return exchange

@@ -52,6 +52,17 @@ LINGER_BYTES = 4 * 1024 * 1024
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 
+class Streams(dict[int, Any]):
+    """The streams of an HTTP/2 connection. What still comes for one that has ended is let go, where Hypercorn would
+    end the connection, and with it every other stream."""
+
+    def __missing__(self, stream_id: int) -> Streams:
+        return self
+
+    async def handle(self, event: object) -> None:
+        """Stand in for a stream that has ended."""
+
+
 class Application:
     """The application as Hypercorn calls it: with more arguments, and on behalf of one peer."""
 
@@ -89,6 +100,7 @@ class Connection(TCPServer):
         self._clock = Watchdog(loop, self._expire)
         self._closed = False
         self._task: asyncio.Task[Any] | None = None
+        self._held = b""
         self.idle = True
         self._in_head = True
 
@@ -148,7 +160,11 @@ class Connection(TCPServer):
             except OSError:
                 break
             self._traffic.received += len(data)
-            if self.idle and data and not self._in_head and isinstance(self.protocol.protocol, H11Protocol):
+            protocol = self.protocol.protocol
+            if isinstance(protocol, H2Protocol):
+                if not isinstance(protocol.streams, Streams):
+                    protocol.streams = Streams(protocol.streams)
+            elif self.idle and data and not self._in_head:
                 self._in_head = True
                 self._clock.start(self._head_timeout)
             await self.protocol.handle(RawData(data))
@@ -158,6 +174,8 @@ class Connection(TCPServer):
         if isinstance(event, RawData):
             if event.data:
                 self._write(event.data)
+                if self._held:
+                    return
                 try:
                     await self.writer.drain()
                 except (ConnectionError, RuntimeError):
@@ -169,7 +187,19 @@ class Connection(TCPServer):
 
     def _write(self, data: bytes) -> None:
         self._traffic.sent += len(data)
+        if self._held:
+            data, self._held = self._held + data, b""
+        elif data.startswith(b"HTTP/1.1 "):
+            # A reply's head: one system call with what follows in the same step of the application, 20 µs less.
+            self._held = data
+            self.loop.call_soon(self._release)
+            return
         self.writer.write(data)
+
+    def _release(self) -> None:
+        if self._held:
+            data, self._held = self._held, b""
+            self.writer.write(data)
 
     async def _updated(self, idle: bool) -> None:
         self.idle = idle
@@ -209,6 +239,7 @@ class Connection(TCPServer):
                 protocol.connection.close_connection()
                 self._write(protocol.connection.data_to_send())
         self._clock.close()
+        self._release()
         self.writer.close()
         self.loop.call_later(GOODBYE_SECONDS, self.writer.transport.abort)
 
@@ -217,6 +248,7 @@ class Connection(TCPServer):
         writer = self.writer
         if not self._closed:
             self._closed = True
+            self._release()
             with suppress(OSError, RuntimeError):  # gone already
                 if writer.can_write_eof():
                     writer.write_eof()

@@ -30,7 +30,7 @@ def _chain(margin: str, origins: tuple[tuple[str, str, str, int | None], ...], f
         members = [origin for origin in origins if origin[0] == phase]
         for index, (_, name, at, line) in enumerate(members):
             place = f"{file}:{line}" if line else "built in"
-            yield f"{margin}  {phase if index == 0 else '':14}{name:28}{place:24}{at}".rstrip()
+            yield f"{margin}  {phase if index == 0 else '':14}{name:28} {place:24} {at}".rstrip()
 
 
 def said(match: Match, hostname: str) -> str:

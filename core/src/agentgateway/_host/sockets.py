@@ -55,15 +55,18 @@ def listen(address: str | None, port: int, *, ipv6: bool = True) -> socket.socke
     if host == "localhost":
         host = "127.0.0.1"
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    dual = address is None and family == socket.AF_INET6
     try:
-        return socket.create_server(
-            (host, port), family=family, backlog=BACKLOG, dualstack_ipv6=address is None and family == socket.AF_INET6
-        )
+        sock = socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=dual)
     except OSError as error:
-        if address is None and family == socket.AF_INET6 and error.errno not in IN_USE:
+        if dual and error.errno not in IN_USE:
             return listen("0.0.0.0", port)  # noqa: S104  # IPv6 is known to the system but switched off
         where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         raise CannotListen(f"cannot listen on {where}: {_reason(error)}") from error
+    # Connections inherit both.
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    return sock
 
 
 def listen_at(address: ListenAddress) -> socket.socket:

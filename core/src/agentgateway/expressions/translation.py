@@ -161,7 +161,7 @@ class Translator:
             raise node.at.error(f"{node.name}() in cel-python takes {wanted} arguments, names first")
         outer = self._apply(node.at, "@iterable", self.tree(target))
         inner = [self._bound_tree(bound, body) for body in bodies]
-        if node.name in ("filter", "exists_one"):
+        if node.name in ("all", "exists", "exists_one", "filter"):
             inner = [self._apply(node.at, "@condition", *inner)]
         idents = [
             self._make(node.at, "expr", self._make(node.at, "ident", lark.Token("IDENT", name))) for name in bound

@@ -70,8 +70,10 @@ class Event:
 
 def encode(data: bytes, name: str | None = None) -> bytes:
     """The wire form of an event."""
-    if b"\n" in data or b"\r" in data:
-        data = b"\ndata: ".join(data.splitlines())
+    if b"\r" in data:
+        data = _with_line_feeds(data)
+    if b"\n" in data:
+        data = data.replace(b"\n", b"\ndata: ")
     if name is None:
         return b"data: %b\n\n" % data
     return b"event: %b\ndata: %b\n\n" % (name.encode(), data)
@@ -136,12 +138,12 @@ def _end_of_block(buffer: bytes, start: int) -> int:
 
 def _fields(text: bytes) -> tuple[str | None, bytes | None]:
     """The `event` and `data` of a block of lines; `id` and `retry` mean nothing to model streams."""
-    if text.startswith(b"data: ") and text.find(b"\n") == len(text) - 2 and text.endswith(b"\n\n"):
+    if b"\r" in text:
+        text = _with_line_feeds(text)
+    if text.startswith(b"data: ") and text.endswith(b"\n\n") and text.find(b"\n") == len(text) - 2:
         return None, text[6:-2]
     name: str | None = None
     data: bytes | None = None
-    if b"\r" in text:
-        text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     for line in text.split(b"\n"):
         field, _, value = line.partition(b":")
         if value.startswith(b" "):
@@ -153,8 +155,12 @@ def _fields(text: bytes) -> tuple[str | None, bytes | None]:
     return name, data
 
 
+def _with_line_feeds(text: bytes) -> bytes:
+    return text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+
 def _object(data: bytes | None) -> dict[str, Any] | None:
-    if data is None or not data.startswith(b"{"):
+    if data is None:
         return None
     try:
         document = from_json(data, allow_inf_nan=False)

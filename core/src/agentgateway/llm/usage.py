@@ -80,7 +80,8 @@ class UsageMeter:
             chunk = self._whole_lines(chunk)
         if not chunk:
             return
-        self._last = chunk
+        if len(chunk) > 2:  # more than the end of a line
+            self._last = chunk
         self._bytes += len(chunk)
         self._chunks = number = self._chunks + 1
         if number <= MEASURED_FIRST or not number & 15 or not self.spoke:

@@ -1,12 +1,13 @@
 """What the guard finds, what it leaves, and what it never says."""
 
 import pytest
-from agentgateway.interfaces import PASS, Segment, Verdict
-from agentgateway.testing import GuardContract, chat, make
 from agentgateway_guardrail_regex.patterns import BUILTINS, LONGEST
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+
+from agentgateway.interfaces import PASS, Segment, Verdict
+from agentgateway.testing import GuardContract, chat, make
 
 
 class TestMasking(GuardContract):

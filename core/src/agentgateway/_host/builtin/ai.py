@@ -153,7 +153,7 @@ class AiBackend(Backend):
         layer = Layer((*self.host.path, *at, "policies"), policies, "backend")
         entry = Entry(provider, spoken, url, config, model, key, layer)
         name = config.name or kind
-        endpoint = urlsplit(url).netloc or url
+        endpoint = urlsplit(url).netloc or url.rstrip(":")
         return Target(self, name, endpoint, provider.system, model, weight, priority, entry)
 
     def targets(self) -> Sequence[Target]:

@@ -2,9 +2,9 @@
 
 from typing import Literal
 
-from agentgateway.settings import PluginConfig, problem
 from pydantic import Field, field_validator, model_validator
 
+from agentgateway.settings import PluginConfig, problem
 from agentgateway_guardrail_regex.patterns import BuiltinName, expression
 
 Scope = Literal["systemPrompt", "messages", "toolInput", "toolOutput"]

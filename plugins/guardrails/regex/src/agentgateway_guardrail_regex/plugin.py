@@ -6,7 +6,6 @@ from typing import Any
 
 from agentgateway.exchange import Exchange
 from agentgateway.interfaces import PASS, Guard, Host, Segment, Verdict
-
 from agentgateway_guardrail_regex.config import RegexConfig, RuleConfig
 from agentgateway_guardrail_regex.patterns import BUILTINS, LONGEST, Builtin, expression
 

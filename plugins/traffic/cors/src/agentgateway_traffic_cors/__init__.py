@@ -1,0 +1,1 @@
+"""The policy `cors`: which web pages may use the gateway from a browser."""

@@ -1,0 +1,165 @@
+"""Wheels in empty environments: the core with one provider, each plugin alone, a stranger's plugin."""
+
+import json
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+MEMBERS = [ROOT / "core", *sorted(path.parent for path in ROOT.glob("plugins/*/*/pyproject.toml"))]
+STRANGER = ROOT / "tests/fixtures/third_party_plugin"
+
+pytestmark = pytest.mark.timeout(300)
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def name_of(member: Path) -> str:
+    return str(tomllib.loads((member / "pyproject.toml").read_text())["project"]["name"])
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A wheel of every distribution, built from a copy of its folder."""
+    out = tmp_path_factory.mktemp("wheels")
+    built = {}
+    for member in [*MEMBERS, STRANGER]:
+        name = name_of(member)
+        copy = out / f"source-{name}"
+        shutil.copytree(member, copy, ignore=shutil.ignore_patterns("__pycache__", "tests"))
+        done = subprocess.run(
+            [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(out)],
+            cwd=copy,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        (built[name],) = out.glob(f"{name.replace('-', '_')}-*.whl")
+    return built
+
+
+class Environment:
+    """An empty virtual environment."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._uv("venv", "--quiet", "--python", sys.executable, str(folder))
+
+    def _uv(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        done = subprocess.run([sys.executable, "-m", "uv", *words], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done
+
+    def install(self, *what: object) -> None:
+        """From the cache when everything is in it, so that this works offline after the first time."""
+        words = ["pip", "install", "--quiet", "--python", str(self.folder / "bin/python"), *map(str, what)]
+        if subprocess.run([sys.executable, "-m", "uv", *words, "--offline"], capture_output=True).returncode:
+            self._uv(*words)
+
+    def run(self, *words: str, stdin: str = "", cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":
+        program = str(self.folder / "bin" / words[0])
+        return subprocess.run([program, *words[1:]], input=stdin, capture_output=True, text=True, cwd=cwd, timeout=120)
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Iterator[Environment]:
+    yield Environment(tmp_path / "venv")
+
+
+LLM = """\
+llm:
+  port: 0
+  models:
+    - name: m
+      provider: simulator
+"""
+
+
+def test_the_core_and_one_provider_are_a_working_gateway(wheels, empty):
+    empty.install(wheels["agentgateway"], wheels["agentgateway-simulator"])
+    done = empty.run("agentgateway", "-f", "-", "--validate-only", stdin=LLM)
+    assert (done.returncode, done.stdout) == (0, "-: ok (1 ports, 2 routes)\n"), done.stderr
+    assert answered(empty) == "You said: hi"
+
+
+def answered(empty: Environment) -> str:
+    """What the gateway of that environment, served from standard input, says to `hi`."""
+    program = """
+import json, re, signal, subprocess, sys, urllib.request
+gateway = subprocess.Popen([sys.argv[1], "-f", "-"],
+    stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+gateway.stdin.write(sys.argv[2]); gateway.stdin.close()
+for line in gateway.stderr:
+    if found := re.search(r"listening on http://\\S+:(\\d+) \\(gateway", line): port = found[1]
+    if line.rstrip().endswith("ready"): break
+body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "hi"}]}).encode()
+headers = {"content-type": "application/json"}
+request = urllib.request.Request(f"http://127.0.0.1:{port}/v1/chat/completions", body, headers)
+print(json.load(urllib.request.urlopen(request, timeout=10))["choices"][0]["message"]["content"])
+gateway.send_signal(signal.SIGTERM)
+sys.exit(gateway.wait(10))
+"""
+    off = 'config: {adminAddr: "off", statsAddr: "off", readinessAddr: "off"}\n'
+    done = empty.run("python", "-c", program, str(empty.folder / "bin/agentgateway"), off + LLM)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_what_is_not_installed_stops_with_the_package_that_would_provide_it(wheels, empty, tmp_path):
+    empty.install(wheels["agentgateway"], wheels["agentgateway-simulator"])
+    config = tmp_path / "gateway.yaml"
+    config.write_text(LLM + "    - name: other\n      provider: anthropic\n  policies:\n    jwtAuth: {}\n")
+    done = empty.run("agentgateway", "-f", str(config))
+    assert done.returncode == 1
+    assert f"{config}:9: llm.policies.jwtAuth: no installed plugin provides it" in done.stderr
+    assert "pip install agentgateway-auth-jwt" in done.stderr
+    assert f"{config}:7: llm.models[1].provider.anthropic: no installed plugin provides it" in done.stderr
+    assert "pip install agentgateway-anthropic" in done.stderr
+
+
+@pytest.mark.parametrize("member", MEMBERS[1:], ids=name_of)
+def test_each_distribution_installs_alone_next_to_the_core(wheels, empty, member):
+    name = name_of(member)
+    empty.install(wheels["agentgateway"], wheels[name])
+    rows = json.loads(empty.run("agentgateway", "plugins", "--json").stdout)
+    own = [row for row in rows if row["distribution"] == name]
+    assert own
+    assert not [row for row in rows if row["phases"].startswith("cannot be loaded")]
+
+
+def test_a_strangers_plugin_is_the_equal_of_ours(wheels, empty, tmp_path):
+    empty.install(wheels["agentgateway"], wheels["agentgateway-simulator"], wheels["acme-gateway"])
+    rows = json.loads(empty.run("agentgateway", "plugins", "--json").stdout)
+    theirs = {row["name"]: (row["kind"], row["version"]) for row in rows if row["distribution"] == "acme-gateway"}
+    assert theirs == {
+        "greeting": ("policy", "1.2.3"),
+        "shouting": ("guard", "1.2.3"),
+        "acme": ("provider", "1.2.3"),
+    }
+    made = empty.run("agentgateway", "schema").stdout
+    assert "Whom to greet." in made
+    assert "How many letters a shout may have" in made
+    assert "Where Acme runs it." in made
+    config = tmp_path / "gateway.yaml"
+    config.write_text(
+        LLM.replace("simulator", "{acme: {region: mars}}")
+        + "  policies:\n    greeting: {greet: all}\n    guardrails: {response: [{shouting: {}}]}\n"
+    )
+    explained = empty.run("agentgateway", "explain", str(config))
+    assert explained.returncode == 0, explained.stderr
+    (greeting,) = [line for line in explained.stdout.splitlines() if "pre_request" in line and "greeting" in line][:1]
+    assert f"{config}:7" in greeting
+
+
+def test_a_strangers_tests_run_our_contract_suites(wheels, empty, tmp_path):
+    empty.install(wheels["agentgateway"], wheels["acme-gateway"], "pytest>=9.2,<10", "pytest-asyncio>=1.5,<2")
+    shutil.copytree(STRANGER / "tests", tmp_path / "tests")
+    (tmp_path / "pytest.ini").write_text("[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\nfilterwarnings = error\n")
+    done = empty.run("python", "-m", "pytest", "-q", "tests", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert "passed" in done.stdout
