@@ -58,7 +58,7 @@ class Served:
     async def told(self, text: str, seconds: float = 10) -> None:
         """Wait until the log says so."""
         async with asyncio.timeout(seconds):
-            while text not in self.log:  # noqa: ASYNC110
+            while text not in self.log:
                 await asyncio.sleep(0.01)
 
     async def logged(self, text: str, seconds: float = 10) -> str:

@@ -2,7 +2,7 @@
 
 An event leaves when every text in it is decided and every event before it has left. Texts of one path (a content
 block, a tool call's arguments) are pieces of one text, its channel, and are decided from its front: what a channel
-shows in place of them goes into the first event that waits, and nothing into those it covers as well.
+shows in place of some of them goes into the first event that holds one, and nothing into the others.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from math import inf
+from os.path import commonprefix
 
 from agentgateway.errors import GuardFailed
 from agentgateway.interfaces import Segment
@@ -65,26 +66,40 @@ class Channel:
         self._pieces.append(piece)
 
     def settle(self, cut: int, shown: str) -> None:
-        """Decide the first `cut` characters: the client will read `shown` in their place."""
-        same = self.text[:cut] == shown
-        left = cut
-        unplaced = "" if same else shown
-        while self._pieces:
+        """Decide the first `cut` characters, at least one: the client will read `shown` in their place."""
+        text, self.text = self.text[:cut], self.text[cut:]
+        start, end = _difference(text, shown)
+        self._take(start, None)
+        self._take(len(text) - start - end, shown[start : len(shown) - end])
+        self._take(end, None)
+
+    def _take(self, count: int, shown: str | None) -> None:
+        """Decide the next characters: as they are, or `shown`, which the first piece among them gets."""
+        while count:
             piece = self._pieces[0]
-            taken, piece.rest = piece.rest[:left], piece.rest[left:]
-            left -= len(taken)
-            piece.shown += taken if same else unplaced
-            unplaced = ""
-            if piece.rest:
-                break
-            self._pieces.popleft()
-            piece.segment.replace(piece.shown)
-            piece.held.waiting -= 1
-        self.text = self.text[cut:]
+            taken, piece.rest = piece.rest[:count], piece.rest[count:]
+            count -= len(taken)
+            piece.shown += taken if shown is None else shown
+            shown = shown and ""
+            if not piece.rest:
+                self._pieces.popleft()
+                piece.segment.replace(piece.shown)
+                piece.held.waiting -= 1
 
     def left(self, shown: str, window: float) -> None:
         """Remember the end of what has left, so that a text that goes on after all is judged together with it."""
         self.context = (self.context + shown)[-int(min(window, 65536)) :]
+
+
+def _difference(text: str, shown: str) -> tuple[int, int]:
+    """How long the two are equal from the front, and then from the back; what is between holds some of `text`."""
+    if text == shown:
+        return len(text), 0
+    start = len(commonprefix((text, shown)))
+    end = len(commonprefix((text[start:][::-1], shown[start:][::-1])))
+    if start + end == len(text):  # something was only put in: it goes to a neighbour's event
+        return (start - 1, end) if start else (0, end - 1)
+    return start, end
 
 
 def ignore(text: str) -> None:

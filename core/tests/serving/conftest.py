@@ -59,6 +59,9 @@ class FakeGateway:
     http: HttpFrontend = field(default_factory=HttpFrontend)
     active: int = 0
 
+    def with_binds(self, binds: dict[int, Bind]) -> FakeGateway:
+        return replace(self, binds=binds, active=0)
+
     def dump(self) -> dict[str, Any]:
         return {"config": {"ports": sorted(self.binds)}}
 
@@ -80,7 +83,7 @@ class FakeRuntime:
 
 
 def bind_of(
-    answer: Answer | Hooks, port: int = 0, *, tls: dict[str, DownstreamTls] | None = None, address: str = "127.0.0.1"
+    answer: Answer | Hooks, port: int = 0, *, tls: dict[str, DownstreamTls] | None = None, address: str | None = "127.0.0.1"
 ) -> Bind:
     hooks = answer if isinstance(answer, Hooks) else Hooks(answer)
     chain = compile_chain([Placed(hooks, "test", "route", "test")])
@@ -93,6 +96,11 @@ def bind_of(
         BoundListener(Listener(host, host, place, early, table), settings) for host, settings in hosts.items()
     )
     return Bind("default", port, address, listeners)
+
+
+@pytest.fixture
+def make_bind() -> Callable[..., Bind]:
+    return bind_of
 
 
 @dataclass
@@ -127,10 +135,11 @@ async def serving() -> AsyncIterator[Serving]:
         http: dict[str, Any] | None = None,
         settings: dict[str, Any] | None = None,
         tls: dict[str, DownstreamTls] | None = None,
+        binds: dict[int, Bind] | None = None,
     ) -> Running:
         hooks = Hooks(answer)
         static = StaticConfig(**{"connectionTerminationDeadline": "1s", **(settings or {})})
-        gateway = FakeGateway({0: bind_of(hooks, tls=tls)}, static, HttpFrontend(**(http or {})))
+        gateway = FakeGateway(binds or {0: bind_of(hooks, tls=tls)}, static, HttpFrontend(**(http or {})))
         runtime = FakeRuntime(gateway)
         shutdown = asyncio.Event()
         opened: asyncio.Future[Server] = asyncio.get_running_loop().create_future()
@@ -204,8 +213,8 @@ Connecting = Callable[..., Awaitable[Client]]
 async def connect() -> AsyncIterator[Connecting]:
     clients: list[Client] = []
 
-    async def to(running: Running, **options: Any) -> Client:
-        clients.append(Client(*await asyncio.open_connection("127.0.0.1", running.port, **options)))
+    async def to(running: Running, *, port: int | None = None, **options: Any) -> Client:
+        clients.append(Client(*await asyncio.open_connection("127.0.0.1", port or running.port, **options)))
         return clients[-1]
 
     yield to

@@ -299,3 +299,19 @@ async def test_an_observer_sees_everything_and_holds_nothing(tiny: Dialect, sour
     rest = b"".join([chunk async for chunk in stream])
     assert texts(rest)[0] == ("123-45-6789 " * 200)[1:]
     assert "".join(check.shown) == "123-45-6789 " * 200 and len(check.shown) == 3
+
+
+async def test_around_a_mask_every_event_keeps_its_own_text(tiny: Dialect, source: Any) -> None:
+    events = [said("my "), said("number "), said("123-45"), said("-67"), said("89 is"), said(" mine")]
+    out = await Read(tiny, source([*events, END]), Mask()).all()
+    left = [event.document["t"] for event in Parser().feed(out) if event.document]
+    assert left == ["my ", "number ", "<N>", "", " is", " mine"]
+
+
+@pytest.mark.parametrize(("text", "shown"), [("ab", "xab"), ("ab", "axb"), ("ab", "abx"), ("a", ""), ("a", "aa")])
+async def test_a_check_may_put_in_and_take_out(tiny: Dialect, source: Any, text: str, shown: str) -> None:
+    async def check(segments: Sequence[Segment]) -> list[str]:
+        return [shown for _ in segments]
+
+    out = await Read(tiny, source([*spelled(text), END]), check).all()
+    assert texts(out) == {0: shown} and len(Parser().feed(out)) == len(text) + 1
