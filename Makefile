@@ -16,7 +16,8 @@ $(STAMP): pyproject.toml $(MEMBERS:%=%/pyproject.toml)
 	@test -x $(BIN)/python || "$(PYTHON)" -m venv .venv
 	@$(BIN)/python -m pip install --quiet 'uv>=0.9'
 	@echo "installing $(words $(MEMBERS)) distributions into .venv"
-	@$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --group dev $(MEMBERS:%=-e ./%)
+	@$(BIN)/python -m uv pip install --quiet --compile-bytecode --python $(BIN)/python --group dev $(MEMBERS:%=-e ./%)
+	@$(BIN)/python -m compileall -q $(MEMBERS:%=%/src)
 	@touch $@
 
 demo: $(STAMP) ## Serve conf/demo.yaml on 127.0.0.1:4000; needs no API key.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+import subprocess
 import sys
 import time
 import urllib.error
@@ -20,6 +22,8 @@ from processes import LOAD_CORE, SERVER_CORE, Process
 
 HERE = Path(__file__).parent
 CONF = HERE / "conf"
+BYTECODE = {"PYTHONPYCACHEPREFIX": str(HERE / "out" / "pycache"), "PYTHONDONTWRITEBYTECODE": ""}
+"""As after `pip install`, which compiles: an editable install by uv would compile everything at each start."""
 KEY = {"Authorization": "Bearer sk-bench"}
 STREAM_INTERVAL_US = 20_000
 CHUNKS = 100
@@ -56,12 +60,14 @@ def direct(interval_us: int = STREAM_INTERVAL_US, chunks: int = CHUNKS) -> Conte
 
 
 def agentgateway(upstream: int, out: Path) -> Contestant:
-    """This gateway, as `agentgateway -f bench/conf/agentgateway.yaml` from the environment that runs us."""
+    """This gateway, as `agentgateway -f bench/conf/agentgateway.yaml` from the environment that runs us.
+
+    Its access log goes to /dev/null."""
     port = free_port()
-    command = Path(sys.executable).with_name("agentgateway")
-    environ = {"BENCH_PORT": str(port), "BENCH_UPSTREAM": f"127.0.0.1:{upstream}"}
-    arguments: list[str | Path] = [command, "-f", CONF / "agentgateway.yaml"]
-    process = Process(arguments, core=SERVER_CORE, environ=environ, log=out / "agentgateway.log", quiet=True)
+    command: list[str | Path] = [Path(sys.executable).with_name("agentgateway"), "-f", CONF / "agentgateway.yaml"]
+    environ = {"BENCH_PORT": str(port), "BENCH_UPSTREAM": f"127.0.0.1:{upstream}", **BYTECODE}
+    subprocess.run([*command, "--validate-only"], env={**os.environ, **environ}, check=False, capture_output=True)
+    process = Process(command, core=SERVER_CORE, environ=environ, log=out / "agentgateway.log", quiet=True)
     return ready(Contestant("agentgateway", process, port, dict(KEY)), 20)
 
 

@@ -14,10 +14,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import cProfile
 import json
 import os
-import pstats
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -25,7 +23,10 @@ from pathlib import Path
 from typing import Any
 
 import bodies
+import machine
+import sampler
 import spans
+from processes import SERVER_CORE
 
 from agentgateway._host import access_log, pipeline
 from agentgateway._host.assembly import assemble
@@ -204,28 +205,30 @@ async def measure(rounds: int) -> dict[str, float]:
     }
 
 
-async def profile(count: int) -> None:
+async def profile(seconds: float) -> None:
     at = listener()
     check(at)
     small = bodies.call()
-    total, rows = spans.table(at, lambda to: call(to, small), count)
-    rows.append(("making the Exchange", cost(lambda: exchange_of(at, small), count=count, rounds=9)))
+    total, rows = spans.table(at, lambda to: call(to, small), 3000)
+    rows.append(("making the Exchange", cost(lambda: exchange_of(at, small), count=3000, rounds=9)))
     rows.append(("the pipeline's own code", total - sum(us for _, us in rows)))
+    say(f"{total:.1f} µs of wall clock a call (median), by participant:\n")
     for name, us in sorted(rows, key=lambda row: -row[1]):
         say(f"{us:8.2f} µs {us / total:6.1%}  {name}")
-    say(f"{total:8.2f} µs         all, by the wall's clock (median)")
-    functions(lambda: call(at, small), count)
+    functions(lambda: call(at, small), seconds)
 
 
-def functions(once: Callable[[], object], count: int) -> None:
-    """By function, as cProfile sees it: it makes small functions look larger than they are, so read the order."""
-    profiler = cProfile.Profile(time.process_time)
-    profiler.enable()
-    for _ in range(count):
-        once()
-    profiler.disable()
-    access_log.LINES.flush()
-    pstats.Stats(profiler, stream=sys.stderr).sort_stats("tottime").print_stats(40)
+def functions(once: Callable[[], object], seconds: float) -> None:
+    def hundred() -> int:
+        for _ in range(100):
+            once()
+        access_log.LINES.flush()
+        return 100
+
+    total, rows = sampler.sample(hundred, seconds)
+    say(f"\n{total:.1f} µs of CPU a call, by function (itself; with all it calls):\n")
+    for name, own, whole in sorted(rows, key=lambda row: -row[1])[:50]:
+        say(f"{own:8.2f} µs {whole:8.2f} µs  {name}")
 
 
 def say(line: str) -> None:
@@ -240,10 +243,12 @@ def main() -> None:
     arguments = parser.parse_args()
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
         if arguments.profile:
-            asyncio.run(profile(3000))
+            asyncio.run(profile(8.0))
             return
-        for name, us in asyncio.run(measure(arguments.rounds)).items():
-            say(f"{us:9.2f} µs  {name}")
+        results = asyncio.run(measure(arguments.rounds))
+    for name, us in results.items():
+        print(f"{us:9.2f} µs  {name}")
+    print(f"{machine.calibration(SERVER_CORE):9.1f} ms  calibration loop (see README.md): the machine's speed just now")
 
 
 if __name__ == "__main__":

@@ -159,7 +159,9 @@ def test_a_strangers_plugin_is_the_equal_of_ours(wheels, empty, tmp_path):
 def test_a_strangers_tests_run_our_contract_suites(wheels, empty, tmp_path):
     empty.install(wheels["agentgateway"], wheels["acme-gateway"], "pytest>=9.2,<10", "pytest-asyncio>=1.5,<2")
     shutil.copytree(STRANGER / "tests", tmp_path / "tests")
-    (tmp_path / "pytest.ini").write_text("[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\nfilterwarnings = error\n")
+    (tmp_path / "pytest.ini").write_text(
+        "[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\nfilterwarnings = error\n"
+    )
     done = empty.run("python", "-m", "pytest", "-q", "tests", cwd=tmp_path)
     assert done.returncode == 0, done.stdout
     assert "passed" in done.stdout

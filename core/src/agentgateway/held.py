@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from itertools import takewhile
 from math import inf
-from os.path import commonprefix
 
 from agentgateway.errors import GuardFailed
 from agentgateway.interfaces import Segment
@@ -95,11 +95,15 @@ def _difference(text: str, shown: str) -> tuple[int, int]:
     """How long the two are equal from the front, and then from the back; what is between holds some of `text`."""
     if text == shown:
         return len(text), 0
-    start = len(commonprefix((text, shown)))
-    end = len(commonprefix((text[start:][::-1], shown[start:][::-1])))
+    start = _alike(text, shown)
+    end = _alike(text[start:][::-1], shown[start:][::-1])
     if start + end == len(text):  # something was only put in: it goes to a neighbour's event
         return (start - 1, end) if start else (0, end - 1)
     return start, end
+
+
+def _alike(one: str, other: str) -> int:
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def ignore(text: str) -> None:

@@ -130,7 +130,8 @@ class Policy:
 
     `levels` are the places it may stand at; `composes` says that instances of several levels all run, where otherwise
     the most specific wins; `after`/`before` name policies of the same level that this one follows or precedes;
-    `phases` are those of the participants it hands out, when they are not itself.
+    `phases` are those of the participants it hands out, when they are not itself; `reads_calls` says that it is of no
+    use, and so refused, on a route whose protocol has no calls to read.
     """
 
     Config: ClassVar[type[BaseModel]] = PluginConfig
@@ -139,6 +140,7 @@ class Policy:
     after: ClassVar[tuple[str, ...]] = ()
     before: ClassVar[tuple[str, ...]] = ()
     phases: ClassVar[tuple[str, ...]] = ()
+    reads_calls: bool = False
 
     def __init__(self, config: Any, host: Host) -> None:
         self.config = config
@@ -306,12 +308,13 @@ class Guard:
     `stream` is what it promises for a streamed reply: `hold-all` (nothing leaves before the whole was seen),
     `hold-window` (the last `window` characters of each text are held back, so that nothing that `window` can show
     leaves unseen), `observe` (it only watches). A guard that can keep none of them on a route is refused at load.
+    `scopes` are those of the segments it is shown.
     """
 
     Config: ClassVar[type[BaseModel]] = PluginConfig
     stream: StreamGuarantee = "hold-all"
     window: int = 256
-    scopes: ClassVar[frozenset[str]] = frozenset({"systemPrompt", "messages"})
+    scopes: frozenset[str] = frozenset({"systemPrompt", "messages"})
 
     def __init__(self, config: Any, host: Host) -> None:
         self.config = config

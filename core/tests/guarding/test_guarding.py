@@ -365,7 +365,7 @@ def test_only_guards_that_must_be_awaited_are(kit: Any) -> None:
     for kinds, awaited in [(["plain"], False), (["plain", "remote"], True)]:
         entries = [{kind: {}} for kind in kinds]
         for participant in prompt_guard(host, request=entries, response=entries).participants():
-            hook = getattr(participant.hooks, "pre_request", None) or participant.hooks.post_response  # type: ignore[attr-defined]
+            hook = getattr(participant.hooks, "pre_request", None) or participant.hooks.post_response
             assert inspect.iscoroutinefunction(hook) is awaited
             assert participant.slot == "ai.guards"
 

@@ -89,7 +89,10 @@ def accepts_call() -> Mapping[str, Judge]:
         "completions": _adapter(completion_create_params.CompletionCreateParams),
         "messages": _adapter(anthropic_params.MessageCreateParams),
     }
-    return {name: lambda document, adapter=adapter: _walk(adapter.validate_python(document)) for name, adapter in wanted.items()}
+    return {
+        name: lambda document, adapter=adapter: _walk(adapter.validate_python(document))
+        for name, adapter in wanted.items()
+    }
 
 
 def _adapter(kind: Any) -> TypeAdapter[Any]:
@@ -170,5 +173,3 @@ def _accept_events(stream: bytes) -> None:
             open_block = None
     assert names[0] == "message_start"
     assert names[-1] == "error" or (names[-2:] == ["message_delta", "message_stop"] and open_block is None)
-
-

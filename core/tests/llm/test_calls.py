@@ -190,7 +190,9 @@ def test_a_reply_that_is_no_object_is_the_upstreams_fault(spoken: Dialect, raw: 
         LlmReply.read(spoken, raw)
 
 
-@pytest.mark.parametrize("raw", [b"{}", b'{"choices":[]}', b'{"choices":[{}],"content":5}', b'{"content":[{"type":"text"}]}'])
+@pytest.mark.parametrize(
+    "raw", [b"{}", b'{"choices":[]}', b'{"choices":[{}],"content":5}', b'{"content":[{"type":"text"}]}']
+)
 def test_a_reply_that_is_none_cannot_be_translated(
     completions: Dialect, messages: Dialect, spoken: Dialect, raw: bytes
 ) -> None:

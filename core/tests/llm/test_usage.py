@@ -72,7 +72,12 @@ def test_anthropic_counts_leave_cached_tokens_out(messages: Dialect, fields: Fie
 
 
 def test_usage_survives_the_way_to_the_other_side(completions: Dialect, messages: Dialect) -> None:
-    fields = {"input_tokens": 50, "cache_read_input_tokens": 1000, "cache_creation_input_tokens": 200, "output_tokens": 3}
+    fields = {
+        "input_tokens": 50,
+        "cache_read_input_tokens": 1000,
+        "cache_creation_input_tokens": 200,
+        "output_tokens": 3,
+    }
     reply = {"id": "m", "model": "m", "content": [], "stop_reason": "end_turn", "usage": fields}
     there = completions.encode_reply(messages.decode_reply(reply))
     assert there["usage"]["prompt_tokens"] == 1250

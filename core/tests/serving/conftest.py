@@ -83,7 +83,11 @@ class FakeRuntime:
 
 
 def bind_of(
-    answer: Answer | Hooks, port: int = 0, *, tls: dict[str, DownstreamTls] | None = None, address: str | None = "127.0.0.1"
+    answer: Answer | Hooks,
+    port: int = 0,
+    *,
+    tls: dict[str, DownstreamTls] | None = None,
+    address: str | None = "127.0.0.1",
 ) -> Bind:
     hooks = answer if isinstance(answer, Hooks) else Hooks(answer)
     chain = compile_chain([Placed(hooks, "test", "route", "test")])

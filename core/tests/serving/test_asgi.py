@@ -400,7 +400,9 @@ async def test_a_head_that_could_mean_two_things_is_refused_and_the_connection_c
     assert not reached
 
 
-@pytest.mark.parametrize("path", ["/", "//", "/a//b", "/v1.0/x", "/a/.../b", "/a%2fb", "/a/.hidden", "/a..b/", "/%252e%252e/"])
+@pytest.mark.parametrize(
+    "path", ["/", "//", "/a//b", "/v1.0/x", "/a/.../b", "/a%2fb", "/a/.hidden", "/a..b/", "/%252e%252e/"]
+)
 async def test_odd_paths_that_mean_one_thing_are_passed_on_as_they_are(serving, connect, path):
     async def answer(exchange: Exchange) -> Reply:
         return Reply.text(200, exchange.request.path)

@@ -159,7 +159,8 @@ async def test_too_large_a_body_is_refused_and_others_on_the_connection_go_on(se
 
 
 @pytest.mark.parametrize(
-    "more", [[("content-length", "5"), ("content-length", "6")], [("x-a", "b\r\nc: d")], [("transfer-encoding", "chunked")]]
+    "more",
+    [[("content-length", "5"), ("content-length", "6")], [("x-a", "b\r\nc: d")], [("transfer-encoding", "chunked")]],
 )
 async def test_malformed_requests_end_their_connection_and_nothing_else(serving, connect_h2, more):
     async def answer(exchange: Exchange) -> Reply:

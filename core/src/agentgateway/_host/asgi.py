@@ -121,7 +121,7 @@ class DataPlane:
         gateway = runtime.gateway
         gateway.active += 1
         try:
-            await Conversation(scope, receive, send, gateway, runtime.draining).hold(gateway.binds.get(port))
+            await Conversation(scope, receive, send, gateway, runtime).hold(gateway.binds.get(port))
         finally:
             gateway.active -= 1
 
@@ -131,7 +131,6 @@ class Conversation:
 
     __slots__ = (
         "_done",
-        "_draining",
         "_ended",
         "_gone",
         "_head",
@@ -140,6 +139,7 @@ class Conversation:
         "_peer",
         "_reading",
         "_receive",
+        "_runtime",
         "_scope",
         "_send",
         "_stalled",
@@ -150,12 +150,12 @@ class Conversation:
         "_watchdog",
     )
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, gateway: Gateway, draining: bool) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, gateway: Gateway, runtime: Runtime) -> None:
         limits = gateway.http
         self._scope = scope
         self._receive = receive
         self._send = send
-        self._draining = draining
+        self._runtime = runtime
         self._patience = limits.body_timeout
         self._peer: Peer = scope["extensions"].get(PEER, UNKNOWN)
         self._head = read_head(scope, limits.http1_max_headers)
@@ -354,7 +354,7 @@ class Conversation:
             headers = [field for field in headers if field[0] not in named]
         if b"date" not in names:
             headers.append((b"date", http_date()))
-        if self._scope["http_version"] not in _MULTIPLEXED and (self._draining or self._costs_the_connection()):
+        if self._scope["http_version"] not in _MULTIPLEXED and (self._runtime.draining or self._costs_the_connection()):
             headers.append(_CLOSE)
         return headers
 

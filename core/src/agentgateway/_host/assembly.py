@@ -222,6 +222,7 @@ class Assembly:
         protocol = self._protocol(draft, [backend for _, backend in backends])
         alone = backends[0][0].layers if len(backends) == 1 else []
         placed = [*early, *self._placed([*layers, *alone])]
+        self._refuse_deaf(draft, protocol, placed)
         if len(backends) > 1:
             for one, _ in backends:
                 self._only_upstream(one)
@@ -234,6 +235,14 @@ class Assembly:
         chain = self._with_upstream(chain, targets)
         self._routes.append((draft.name, draft.rule, chain))
         return Route(draft.name, draft.rule, chain, protocol, names)
+
+    def _refuse_deaf(self, draft: RouteDraft, protocol: Protocol, placed: Sequence[Placed]) -> None:
+        """Guards on a route that has nothing to read would promise what they cannot keep."""
+        for one in placed:
+            if one.reads_calls and one.level != "gateway" and not protocol.reads_body:
+                raise self._document.error(
+                    draft.at, f"`{one.slot}` reads calls, and this route's backends have none: it could guard nothing"
+                )
 
     def _with_upstream(self, chain: Chain, targets: Sequence[Target]) -> Chain:
         """Upstream steps are each target's own; here only `explain` and `inline` want to know of them."""
@@ -300,7 +309,9 @@ class Assembly:
                     slot = part.slot or name
                     after, before = policy.after, policy.before
                     line = self._document.line(path)
-                    yield Placed(part.hooks, slot, layer.level, dotted(path), after, before, depth, line)
+                    yield Placed(
+                        part.hooks, slot, layer.level, dotted(path), after, before, depth, line, policy.reads_calls
+                    )
 
     def _policy(self, name: str, raw: Any, path: KeyPath, level: Level) -> Policy | None:
         try:

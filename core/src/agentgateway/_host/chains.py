@@ -91,6 +91,7 @@ class Placed:
     before: tuple[str, ...] = ()
     depth: int = 0
     line: int | None = None
+    reads_calls: bool = False
 
 
 @dataclass(frozen=True, slots=True)

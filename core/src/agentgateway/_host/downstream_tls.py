@@ -92,6 +92,8 @@ def server_context(tls: DownstreamTls, trusted: str | None = None) -> ssl.SSLCon
         context.load_cert_chain(tls.cert, tls.key, password=_no_password)
     except (OSError, ssl.SSLError) as error:
         raise ConfigError(f"cannot use the certificate {tls.cert} with the key {tls.key}: {_reason(error)}") from error
+    if tls.root is not None:
+        context.verify_mode = ssl.CERT_REQUIRED  # without it `getpeercert` stays empty, whatever was verified
     if trusted is not None:
         try:
             context.load_verify_locations(trusted)

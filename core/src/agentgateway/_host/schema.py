@@ -59,8 +59,12 @@ class Definitions:
         for definition in list(self.definitions.values()):
             for name, entry in definition.get("properties", {}).items():
                 if name in (field, "policy") and entry.get("additionalProperties") is True:
+                    aliases = {
+                        alias: offered[kind] for alias, kind in entry.get("x-aliases", {}).items() if kind in offered
+                    }
+                    shape = {"properties": {**offered, **aliases}, "additionalProperties": False} if aliases else None
                     text = entry.get("description", "")
-                    definition["properties"][name] = {"$ref": f"#/$defs/{field}", "description": text}
+                    definition["properties"][name] = {**(shape or {"$ref": f"#/$defs/{field}"}), "description": text}
 
     def plug_kinds(self, value: Any) -> None:
         """Mappings whose model says `x-kinds`: their free keys are the names that a group offers."""

@@ -41,28 +41,33 @@ class LlmStream:
         while not self._done:
             try:
                 chunk = await self._source.__anext__()
+                self._meter.see(chunk)
+                self._tail = chunk[-2:] if len(chunk) > 1 else (self._tail + chunk)[-2:]
+                if self._exchange.first_token_at is None and self._meter.spoke:
+                    self._exchange.first_token_at = time.monotonic()
+                if out := chunk if self._translator is None else self._translator.feed(chunk):
+                    return out
             except StopAsyncIteration:
                 return self._last()
             except UpstreamError as error:
                 return self._broken(error)
-            self._meter.see(chunk)
-            self._tail = chunk[-2:] if len(chunk) > 1 else (self._tail + chunk)[-2:]
-            if self._exchange.first_token_at is None and self._meter.spoke:
-                self._exchange.first_token_at = time.monotonic()
-            if self._translator is None:
-                return chunk
-            if out := self._translator.feed(chunk):
-                return out
         raise StopAsyncIteration
 
     def _last(self) -> bytes:
         self._settle()
-        if self._translator is not None and (out := self._translator.end()):
+        translator = self._translator
+        out = translator.end() if translator is not None else b""
+        if translator is not None and (told := translator.failed) is not None:
+            self._exchange.error = UpstreamError(told.message, status=told.status, code=told.code)
+        if out:
             return out
         raise StopAsyncIteration
 
     def _broken(self, error: UpstreamError) -> bytes:
-        """The upstream died in the middle: say so in the client's words if its last event was whole, else cut."""
+        """The upstream died in the middle: say so in the client's words if its last event was whole, else cut. One that
+        had said everything is forgiven."""
+        if self._meter.ended:
+            return self._last()
         self._settle()
         self._exchange.error = error
         if self._translator is not None:

@@ -8,74 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import ClassVar
 
-from pydantic import ConfigDict, Field, model_validator
-
+from agentgateway._host.builtin.guarding_config import GuardEntry, PromptGuardConfig
 from agentgateway._host.builtin.screening import Guards, PlacedGuard
-from agentgateway.errors import ConfigError, GatewayError, GuardFailed, GuardRejected
+from agentgateway.errors import ConfigError, GatewayError, GuardFailed
 from agentgateway.exchange import Exchange, Reply, Stream
 from agentgateway.guarded import guarded, observed
 from agentgateway.hookspecs import hookimpl
 from agentgateway.interfaces import Guard, Host, Participant, Policy, Segment
 from agentgateway.llm.calls import Dialect, LlmCall
-from agentgateway.settings import HeaderName, HeaderValue, PluginConfig, problem
 
 SCOPES = frozenset({"systemPrompt", "messages", "toolInput", "toolOutput"})
 SLOT = "ai.guards"
-
-
-class RejectionHeaders(PluginConfig):
-    add: dict[HeaderName, HeaderValue] = {}
-    """Headers of the answer."""
-    set: dict[HeaderName, HeaderValue] = {}
-    """The same: the answer has no others."""
-    remove: list[HeaderName] = []
-    """Accepted for the reference's sake; there is nothing to remove."""
-
-
-class RejectionConfig(PluginConfig):
-    """What a client gets whose message was refused."""
-
-    body: str = GuardRejected.default_message
-    """The message of the error, in the client's own dialect."""
-    status: int = Field(403, ge=200, le=599)
-    """The status."""
-    headers: RejectionHeaders = RejectionHeaders()
-    """Headers of the answer."""
-
-
-class GuardEntry(PluginConfig):
-    """One guard: its kind with that kind's own configuration, and what happens when it refuses."""
-
-    model_config = ConfigDict(extra="allow", json_schema_extra={"x-kinds": "agentgateway.guards"})
-
-    name: str = ""
-    """What the log calls it; its kind when absent."""
-    rejection: RejectionConfig = RejectionConfig()
-    """What the client gets when it refuses."""
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> GuardEntry:
-        if len(self.model_extra or {}) != 1:
-            raise problem("expected exactly one kind of guard", "write `regex: {...}`, or another installed guard")
-        return self
-
-    @property
-    def kind(self) -> tuple[str, Any]:
-        """The guard's name in its entry-point group, and its configuration as it stands in the file."""
-        return next(iter((self.model_extra or {}).items()))
-
-
-class PromptGuardConfig(PluginConfig):
-    """Guards of model calls and of their replies."""
-
-    request: list[GuardEntry] = []
-    """Guards of what clients send."""
-    response: list[GuardEntry] = []
-    """Guards of what models answer."""
-    streaming: Literal["Enabled", "Disabled"] = "Enabled"
-    """Whether the guards of replies look at streamed ones, too."""
 
 
 class PromptGuard:
@@ -134,6 +79,8 @@ class PromptGuardPolicy(Policy):
 
     Config = PromptGuardConfig
     composes: ClassVar[bool] = True
+    phases: ClassVar[tuple[str, ...]] = ("pre_request", "post_response")
+    reads_calls = True
 
     def __init__(self, config: PromptGuardConfig, host: Host) -> None:
         super().__init__(config, host)
@@ -285,3 +232,6 @@ def insist_on_events(exchange: Exchange, reply: Reply) -> Dialect:
 def stream_of(reply: Reply) -> Stream:
     assert not isinstance(reply.body, bytes)
     return reply.body
+
+
+__all__ = ["PromptGuard", "PromptGuardConfig", "PromptGuardPolicy"]

@@ -108,7 +108,7 @@ class LlmConfig(PluginConfig):
     """Providers that several models share."""
     models: list[ModelEntry]
     """What clients may ask for."""
-    policies: dict[str, Any] = {}
+    policies: dict[str, Any] = Field({}, json_schema_extra={"x-aliases": dict(POLICY_KEYS)})
     """Policies of every model; `guardrails` are guards."""
 
 

@@ -61,6 +61,7 @@ class AiPolicy(Policy):
     Config = AiPolicyConfig
     levels: ClassVar[frozenset[Level]] = frozenset({"gateway", "route", "backend"})
     composes: ClassVar[bool] = True
+    phases: ClassVar[tuple[str, ...]] = ("accept", "pre_request", "post_response")
 
     def __init__(self, config: AiPolicyConfig, host: Host) -> None:
         super().__init__(config, host)
@@ -76,6 +77,7 @@ class AiPolicy(Policy):
         self._shapes = bool(
             config.defaults or config.overrides or self._computed or self._aliases or self._prepend or self._append
         )
+        self.reads_calls = config.prompt_guard is not None
         self._guard = PromptGuard(config.prompt_guard, host, "promptGuard") if config.prompt_guard else None
 
     def participants(self) -> Iterable[Participant]:

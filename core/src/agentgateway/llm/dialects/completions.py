@@ -138,10 +138,26 @@ class Completions(Dialect):
 
 
 def _choices(document: Json, key: str, edited: Callable[[], object]) -> Iterator[Segment]:
-    texts = Texts("assistant", "messages", edited)
     for i, choice in objects_in(document.get("choices")):
         if isinstance(message := choice.get(key), dict):
-            yield from _segments(message, f"choices[{choice.get('index', i)}].{key}", texts, edited)
+            replaced = _Replaced(choice, edited)
+            texts = Texts("assistant", "messages", replaced)
+            yield from _segments(message, f"choices[{choice.get('index', i)}].{key}", texts, replaced)
+
+
+class _Replaced:
+    """A text of a choice was replaced: its log probabilities, which spell out the old one, go too."""
+
+    __slots__ = ("_choice", "_edited")
+
+    def __init__(self, choice: Json, edited: Callable[[], object]) -> None:
+        self._choice = choice
+        self._edited = edited
+
+    def __call__(self) -> None:
+        if self._choice.get("logprobs") is not None:
+            self._choice["logprobs"] = None
+        self._edited()
 
 
 def _segments(message: Json, at: str, texts: Texts, edited: Callable[[], object]) -> Iterator[Segment]:

@@ -18,7 +18,7 @@ class RegexGuard(Guard):
 
     def __init__(self, config: RegexConfig, host: Host) -> None:
         super().__init__(config, host)
-        self.scopes = frozenset(config.scope)  # type: ignore[misc]
+        self.scopes = frozenset(config.scope)
         self.window = max(config.window, LONGEST)
         self._rules = [compiled(rule, index) for index, rule in enumerate(config.rules)]
 

@@ -64,7 +64,10 @@ def _turns(message: Json) -> Iterator[tuple[str, ...]]:
                 yield (message["role"], block["text"])
             case "image":
                 only(block, "type", "source")
-                yield ("image", _picture(block["source"]))
+                yield ("image", _address(block["source"]))
+            case "document":
+                only(block, "type", "source", "title")
+                yield ("document", block["title"], _address(block["source"]))
             case "tool_use":
                 only(block, "type", "id", "name", "input")
                 yield ("call", block["id"], block["name"], json.dumps(block["input"], sort_keys=True))
@@ -73,7 +76,7 @@ def _turns(message: Json) -> Iterator[tuple[str, ...]]:
                 yield ("result", block["tool_use_id"], "".join(each["text"] for each in _blocks(block["content"])))
 
 
-def _picture(source: Json) -> str:
+def _address(source: Json) -> str:
     if source["type"] == "url":
         only(source, "type", "url")
         return str(source["url"])
@@ -194,6 +197,7 @@ SPEAKER = Speaker(
         503: "overloaded_error",
         529: "overloaded_error",
     },
+    busy=529,
     asked=asked,
     seen=seen,
     heard=heard,

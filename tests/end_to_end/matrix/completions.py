@@ -23,7 +23,9 @@ def asked(document: Json) -> Asked:
         choice = choice["function"]["name"]
     if wanted is not None:
         only(wanted["json_schema"], "name", "schema", "strict")
-        insist(wanted["type"] == "json_schema" and wanted["json_schema"]["strict"] and wanted["json_schema"]["name"], "")
+        insist(
+            wanted["type"] == "json_schema" and wanted["json_schema"]["strict"] and wanted["json_schema"]["name"], ""
+        )
     turns = [turn for message in document["messages"] for turn in _turns(message)]
     return Asked(
         turns=tuple(turn for turn in turns if turn[0] != "system"),
@@ -55,6 +57,9 @@ def _turns(message: Json) -> Iterator[tuple[str, ...]]:
     for part in [{"type": "text", "text": content}] if isinstance(content, str) else content or ():
         if part["type"] == "image_url":
             yield ("image", part["image_url"]["url"])
+        elif part["type"] == "file":
+            only(part["file"], "filename", "file_data")
+            yield ("document", part["file"]["filename"], part["file"]["file_data"])
         else:
             only(part, "type", "text")
             yield (role, part["text"])
@@ -146,7 +151,9 @@ def _listen(delta: Json, said: dict[str, str], calls: dict[int, Json]) -> None:
         said["signature"] += block.get("signature", "")
     for piece in delta.get("tool_calls", ()):
         if piece["index"] not in calls:
-            insist(piece["id"] and piece["type"] == "function" and piece["function"]["name"], "a tool call's first piece")
+            insist(
+                piece["id"] and piece["type"] == "function" and piece["function"]["name"], "a tool call's first piece"
+            )
             insist(piece["id"] not in {call["id"] for call in calls.values()}, "two tool calls of one id")
             calls[piece["index"]] = {"id": piece["id"], "name": piece["function"]["name"], "arguments": ""}
         calls[piece["index"]]["arguments"] += piece["function"].get("arguments", "")
@@ -172,7 +179,8 @@ SPEAKER = Speaker(
     path="/v1/chat/completions",
     headers={"authorization": "Bearer sk-of-the-client", "openai-organization": "org-client"},
     streaming={"stream": True, "stream_options": {"include_usage": True}},
-    kinds={400: "invalid_request_error", 429: "rate_limit_exceeded", 502: "upstream_error", 503: "server_error"},
+    kinds={400: "invalid_request_error", 429: "rate_limit_exceeded", 502: "upstream_error", 529: "server_error"},
+    busy=503,
     asked=asked,
     seen=seen,
     heard=heard,

@@ -69,8 +69,9 @@ class Failed:
 class Speaker:
     """A dialect as its vendor publishes it, from the outside.
 
-    `streaming` are the fields that ask for a stream with its usage; `kinds` the words for statuses; `asked` reads a
-    call, `seen` a whole answer, `heard` a stream, each raising `Malformed`; `failed` an error.
+    `streaming` are the fields that ask for a stream with its usage; `kinds` the words that stand for statuses, `busy`
+    the status of a vendor that is overloaded; `asked` reads a call, `seen` a whole answer, `heard` a stream, `failed`
+    an error, each raising `Malformed`.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Speaker:
     headers: Mapping[str, str]
     streaming: Json
     kinds: Mapping[int, str]
+    busy: int
     asked: Callable[[Json], Asked]
     seen: Callable[[Json], Seen]
     heard: Callable[[bytes], Seen]
