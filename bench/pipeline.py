@@ -29,11 +29,9 @@ import spans
 from processes import SERVER_CORE
 
 from agentgateway._host import access_log, pipeline
-from agentgateway._host.assembly import assemble
-from agentgateway._host.host import Lends
 from agentgateway._host.load import read
-from agentgateway._host.metrics import Metrics
 from agentgateway._host.routes import Listener
+from agentgateway._host.runtime import Runtime
 from agentgateway._host.upstream_response import UpstreamResponse
 from agentgateway.exchange import Body, Exchange, Headers, Request, Source
 
@@ -122,9 +120,10 @@ class CannedStream:
 
 def listener() -> Listener:
     environ = {"BENCH_UPSTREAM": "127.0.0.1:9", "BENCH_PORT": "4000"}
-    document = read(os.environ.get("BENCH_CONF", str(HERE / "conf" / "agentgateway.yaml")), environ=environ)
-    gateway = assemble(document, Lends(Canned(), Metrics(), environ))  # type: ignore[arg-type]
-    (bind,) = gateway.binds.values()
+    file = str(HERE / "conf" / "agentgateway.yaml")
+    runtime = Runtime(file, read(file, environ=environ), environ)
+    runtime._lends.transport = Canned()  # type: ignore[assignment]
+    (bind,) = runtime.gateway.binds.values()
     return bind.listeners[0].listener
 
 
@@ -219,16 +218,17 @@ async def profile(seconds: float) -> None:
 
 
 def functions(once: Callable[[], object], seconds: float) -> None:
-    def hundred() -> int:
+    watch, calls = sampler.Sampler(), 0
+    watch.start()
+    began = time.process_time()
+    while time.process_time() - began < seconds:
         for _ in range(100):
             once()
         access_log.LINES.flush()
-        return 100
-
-    total, rows = sampler.sample(hundred, seconds)
-    say(f"\n{total:.1f} µs of CPU a call, by function (itself; with all it calls):\n")
-    for name, own, whole in sorted(rows, key=lambda row: -row[1])[:50]:
-        say(f"{own:8.2f} µs {whole:8.2f} µs  {name}")
+        calls += 100
+    shares = watch.stop()
+    say(f"\n{watch.seconds / calls * 1e6:.1f} µs of CPU a call, by function (itself; with all it calls):\n")
+    say("\n".join(sampler.table(shares, calls, 50)))
 
 
 def say(line: str) -> None:

@@ -8,43 +8,64 @@ from __future__ import annotations
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from types import CodeType, FrameType
+from typing import Any, NamedTuple
 
 INTERVAL = 0.001
 
 
-def sample(work: Callable[[], int], seconds: float) -> tuple[float, list[tuple[str, float, float]]]:
-    """Repeat `work`, which says how many calls it made, for CPU `seconds`.
+class Share(NamedTuple):
+    """A function, and the seconds of CPU spent in itself and in all it called."""
 
-    Returns microseconds of a call, and by function: those in itself, and those with all it calls.
-    """
-    own: Counter[CodeType] = Counter()
-    whole: Counter[CodeType] = Counter()
+    function: str
+    own: float
+    whole: float
 
-    def look(_: int, frame: FrameType | None) -> None:
+
+class Sampler:
+    """Samples the main thread between `start` and `stop`, once each."""
+
+    def __init__(self) -> None:
+        self._own: Counter[CodeType] = Counter()
+        self._whole: Counter[CodeType] = Counter()
+        self._began = 0.0
+        self._handler: Any = None
+        self.seconds = 0.0
+
+    def start(self) -> None:
+        self._handler = signal.signal(signal.SIGPROF, self._look)
+        self._began = time.process_time()
+        signal.setitimer(signal.ITIMER_PROF, INTERVAL, INTERVAL)
+
+    def stop(self) -> list[Share]:
+        """What was found, the costliest function first."""
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        self.seconds = time.process_time() - self._began
+        signal.signal(signal.SIGPROF, self._handler)
+        each = self.seconds / max(1, self._own.total())
+        found = [Share(_name(code), self._own[code] * each, count * each) for code, count in self._whole.items()]
+        return sorted(found, key=lambda share: -share.own)
+
+    def _look(self, _: int, frame: FrameType | None) -> None:
         if frame is not None:
-            own[frame.f_code] += 1
+            self._own[frame.f_code] += 1
         met = set()
         while frame is not None:
             met.add(frame.f_code)
             frame = frame.f_back
-        whole.update(met)
+        self._whole.update(met)
 
-    before = signal.signal(signal.SIGPROF, look)
-    signal.setitimer(signal.ITIMER_PROF, INTERVAL, INTERVAL)
-    calls, began = 0, time.process_time()
-    try:
-        while time.process_time() - began < seconds:
-            calls += work()
-    finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        signal.signal(signal.SIGPROF, before)
-    us = (time.process_time() - began) / calls * 1e6
-    each = us / max(1, own.total())
-    return us, [(_name(code), own[code] * each, count * each) for code, count in whole.items()]
+
+def table(shares: list[Share], calls: int, rows: int) -> list[str]:
+    """Microseconds a call, as lines."""
+    lines = []
+    for share in shares[:rows]:
+        own, whole = share.own / calls * 1e6, share.whole / calls * 1e6
+        lines.append(f"{own:8.2f} µs {whole:8.2f} µs  {share.function}")
+    return lines
 
 
 def _name(code: CodeType) -> str:
-    return f"{Path(code.co_filename).name} {code.co_qualname}"
+    file = Path(code.co_filename)
+    return f"{file.parent.name}/{file.name} {code.co_qualname}"

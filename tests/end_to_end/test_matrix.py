@@ -68,7 +68,7 @@ ANTHROPIC = (
     *(("x-api-key", KEY), ("authorization", None)),
     *(("anthropic-version", "2023-06-01"), ("openai-organization", None)),
 )
-CLAUDE = ("claude-sonnet-4-5", "claude-sonnet-4-5-20250929")
+CLAUDE = ("claude-haiku-4-5", "claude-haiku-4-5-20251001")
 COMPATIBLE = ("completions-compatible", "completions")
 
 VENDORS = [

@@ -61,8 +61,9 @@ class Headers:
 
     def set(self, name: str, value: str) -> None:
         """One field of that name remains, with this value."""
-        self.remove(name)
-        self.add(name, value)
+        field = (name.encode("latin-1"), value.encode("latin-1"))
+        self.raw = [pair for pair in self.raw if pair[0] != field[0]]
+        self.raw.append(field)
 
     def remove(self, name: str) -> None:
         unwanted = name.encode("latin-1")
@@ -71,14 +72,16 @@ class Headers:
     def copy(self) -> Headers:
         return Headers(self.raw[:])
 
-    def end_to_end(self) -> Headers:
+    def end_to_end(self, besides: frozenset[bytes] = HOP_BY_HOP) -> Headers:
         """A copy without what belongs to one connection: the hop-by-hop fields, and those that `Connection` names
-        (RFC 9110 section 7.6.1). For what is passed on, before anything is added to it."""
-        left_out = HOP_BY_HOP
+        (RFC 9110 section 7.6.1). For what is passed on, before anything is added to it. `besides` is a larger set of
+        names to leave out."""
+        kept = [pair for pair in self.raw if pair[0] not in besides]
         for name, value in self.raw:
             if name == b"connection":
-                left_out = left_out | {part.strip().lower() for part in value.split(b",")}
-        return Headers([pair for pair in self.raw if pair[0] not in left_out])
+                named = {part.strip().lower() for part in value.split(b",")}
+                kept = [pair for pair in kept if pair[0] not in named]
+        return Headers(kept)
 
     def __contains__(self, name: str) -> bool:
         wanted = name.encode("latin-1")

@@ -9,16 +9,17 @@ import anthropic.types
 import openai.types
 import openai.types.chat
 import pytest
-from agentgateway.llm.calls import Dialect, LlmCall
-from agentgateway.llm.dialects.completions import Completions
-from agentgateway.llm.dialects.messages import Messages
-from agentgateway.llm.documents import dump
-from agentgateway.llm.sse import Event, Parser
 from anthropic.types.shared import ErrorResponse
 from openai.types.chat import completion_create_params
 from openai.types.shared import ErrorObject
 from pydantic import TypeAdapter
 from pydantic_core import from_json
+
+from agentgateway.llm.calls import Dialect, LlmCall
+from agentgateway.llm.dialects.completions import Completions
+from agentgateway.llm.dialects.messages import Messages
+from agentgateway.llm.documents import dump
+from agentgateway.llm.sse import Event, Parser
 
 Json = dict[str, Any]
 Judge = Callable[[Json], None]

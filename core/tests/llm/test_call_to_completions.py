@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
+
 from agentgateway.errors import InvalidRequest
 from agentgateway.llm.calls import Dialect, LlmCall, Untranslatable
 

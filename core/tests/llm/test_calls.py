@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from agentgateway.errors import InvalidRequest, UpstreamError
 from agentgateway.llm.calls import Dialect, LlmCall, LlmReply
 from agentgateway.llm.documents import dump, parse
@@ -179,8 +180,10 @@ def test_a_reply_passes_as_it_came_until_a_text_is_replaced(spoken: Dialect) -> 
     assert parse(reply.body()) == parse(raw.replace(b'"a"', b'"b"'))
 
 
-def test_a_reply_with_a_key_twice_is_made_anew(spoken: Dialect) -> None:
+def test_a_reply_with_a_key_twice_is_made_anew_for_who_reads_its_texts(spoken: Dialect) -> None:
     reply = LlmReply.read(spoken, b'{"id":"1","id":"2"}')
+    assert reply.body() == b'{"id":"1","id":"2"}'
+    reply.segments()
     assert reply.body() == b'{"id":"2"}'
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+
 from agentgateway.llm.calls import Dialect, LlmCall
 from agentgateway.llm.chat import ErrorFacts
 from agentgateway.llm.streams import EventRewriter, Translator

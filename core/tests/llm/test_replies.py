@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from agentgateway.errors import UpstreamError
 from agentgateway.exchange import Usage
 from agentgateway.llm.calls import Dialect

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from agentgateway.llm.calls import Dialect, LlmCall, LlmReply
 from agentgateway.llm.documents import dump
 from agentgateway.llm.sse import Event

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from agentgateway.errors import UpstreamError
-from agentgateway.llm.sse import Event, Parser, encode
 from hypothesis import given
 from hypothesis import strategies as st
+
+from agentgateway.errors import UpstreamError
+from agentgateway.llm.sse import Event, Parser, encode
 
 
 def parse(*chunks: bytes) -> list[tuple[str | None, bytes | None]]:

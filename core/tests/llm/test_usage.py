@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from agentgateway.exchange import Usage
 from agentgateway.llm.calls import Dialect, LlmCall
 from agentgateway.llm.usage import UsageMeter

@@ -10,6 +10,9 @@ from typing import Any
 
 import h11
 import pytest
+from h2.connection import H2Connection
+from h2.events import DataReceived, ResponseReceived, StreamEnded, StreamReset
+
 from agentgateway._host.assembly import Bind, BoundListener
 from agentgateway._host.chains import Chain, Placed, compile_chain
 from agentgateway._host.config import DownstreamTls, HttpFrontend, StaticConfig
@@ -21,8 +24,6 @@ from agentgateway.exchange import Exchange, Place, Reply
 from agentgateway.hookspecs import hookimpl
 from agentgateway.interfaces import Protocol
 from agentgateway.settings import PathMatch
-from h2.connection import H2Connection
-from h2.events import DataReceived, ResponseReceived, StreamEnded, StreamReset
 
 Answer = Callable[[Exchange], Awaitable[Reply]]
 
@@ -105,6 +106,14 @@ def bind_of(
 @pytest.fixture
 def make_bind() -> Callable[..., Bind]:
     return bind_of
+
+
+@pytest.fixture
+def make_runtime() -> Callable[[], FakeRuntime]:
+    async def answer(exchange: Exchange) -> Reply:
+        return Reply.text(200, "")
+
+    return lambda: FakeRuntime(FakeGateway({0: bind_of(answer)}))
 
 
 @dataclass

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+
 from agentgateway.errors import InvalidRequest
 from agentgateway.exchange import Exchange, Headers, Reply
 
@@ -24,7 +25,8 @@ async def test_a_request_arrives_as_it_was_sent_and_its_reply_as_it_was_made(ser
     running = await serving(answer)
     client = await connect(running)
     await client.send(
-        b"POST /a//b%2Fc?x=%20&y HTTP/1.1\r\nHost: Gateway.test:81\r\nX-One: 1\r\nx-one: 2\r\nContent-Length: 4\r\n\r\nping"
+        b"POST /a//b%2Fc?x=%20&y HTTP/1.1\r\nHost: Gateway.test:81\r\n"
+        b"X-One: 1\r\nx-one: 2\r\nContent-Length: 4\r\n\r\nping"
     )
     status, headers, body = await client.reply()
 

@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
-from agentgateway.exchange import Exchange, Headers, Reply
 from h2.errors import ErrorCodes
 from h2.events import DataReceived
+
+from agentgateway.exchange import Exchange, Headers, Reply
 
 
 @pytest.fixture

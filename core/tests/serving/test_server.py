@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator
 
 import pytest
+
 from agentgateway._host.assembly import Bind
 from agentgateway._host.sockets import CannotListen, listen_at
 from agentgateway.exchange import Exchange, Reply

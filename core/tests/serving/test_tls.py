@@ -12,14 +12,15 @@ from pathlib import Path
 import httpx
 import pytest
 import trustme
-from agentgateway._host import downstream_tls
-from agentgateway._host.config import DownstreamTls
-from agentgateway.errors import ConfigError
-from agentgateway.exchange import Exchange, Reply
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from agentgateway._host import downstream_tls
+from agentgateway._host.config import DownstreamTls
+from agentgateway.errors import ConfigError
+from agentgateway.exchange import Exchange, Reply
 
 AUTHORITY = trustme.CA()
 CLIENTS = trustme.CA(organization_name="Clients")
@@ -32,6 +33,10 @@ def write(folder: Path, name: str, *hosts: str) -> DownstreamTls:
     cert.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
     key.write_bytes(issued.private_key_pem.bytes())
     return DownstreamTls(cert=str(cert), key=str(key))
+
+
+def spoil(path: str) -> None:
+    Path(path).write_text("canary-secret")
 
 
 def mutual(folder: Path, tls: DownstreamTls) -> DownstreamTls:
@@ -166,7 +171,7 @@ async def test_certificates_are_read_anew_and_broken_ones_change_nothing(serving
     assert "old.test" in await served_certificate(running.port, "localhost")
     write(tmp_path, "server", "localhost", "new.test")
     assert "new.test" in await served_certificate(running.port, "localhost")
-    Path(tls.key).write_text("broken")
+    spoil(tls.key)
     assert "new.test" in await served_certificate(running.port, "localhost")
     assert "stay in use" in caplog.text
     write(tmp_path, "server", "localhost", "newer.test")
@@ -185,12 +190,12 @@ async def test_an_older_version_than_the_listener_wants_is_refused(serving, tmp_
 @pytest.mark.parametrize("which", ["cert", "key", "root"])
 async def test_files_that_cannot_be_used_stop_the_start(serving, tmp_path, which):
     tls = mutual(tmp_path, write(tmp_path, "server", "localhost"))
-    path = Path(getattr(tls, which))
-    for breaking in (lambda: path.write_text("canary-secret"), lambda: os.unlink(path)):
-        breaking()
+    path = getattr(tls, which)
+    for breaking in (spoil, os.unlink):
+        breaking(path)
         with pytest.raises(ConfigError) as raised:
             await serving(whoami, tls={"*": tls})
-        assert str(path) in str(raised.value) and "canary" not in str(raised.value)
+        assert path in str(raised.value) and "canary" not in str(raised.value)
 
 
 async def test_listeners_of_one_port_must_trust_the_same_authorities(serving, tmp_path):

@@ -7,8 +7,10 @@ than the rest of the pipeline.
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
-from datetime import UTC, datetime
+import time
+from functools import lru_cache
 from typing import Any, ClassVar, TextIO
 
 from pydantic_core import to_json
@@ -97,11 +99,22 @@ class AccessLog(Policy):
         self._lines.write(fields)
 
 
+def timestamp(seconds: float) -> str:
+    """RFC 3339 with microseconds."""
+    whole = int(seconds)
+    return f"{_second(whole)}.{int((seconds - whole) * 1_000_000):06d}Z"
+
+
+@lru_cache(16)
+def _second(whole: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
+
+
 def described(exchange: Exchange) -> Fields:
     """A request's facts under the reference's names (its section 9.2); absent ones are left out."""
     request, place, error = exchange.request, exchange.place, exchange.error
     fields: Fields = {
-        "time": datetime.fromtimestamp(exchange.started_at, UTC).isoformat(timespec="microseconds"),
+        "time": timestamp(exchange.started_at),
         "scope": "request",
         "gateway": place.gateway,
         "listener": place.listener,
@@ -145,13 +158,12 @@ def _describe_call(fields: Fields, exchange: Exchange) -> None:
     if usage is not None:
         fields["gen_ai.usage.input_tokens"] = usage.input_tokens
         fields["gen_ai.usage.output_tokens"] = usage.output_tokens
-        for name, value in (
-            ("gen_ai.usage.cache_read.input_tokens", usage.cached_input_tokens),
-            ("gen_ai.usage.cache_creation.input_tokens", usage.cache_creation_input_tokens),
-            ("gen_ai.usage.reasoning_tokens", usage.reasoning_tokens),
-        ):
-            if value:
-                fields[name] = value
+        if usage.cached_input_tokens:
+            fields["gen_ai.usage.cache_read.input_tokens"] = usage.cached_input_tokens
+        if usage.cache_creation_input_tokens:
+            fields["gen_ai.usage.cache_creation.input_tokens"] = usage.cache_creation_input_tokens
+        if usage.reasoning_tokens:
+            fields["gen_ai.usage.reasoning_tokens"] = usage.reasoning_tokens
         if usage.estimated:
             fields["gen_ai.usage.estimated"] = True
     if exchange.first_token_at is not None and getattr(call, "stream", False):
@@ -171,16 +183,22 @@ def as_json(fields: Fields) -> str:
 
 def as_text(fields: Fields) -> str:
     """`key=value` pairs; a value with anything but plain characters is quoted as JSON, so that a line stays a line."""
-    return " ".join(f"{key}={_plain(value)}" for key, value in fields.items()) + "\n"
+    return " ".join([f"{key}={plain(value)}" for key, value in fields.items()]) + "\n"
 
 
-def _plain(value: Any) -> str:
-    text = value if isinstance(value, str) else str(value)
-    if text.isalnum() or (text and text.isascii() and not text.translate(_REMOVED)):
-        return text
+def plain(value: Any) -> str:
+    return quoted(value) if type(value) is str else str(value) if type(value) in _NUMBERS else _json(value)
+
+
+@lru_cache(4096)
+def quoted(text: str) -> str:
+    """The text as it is when nothing in it could end a value. Most values come again and again."""
+    return text if _PLAIN.fullmatch(text) is not None else _json(text)
+
+
+def _json(value: Any) -> str:
     return to_json(value, fallback=str).decode()
 
 
-_REMOVED: dict[int, None] = dict.fromkeys(
-    map(ord, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:/*@+%~")
-)
+_NUMBERS = (int, float, bool)
+_PLAIN = re.compile(r"[\w.\-:/*@+%~]+", re.ASCII)

@@ -107,6 +107,8 @@ class Chain:
     post_response: Steps = ()
     log: Steps = ()
     inline: bool = True
+    decides: bool = False
+    """Whether anything may happen before a route is chosen; false for most listeners."""
     origins: tuple[Origin, ...] = ()
     """Who takes part where, and why; for `explain`."""
 
@@ -131,7 +133,8 @@ def compile_chain(participants: Iterable[Placed], *, skip: frozenset[str] = froz
         phases[phase] = tuple(step for _, step in found)
         origins.extend(Origin(phase, placed.slot, placed.at, placed.line) for placed, _ in found)
     inline = not any(step.awaits for steps in phases.values() for step in steps)
-    return Chain(**phases, inline=inline, origins=tuple(origins))
+    decides = any(phases[phase] for phase in PHASES[:4])
+    return Chain(**phases, inline=inline, decides=decides, origins=tuple(origins))
 
 
 def order(participants: Iterable[Placed]) -> list[Placed]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from math import isfinite
-from typing import Any, Literal, TypeAlias, TypedDict
+from typing import Literal, TypeAlias, TypedDict
 
 from agentgateway.interfaces import Counter
 
@@ -40,53 +40,59 @@ class Family(TypedDict):
 Snapshot: TypeAlias = list[Family]
 
 
-class Count(Counter):
-    """A counter with labels."""
+Cell: TypeAlias = list[float]
+"""What is counted for one label set; whoever counts often keeps it and adds to it in place."""
 
-    __slots__ = ("name", "names", "text", "values")
+
+class Count(Counter):
+    """A counter with labels. A cell is `[value]`."""
+
+    __slots__ = ("cells", "name", "names", "text")
 
     def __init__(self, name: str, text: str, names: Sequence[str]) -> None:
         self.name = name
         self.text = text
         self.names = tuple(names)
-        self.values: dict[Labels, float] = {}
+        self.cells: dict[Labels, Cell] = {}
 
     def add(self, labels: Labels, amount: float = 1) -> None:
         try:
-            self.values[labels] += amount
+            self.cells[labels][0] += amount
         except KeyError:
-            key = room(self.values, labels)
-            self.values[key] = self.values.get(key, 0) + amount
+            self.cell(labels)[0] += amount
+
+    def cell(self, labels: Labels) -> Cell:
+        return cell_of(self.cells, labels, 1)
 
     def family(self) -> Family:
-        cells = [(list(labels), [value]) for labels, value in self.values.items()]
-        return _family(self.name, "counter", self.text, self.names, cells)
+        return _family(self.name, "counter", self.text, self.names, _listed(self.cells))
 
 
 class Histogram:
-    """Counts of observations by upper bound, and their sum, for each label set."""
+    """Observations by label set. A cell has a count for each upper bound, one for what is above them, and the sum."""
 
-    __slots__ = ("buckets", "name", "names", "text", "values")
+    __slots__ = ("buckets", "cells", "name", "names", "text")
 
     def __init__(self, name: str, text: str, names: Sequence[str], buckets: Sequence[float]) -> None:
         self.name = name
         self.text = text
         self.names = tuple(names)
         self.buckets = list(buckets)
-        self.values: dict[Labels, list[float]] = {}
+        self.cells: dict[Labels, Cell] = {}
 
     def observe(self, labels: Labels, value: float) -> None:
         try:
-            cell = self.values[labels]
+            cell = self.cells[labels]
         except KeyError:
-            key = room(self.values, labels)
-            cell = self.values.setdefault(key, [0] * (len(self.buckets) + 2))
+            cell = self.cell(labels)
         cell[bisect_left(self.buckets, value)] += 1
         cell[-1] += value
 
+    def cell(self, labels: Labels) -> Cell:
+        return cell_of(self.cells, labels, len(self.buckets) + 2)
+
     def family(self) -> Family:
-        cells = [(list(labels), list(cell)) for labels, cell in self.values.items()]
-        return _family(self.name, "histogram", self.text, self.names, cells, self.buckets)
+        return _family(self.name, "histogram", self.text, self.names, _listed(self.cells), self.buckets)
 
 
 class Reading:
@@ -154,9 +160,11 @@ class Metrics:
         return render(self.snapshot())
 
 
-def room(values: Mapping[Labels, Any], labels: Labels) -> Labels:
-    """The label set to count under: a new one only while there is room for it."""
-    return labels if len(values) < ROOM else (OVERFLOW,) * len(labels)
+def cell_of(cells: dict[Labels, Cell], labels: Labels, size: int) -> Cell:
+    """The cell of a label set; a new one only while there is room for it."""
+    if labels not in cells and len(cells) >= ROOM:
+        labels = (OVERFLOW,) * len(labels)
+    return cells.setdefault(labels, [0] * size)
 
 
 def merge(snapshots: Iterable[Snapshot]) -> Snapshot:
@@ -196,7 +204,11 @@ def render(snapshot: Snapshot, *, openmetrics: bool = False) -> str:
         lines.extend(_histogram(family) if family["kind"] == "histogram" else _samples(family))
     if openmetrics:
         lines.append("# EOF")
-    return "\n".join(lines) + "\n"
+    return ("\n".join(lines) + "\n").encode("utf-8", "replace").decode()  # a label may hold half a surrogate pair
+
+
+def _listed(cells: Mapping[Labels, Cell]) -> list[tuple[list[str], Cell]]:
+    return [(list(labels), list(cell)) for labels, cell in cells.items()]
 
 
 def _samples(family: Family) -> Iterator[str]:

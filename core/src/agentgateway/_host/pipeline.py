@@ -29,7 +29,7 @@ async def run(exchange: Exchange, listener: Listener, write: Write) -> None:
     chain = listener.chain
     try:
         try:
-            reply = await before_routing(chain, exchange)
+            reply = await before_routing(chain, exchange) if chain.decides else None
             if reply is None:
                 chain = await listener.find(exchange)
                 reply = (

@@ -42,7 +42,7 @@ class OwnSockets:
 
     async def open(self, name: str, address: str | None, port: int, scheme: str) -> socket.socket:
         sock = listen(address, port, ipv6=self._ipv6)
-        announce(sock, scheme, name)
+        announce(sock, scheme, f"gateway {name}")
         return sock
 
     async def close(self, sock: socket.socket) -> None:
@@ -91,9 +91,9 @@ def listen_at(address: ListenAddress) -> socket.socket:
     return sock
 
 
-def announce(sock: socket.socket, scheme: str, name: str) -> None:
-    """Say where; the only way to learn of a port that the system chose."""
-    logger.info("listening on %s (gateway %s)", place(sock, scheme), name)
+def announce(sock: socket.socket, scheme: str, what: str) -> None:
+    """Say where what listens; the only way to learn of a port that the system chose."""
+    logger.info("listening on %s (%s)", place(sock, scheme), what)
 
 
 def place(sock: socket.socket, scheme: str = "http") -> str:

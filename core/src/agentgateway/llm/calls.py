@@ -344,17 +344,11 @@ class LlmReply(Content):
 
     @classmethod
     def read(cls, dialect: Dialect, raw: bytes) -> LlmReply:
-        """Parse what an upstream answered. Raises `UpstreamError`.
-
-        A document with duplicate keys is made anew, so that the client reads what the guards read.
-        """
+        """Parse what an upstream answered. Raises `UpstreamError`."""
         try:
-            document, duplicate = documents.parse_lenient(raw)
+            return cls(dialect, documents.read_object(raw), raw)
         except ValueError as error:
             raise UpstreamError("the upstream's reply is not a JSON object", detail=str(error)) from None
-        reply = cls(dialect, document, raw)
-        reply._changed = duplicate is not None
-        return reply
 
     @property
     def changed(self) -> bool:
@@ -368,6 +362,13 @@ class LlmReply(Content):
         self._changed = True
 
     def segments(self) -> list[Segment]:
+        """The texts. A document with duplicate keys is made anew from here on, so that the client reads what guards
+        read. Raises `UpstreamError` for numbers that no JSON document could carry on."""
+        if self.raw is not None and not self._changed:
+            try:
+                self._changed = documents.duplicate_in(self.document, self.raw) is not None
+            except ValueError as error:
+                raise UpstreamError("the upstream's reply is not a JSON object", detail=str(error)) from None
         return self.dialect.reply_segments(self.document, self.mark_changed)
 
     def body(self) -> bytes:

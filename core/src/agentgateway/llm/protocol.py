@@ -9,7 +9,7 @@ from agentgateway.exchange import Content, Exchange, Headers, Reply
 from agentgateway.interfaces import Host, Protocol
 from agentgateway.llm import documents
 from agentgateway.llm.calls import Dialect, ErrorFacts, LlmCall, LlmReply
-from agentgateway.llm.dialects import by_header, by_path, dialect
+from agentgateway.llm.dialects import by_header, by_path, dialect, endings
 
 DEFAULT = "completions"
 
@@ -17,7 +17,9 @@ DEFAULT = "completions"
 class LlmProtocol(Protocol):
     """Reads model calls in every installed dialect, by the ending of their path.
 
-    A path that names none is read as chat completions, like a route without a `routes` map in the reference.
+    A path that names none is read as chat completions, like a route without a `routes` map in the reference. But one
+    that goes on where a dialect's own ends (`/v1/messages/count_tokens`) asks for something else: nobody reads it, lest
+    a question about a call become the call.
     """
 
     reads_body: ClassVar[bool] = True
@@ -32,7 +34,11 @@ class LlmProtocol(Protocol):
         if request.headers.get("content-encoding") not in (None, "identity"):
             raise InvalidRequest("compressed request bodies are not supported", status=415, code="unsupported_encoding")
         raw = await request.body.read(self._limit)
-        exchange.call = LlmCall.read(by_path(request.path) or dialect(DEFAULT), raw, request.path)
+        found = by_path(request.path)
+        if found is None and not goes_on(request.path):
+            found = dialect(DEFAULT)
+        if found is not None:
+            exchange.call = LlmCall.read(found, raw, request.path)
 
     def content(self, exchange: Exchange) -> Content | None:
         reply = exchange.reply
@@ -55,6 +61,11 @@ class LlmProtocol(Protocol):
         for name, value in error.headers:
             reply.headers.add(name.lower(), value)
         return reply
+
+
+def goes_on(path: str) -> bool:
+    """Whether a path is longer than one that names a dialect."""
+    return any(f"{ending}/" in path for ending, _ in endings())
 
 
 def spoken(exchange: Exchange) -> Dialect:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, model_validator
 
 from agentgateway.errors import ConfigError, NotFound, UpstreamError
-from agentgateway.exchange import Exchange, Outgoing, Reply, Target
+from agentgateway.exchange import HOP_BY_HOP, Exchange, Outgoing, Reply, Target
 from agentgateway.hookspecs import hookimpl
 from agentgateway.interfaces import Backend, Host, Layer, Participant, Provider
 from agentgateway.llm.calls import Dialect, LlmCall, LlmReply
@@ -21,9 +21,13 @@ from agentgateway.settings import PluginConfig, Secret
 
 KeyPath = tuple[str | int, ...]
 CREDENTIALS = ("authorization", "x-api-key", "x-goog-api-key", "api-key")
-NOT_FORWARDED = frozenset(
-    (b"accept-encoding", b"cookie", b"content-encoding", *(name.encode() for name in CREDENTIALS))
+CREDENTIAL_FIELDS = frozenset(name.encode() for name in CREDENTIALS)
+NOT_FORWARDED = (
+    HOP_BY_HOP
+    | CREDENTIAL_FIELDS
+    | {b"accept-encoding", b"content-encoding", b"content-length", b"content-type", b"cookie", b"expect", b"host"}
 )
+FIXED = ((b"content-type", b"application/json"), (b"accept-encoding", b"identity"))
 
 
 class Address(PluginConfig):
@@ -175,8 +179,7 @@ class AiBackend(Backend):
         outbound = call.translated(spoken)
         if outbound is call and spoken.prepare(call.document, call.stream):
             call.mark_changed()
-        headers = exchange.request.headers.end_to_end()
-        headers.raw = [field for field in headers.raw if field[0] not in NOT_FORWARDED]
+        headers = exchange.request.headers.end_to_end(NOT_FORWARDED)
         exchange.outgoing = Outgoing("POST", entry.url, entry.path(outbound), headers)
         exchange.outgoing.call = outbound
 
@@ -211,11 +214,10 @@ class Finish:
     def upstream(self, exchange: Exchange) -> None:
         outgoing = exchange.outgoing
         assert outgoing is not None
-        if not any(name in outgoing.headers for name in CREDENTIALS) and not outgoing.pinned:
+        if not outgoing.pinned and CREDENTIAL_FIELDS.isdisjoint([name for name, _ in outgoing.headers.raw]):
             self._ambient(exchange, outgoing)
         self._entry.provider.finish(outgoing, outgoing.call)
-        outgoing.headers.set("content-type", "application/json")
-        outgoing.headers.set("accept-encoding", "identity")
+        outgoing.headers.raw += FIXED
         outgoing.body = outgoing.call.body()
 
     def _ambient(self, exchange: Exchange, outgoing: Outgoing) -> None:

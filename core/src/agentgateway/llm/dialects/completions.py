@@ -170,7 +170,8 @@ def _segments(message: Json, at: str, texts: Texts, edited: Callable[[], object]
         for i, call in objects_in(message.get("tool_calls")):
             place = f"{at}.tool_calls[{call.get('index', i)}]"
             yield from _arguments(call, place, told)
-        yield from _arguments({"function": message.get("function_call")}, f"{at}.function_call", told)
+        if isinstance(older := message.get("function_call"), dict):
+            yield from told.one(older, "arguments", f"{at}.function_call.arguments")
 
 
 def _arguments(call: Json, at: str, told: Texts) -> Iterator[Segment]:

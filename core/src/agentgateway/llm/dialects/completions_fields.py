@@ -105,11 +105,20 @@ FIELDS: Mapping[str, Fate] = {
     "store": "dropped",
 }
 INEXPRESSIBLE: Mapping[str, Fate] = {
+    "cache": "carried",
+    "messages[].parts[].cache": "carried",
     "messages[].parts[].document.url": "refused",
     "messages[].parts[].document.citations": "refused",
+    "messages[].parts[].document.text": "carried",
+    "messages[].parts[].thinking": "carried",
     "messages[].parts[].tool_result.is_error": "carried",
     "messages[].parts[].tool_result.parts[].image": "carried",
     "messages[].parts[].tool_result.parts[].document": "carried",
+    "reasoning.adaptive": "carried",
+    "reasoning.budget": "carried",
+    "response_format.strict": "carried",
+    "top_k": "carried",
+    "user": "carried",
 }
 REPLY_FIELDS: Mapping[str, Fate] = {
     "id": "carried",

@@ -6,6 +6,7 @@ from agentgateway.llm.calls import Json
 from agentgateway.llm.chat import ErrorFacts
 from agentgateway.llm.wire import error_object, error_word
 
+GENERAL = "invalid_request_error"
 _TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",
@@ -44,8 +45,9 @@ def decode_error(status: int | None, body: bytes) -> ErrorFacts:
 
 
 def encode_error(facts: ErrorFacts) -> Json:
-    """`facts.type` is written where it is a word of this format; else the status says which is."""
-    kind = facts.type if facts.type in _STATUSES else _TYPES.get(facts.status)
+    """`facts.type` is written where it is a word of this format; else the status says which is. The most general word
+    is another vendor's for 401, 403 and 404 as well, so that it says nothing."""
+    kind = facts.type if facts.type in _STATUSES and facts.type != GENERAL else _TYPES.get(facts.status)
     if kind is None:
-        kind = "invalid_request_error" if facts.status < 500 else "api_error"
+        kind = GENERAL if facts.status < 500 else "api_error"
     return {"type": "error", "error": {"type": kind, "message": facts.message}}
