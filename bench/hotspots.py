@@ -20,7 +20,7 @@ import bodies
 import contestants
 import load
 import sampler
-from processes import SERVER_CORE, Process
+from processes import SERVER_CORE, Process, end_on_sigterm
 
 HERE = Path(__file__).parent
 OUT = HERE / "out"
@@ -91,6 +91,7 @@ def main() -> None:
     if arguments.serve:
         serve()
         return
+    end_on_sigterm()
     spent, count, shares = sampled(arguments.seconds, stream=arguments.stream)
     unit = "chunk" if arguments.stream else "call"
     print(f"{spent / count * 1e6:.1f} µs of CPU a {unit}, {count} of them; by folder:\n")

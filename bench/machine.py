@@ -38,13 +38,19 @@ def calibration(core: int) -> float:
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout) * 1000
 
 
-def quiet(limit: float) -> float:
-    """Wait at most `limit` seconds for both cores to be nine tenths idle; returns the share they last were."""
-    began = time.monotonic()
-    while True:
-        share = idle_share(0.3)
-        if share > 0.9 or time.monotonic() - began > limit:
-            return share
+class Patience:
+    """Waits for a quiet machine, no longer in all than `seconds`."""
+
+    def __init__(self, seconds: float) -> None:
+        self.left = seconds
+
+    def wait(self, longest: float = 5.0) -> None:
+        """Until all cores together are nine tenths idle, or `longest` seconds have passed."""
+        began = time.monotonic()
+        until = began + min(longest, self.left)
+        while time.monotonic() < until and idle_share(0.3) < 0.9:
+            pass
+        self.left -= time.monotonic() - began
 
 
 def idle_share(seconds: float) -> float:

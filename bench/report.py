@@ -61,7 +61,7 @@ def _machine(results: Results) -> list[str]:
     loops = ", ".join(f"{ms:.0f}" for ms in results.calibration_ms)
     return [
         f"{known['date']}; {known['cpu']}, {known['cores']} cores, {known['memory_gb']} GB; Linux {known['kernel']}; "
-        f"Python {known['python']}. Calibration loop before and after: {loops} ms CPU."
+        f"Python {known['python']}. Calibration loop, from start to end: {loops} ms CPU."
     ]
 
 

@@ -21,7 +21,7 @@ import peers
 import programs
 import report
 from contestants import Contestant, NotReady, direct, gateways
-from processes import SERVER_CORE
+from processes import SERVER_CORE, end_on_sigterm
 
 OUT = Path(__file__).parent / "out"
 
@@ -55,20 +55,21 @@ SCENARIOS = (
 class Plan:
     seconds: int
     repetitions: int
-    patience: float
-    """Seconds to wait for a quiet machine before each load."""
+    patience: machine.Patience
+    """For waiting until the machine is quiet, in all."""
     rounds: int = 2
     """Streams that each of many connections reads, one after the other."""
 
 
 def main() -> None:
     arguments = parsed()
+    end_on_sigterm()
     programs.wrk()
     if (os.cpu_count() or 1) < 2:
         say("one core only: servers and load share it, and latencies mean little")
     if arguments.peers:
         peers.install()
-    plan = Plan(2, 2, 1.0, rounds=1) if arguments.quick else Plan(arguments.seconds, arguments.repetitions, 10.0)
+    plan = planned(arguments)
     results = measure(plan, with_peers=not arguments.quick)
     print(report.markdown(results))
     say(f"written: bench/out/{report.write(results, OUT).name}")
@@ -83,15 +84,22 @@ def parsed() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def planned(arguments: argparse.Namespace) -> Plan:
+    if arguments.quick:
+        return Plan(2, 2, machine.Patience(10), rounds=1)
+    return Plan(arguments.seconds, arguments.repetitions, machine.Patience(60))
+
+
 def measure(plan: Plan, *, with_peers: bool) -> report.Results:
     began = time.monotonic()
-    results = report.Results(machine.facts(), [machine.calibration(SERVER_CORE)])
+    results = report.Results(machine.facts())
     files = bodies.write(OUT / "bodies")
     with ExitStack() as stack:
         field = start(stack, results, with_peers=with_peers)
         for contestant in field:
             warm(contestant, files["small"])
         for repetition in range(plan.repetitions):
+            results.calibration_ms.append(machine.calibration(SERVER_CORE))
             for scenario in SCENARIOS:
                 for contestant in field:
                     say(f"{repetition + 1}/{plan.repetitions} {scenario.name:<12} {contestant.name}")
@@ -135,7 +143,7 @@ def warm(contestant: Contestant, body: Path) -> None:
 
 
 def one(results: report.Results, contestant: Contestant, scenario: Scenario, body: Path, plan: Plan) -> None:
-    machine.quiet(plan.patience)
+    plan.patience.wait()
     port, headers = contestant.port, contestant.headers
     seconds = max(1, round(plan.seconds * scenario.share))
     rounds = min(scenario.rounds, plan.rounds)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import contestants
 import machine
-from processes import SERVER_CORE
+from processes import SERVER_CORE, end_on_sigterm
 
 OUT = Path(__file__).parent / "out"
 CORE = "import agentgateway._host.serving"
@@ -72,6 +72,7 @@ def main() -> None:
     parser.add_argument("--imports", action="store_true", help="name the slowest modules")
     parser.add_argument("--rounds", type=int, default=5, help="tries, the best of which counts (5)")
     arguments = parser.parse_args()
+    end_on_sigterm()
     whole, bare, heavy = import_seconds(arguments.rounds)
     print(f"{whole - bare:7.2f} s CPU   importing {CORE.split()[1]} (a bare interpreter takes {bare:.2f} more)")
     if heavy:

@@ -147,7 +147,7 @@ CALLS = [Call(*cell) for cell in product(SPEAKERS.values(), VENDORS, CASES, (Fal
 class Stage:
     """A gateway in front of one upstream, which plays whatever vendor is wanted."""
 
-    url: str
+    gateway: Any
     upstream: Upstream
     client: httpx.AsyncClient
 
@@ -156,21 +156,24 @@ class Stage:
         if not call.vendor.simulated:
             said, _ = call.answer()
             self.upstream.answer = lambda request: played(said)
-        return await self.client.post(self.url + call.speaker.path, json=call.document(), headers=call.speaker.headers)
+        headers = {**call.speaker.headers, "x-case": str(call)}
+        return await self.client.post(self.gateway.url + call.speaker.path, json=call.document(), headers=headers)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stage(serve_all: Callable[..., Any]) -> AsyncIterator[Stage]:
     async with Upstream(b"") as upstream, httpx.AsyncClient(timeout=20, trust_env=False) as client:
-        served = await serve_all(configuration(upstream.address))
-        yield Stage(served.url, upstream, client)
+        yield Stage(await serve_all(configuration(upstream.address)), upstream, client)
 
 
 def configuration(address: str) -> str:
     """One model for each provider and case."""
     models = [model(vendor, name, case, address) for vendor in VENDORS for name, case in CASES.items()]
-    gateways = {"default": {"port": 0, "address": "127.0.0.1"}}
-    return f"gateways: {json.dumps(gateways)}\nllm: {json.dumps({'gateways': 'default', 'models': models})}\n"
+    return f"""
+gateways: {{default: {{port: 0, address: 127.0.0.1}}}}
+frontendPolicies: {{accessLog: {{add: {{case: 'request.headers["x-case"]'}}}}}}
+llm: {json.dumps({"gateways": "default", "models": models})}
+"""
 
 
 def model(vendor: Vendor, name: str, case: Case, address: str) -> Json:
@@ -238,3 +241,20 @@ def check_error(response: httpx.Response, call: Call) -> None:
     )
     if call.translated or own:
         assert failed.kind == call.speaker.kinds[status]
+
+
+async def test_what_every_call_cost_is_logged(stage: Stage) -> None:
+    calls = [call for call in CALLS if call.name in ("text", "reasoning")]
+    for call in calls:
+        await stage.ask(call)
+    for call in calls:
+        line = await stage.gateway.logged(f"case={call}")
+        logged = dict(pair.partition("=")[::2] for pair in line.split())
+        expected = call.expected().usage
+        assert expected is not None
+        assert logged["gen_ai.usage.input_tokens"] == str(expected.input)
+        assert logged["gen_ai.usage.output_tokens"] == str(expected.output)
+        assert logged.get("gen_ai.usage.cache_read.input_tokens", "0") == str(expected.read)
+        assert logged.get("gen_ai.usage.reasoning_tokens", "0") == str(expected.reasoning)
+        assert logged["gen_ai.response.model"].strip('"').startswith(call.vendor.answers)
+        assert "gen_ai.usage.estimated" not in logged and "error" not in logged

@@ -196,6 +196,21 @@ async def test_openai_sees_thoughts_as_vendors_of_open_models_show_them(front: F
     assert answer.usage.completion_tokens_details.reasoning_tokens == 22
 
 
+async def test_openai_hands_thoughts_back_with_their_signatures(front: Front, oai: Any) -> None:
+    """What a client keeps of an answer is what it got: `model_dump`, as agents do."""
+    front.play("reasoning")
+    asked: Any = {"model": "claude-haiku-4-5", "reasoning_effort": "low", "max_completion_tokens": 8000}
+    answer = await result(oai, lambda: oai.chat.completions.create(messages=USER, **asked))
+    front.play("text")
+    said = answer.choices[0].message.model_dump(exclude_none=True)
+    history = [*USER, said, {"role": "user", "content": "Why?"}]
+    await result(oai, lambda: oai.chat.completions.create(messages=history, **asked))
+    thought, text = front.received.json()["messages"][1]["content"]
+    assert (thought["type"], thought["thinking"]) == ("thinking", "The user wrote 4 words. I shall answer.")
+    assert thought["signature"].startswith("EqQB")
+    assert text["text"] == "42, of course."
+
+
 @pytest.mark.parametrize("model", ["demo", "claude-demo"])
 async def test_openai_pictures_and_files(front: Front, oai: Any, model: str) -> None:
     content: list[Any] = [

@@ -18,6 +18,7 @@
     │   ├── NoEndpoint      503  nobody left to ask
     │   └── UpstreamTimeout 504  too slow
     ├── RequestTimeout      504  the route's own deadline passed
+    ├── Disconnected        499  the client left: nobody reads this one
     └── InternalError       500  a bug of ours or of a plugin
 
 Each error has a sentence for the client (`message`, never a secret, a pattern or a host-side path) and a `detail`
@@ -195,6 +196,15 @@ class UpstreamTimeout(UpstreamError):
     code = "upstream_timeout"
     reason = "Timeout"
     default_message = "the upstream did not answer in time"
+
+
+class Disconnected(GatewayError):
+    """The client left before it had its answer: 499, which nobody reads, for metrics and the log."""
+
+    status = 499
+    code = "client_gone"
+    reason = "ClientDisconnected"
+    default_message = "client disconnected"
 
 
 class RequestTimeout(GatewayError):

@@ -357,6 +357,7 @@ class Exchange:
         "deadline",
         "ended",
         "error",
+        "finished",
         "first_token_at",
         "identities",
         "outgoing",
@@ -404,6 +405,7 @@ class Exchange:
         self.answered_at: float | None = None  # upstream: when its head came
         self.response_model: str | None = None  # the protocol: the model that the vendor says answered
         self.first_token_at: float | None = None  # the protocol
+        self.finished = False  # the protocol: its own end of a stream has been handed on
         self.sent_bytes = 0  # the face
         self.ended: float | None = None  # the pipeline, before the log phase; on the monotonic clock
 

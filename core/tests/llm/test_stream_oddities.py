@@ -222,6 +222,29 @@ def test_blocks_may_begin_full(messages: Dialect) -> None:
     ]
 
 
+def test_a_delta_that_does_not_fit_its_block_breaks_the_stream(messages: Dialect) -> None:
+    start = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
+    delta = {"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": "{}"}}
+    citation = {"type": "content_block_delta", "index": 0, "delta": {"type": "citations_delta", "citation": {}}}
+    deltas = decode(messages, start, citation, delta, {"type": "message_stop"})
+    assert deltas[0] == PartStarted(0, "text")
+    assert [type(one) for one in deltas[1:]] == [Failed]
+
+
+def test_a_block_that_begins_again_ends_the_one_before(messages: Dialect) -> None:
+    start = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": "a"}}
+    deltas = decode(messages, start, start, {"type": "message_delta", "delta": {"stop_reason": "end_turn"}})
+    assert [type(one) for one in deltas] == [
+        PartStarted,
+        TextDelta,
+        PartEnded,
+        PartStarted,
+        TextDelta,
+        PartEnded,
+        Ended,
+    ]
+
+
 def test_arguments_survive_both_ways_whatever_their_portions(
     completions: Dialect, messages: Dialect, read: Callable[..., LlmCall], accepts_stream: Mapping[str, Any]
 ) -> None:

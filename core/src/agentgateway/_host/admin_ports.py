@@ -1,4 +1,4 @@
-"""The sockets of the admin ports, and who answers behind them. Quart is imported when they begin to serve, not before."""
+"""The sockets of the admin ports, and who answers behind them. Quart is imported when they begin to serve."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Protocol
 
-from agentgateway._host.asgi import App, Receive, Runtime, Scope, Send
 from agentgateway._host.config import HttpFrontend, StaticConfig
+from agentgateway._host.face import App, Receive, Runtime, Scope, Send
 from agentgateway._host.metrics import Snapshot
 from agentgateway._host.port import Port, cancelled, ended
 from agentgateway._host.sockets import announce, listen_at

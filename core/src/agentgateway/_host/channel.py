@@ -11,6 +11,7 @@ import itertools
 import socket
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from pydantic_core import from_json, to_json
@@ -76,10 +77,8 @@ class Channel:
         """Send what is left, and close."""
         self._closed = True
         self._writer.close()
-        try:
+        with suppress(ConnectionError):
             await self._writer.wait_closed()
-        except ConnectionError:
-            pass
 
     def _received(self, frame: Fields) -> None:
         if "answer" in frame:

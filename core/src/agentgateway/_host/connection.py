@@ -7,7 +7,7 @@ since none of this is its public interface):
 - closing is bounded: a peer that does not read what is left is cut off;
 - a reply that ends early resets its HTTP/2 stream (Hypercorn leaves the client waiting);
 - an idle connection costs a timer, not two tasks a request;
-- the application learns who the peer is, under `agentgateway.peer`.
+- the application learns who the peer is (`agentgateway.peer`), and at once when it leaves (`agentgateway.intake`).
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 
-from agentgateway._host.asgi import PEER
+from agentgateway._host.face import INTAKE, PEER, Intake
 from agentgateway._host.suspension import Watchdog
 
 if TYPE_CHECKING:
     from hypercorn.asyncio.worker_context import WorkerContext
     from hypercorn.config import Config
 
-    from agentgateway._host.asgi import App, Peer
+    from agentgateway._host.face import App, Peer
     from agentgateway._host.traffic import Traffic
 
 logger = logging.getLogger("agentgateway.server")
@@ -72,11 +72,15 @@ class Application:
         self._peer = peer
 
     async def __call__(self, scope: Any, receive: Any, send: Any, sync_spawn: object, call_soon: object) -> None:
+        stream = send.__self__
+        intake = Intake(stream.app_put.__self__)
+        stream.app_put = intake.put
         scope["extensions"][PEER] = self._peer
+        scope["extensions"][INTAKE] = intake
         try:
             await self._app(scope, receive, send)
         finally:
-            await self._connection.reset(send.__self__)
+            await self._connection.reset(stream)
 
 
 class Connection(TCPServer):
@@ -160,15 +164,26 @@ class Connection(TCPServer):
             except OSError:
                 break
             self._traffic.received += len(data)
-            protocol = self.protocol.protocol
-            if isinstance(protocol, H2Protocol):
-                if not isinstance(protocol.streams, Streams):
-                    protocol.streams = Streams(protocol.streams)
-            elif self.idle and data and not self._in_head:
+            if self.idle and data and not self._in_head and isinstance(self.protocol.protocol, H11Protocol):
                 self._in_head = True
                 self._clock.start(self._head_timeout)
             await self.protocol.handle(RawData(data))
+            await self._look_after(self.protocol.protocol)
         await self.protocol.handle(Closed())
+
+    async def _look_after(self, protocol: H11Protocol | H2Protocol) -> None:
+        """What Hypercorn forgets: an HTTP/2 connection without a request yet is idle, and a handshake for a WebSocket
+        that it refused itself is over."""
+        if isinstance(protocol, H2Protocol):
+            if not isinstance(protocol.streams, Streams):
+                protocol.streams = Streams(protocol.streams)
+                if not protocol.streams:
+                    self.idle = self._in_head = True
+                    self._clock.start(self._head_timeout)
+            elif not self.idle and all(stream.closed for stream in protocol.streams.values()):
+                await self._updated(idle=True)
+        elif protocol.stream is not None and protocol.stream.closed:
+            await self._close()
 
     async def protocol_send(self, event: Event) -> None:
         if isinstance(event, RawData):

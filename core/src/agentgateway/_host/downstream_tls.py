@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from agentgateway._host.asgi import Peer
+from agentgateway._host.face import Peer
 from agentgateway._host.routes import hostname_matches
 from agentgateway.errors import ConfigError
 

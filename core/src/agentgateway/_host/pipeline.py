@@ -16,7 +16,7 @@ from typing import Any
 from agentgateway._host.chains import Chain, Step, Steps
 from agentgateway._host.routes import Listener
 from agentgateway._host.upstream import attempts
-from agentgateway.errors import GatewayError, InternalError, RequestTimeout
+from agentgateway.errors import Disconnected, GatewayError, InternalError, RequestTimeout
 from agentgateway.exchange import ClientGone, Exchange, Reply
 
 logger = logging.getLogger("agentgateway.pipeline")
@@ -45,9 +45,9 @@ async def run(exchange: Exchange, listener: Listener, write: Write) -> None:
         await respond(chain, exchange)
         await write(exchange)
     except ClientGone:
-        exchange.error = exchange.error or GatewayError("client disconnected", status=499, code="client_gone")
+        left(exchange)
     except asyncio.CancelledError:
-        exchange.error = exchange.error or GatewayError("client disconnected", status=499, code="client_gone")
+        left(exchange)
         raise
     except Exception as error:
         exchange.error = exchange.error or fault(error)
@@ -134,6 +134,12 @@ async def _settle(steps: Steps, exchange: Exchange) -> None:
                 await answer
         except Exception:
             logger.exception("%s failed in the log phase", step.name)
+
+
+def left(exchange: Exchange) -> None:
+    """The client is gone. That is no error when it had the protocol's own end of its answer."""
+    if not exchange.finished and exchange.error is None:
+        exchange.error = Disconnected()
 
 
 def refusal(exchange: Exchange, error: Exception) -> Reply:

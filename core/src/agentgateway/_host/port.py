@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.config import Config
 
-from agentgateway._host.asgi import UNKNOWN, App, Peer
 from agentgateway._host.connection import Connection
+from agentgateway._host.face import UNKNOWN, App, Peer
 from agentgateway._host.sockets import BACKLOG
 from agentgateway._host.traffic import Traffic
 

@@ -14,8 +14,9 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from agentgateway._host.asgi import DataPlane, Runtime
+from agentgateway._host.asgi import DataPlane
 from agentgateway._host.downstream_tls import Certificates
+from agentgateway._host.face import Runtime
 from agentgateway._host.port import Port, cancelled, ended
 from agentgateway._host.sockets import CannotListen, Sockets
 from agentgateway._host.traffic import Meters

@@ -1,4 +1,4 @@
-"""A worker's side of several processes on one port: it asks its supervisor for sockets, serves, and answers questions."""
+"""A worker's side of several processes on one port: it borrows sockets from its supervisor, serves, and reports."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from agentgateway._host.asgi import Runtime
 from agentgateway._host.channel import Channel, Fields
+from agentgateway._host.face import Runtime
 from agentgateway._host.server import serve
 from agentgateway._host.sockets import CannotListen
 

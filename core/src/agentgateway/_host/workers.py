@@ -12,26 +12,18 @@ the queue of each worker that ends.) It starts workers by `fork`, so that they s
 
 The admin ports are the parent's: readiness means that a worker is ready; metrics are those of all workers, ended ones
 included, so that counters never go back.
-
-The event loop stands still while a process is forked, and the child never runs it: every descriptor the child has no
-business with is replaced by `/dev/null` before anything else happens.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
-import gc
 import logging
 import os
 import shutil
 import signal
-import socket
-import sys
 import tempfile
-import time
-import traceback
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -39,9 +31,9 @@ from typing import Any
 from agentgateway._host.admin_ports import AdminPorts, set_level
 from agentgateway._host.channel import Channel, ChannelClosed, Fields
 from agentgateway._host.config import StaticConfig
+from agentgateway._host.forking import Work, Worker, fork
 from agentgateway._host.metrics import Metrics, Snapshot, lasting, merge
-from agentgateway._host.sockets import CannotListen, announce, listen
-from agentgateway._host.worker import WorkerContext
+from agentgateway._host.shared_sockets import SharedSockets
 
 logger = logging.getLogger("agentgateway.workers")
 
@@ -52,44 +44,6 @@ LONGEST_PAUSE = 10.0
 LEAVE_SECONDS = 3.0
 """What a worker may need beyond its drain before it is killed."""
 ANSWER_SECONDS = 2.0
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
-
-Work = Callable[[WorkerContext], int]
-
-
-class Worker:
-    """One worker process, as its parent knows it."""
-
-    def __init__(self, pid: int, control: socket.socket, pipe: socket.socket) -> None:
-        self.pid = pid
-        self.control = control
-        self.pipe = pipe
-        self.born = time.monotonic()
-        self.ready = asyncio.Event()
-        self.gone = asyncio.Event()
-        self.code = 0
-        self.channel: Channel | None = None
-        self.listening: asyncio.Task[None] | None = None
-        self.metrics: Snapshot = []
-        self.holds: set[str] = set()
-
-    def signal(self, number: int) -> None:
-        if not self.gone.is_set():
-            with suppress(ProcessLookupError):
-                os.kill(self.pid, number)
-
-    @property
-    def serving(self) -> bool:
-        return self.ready.is_set() and not self.gone.is_set()
-
-    @property
-    def age(self) -> float:
-        return time.monotonic() - self.born
-
-    @property
-    def end(self) -> str:
-        """How it ended, in words."""
-        return f"exit code {self.code}" if self.code >= 0 else signal.Signals(-self.code).name
 
 
 class Slot:
@@ -100,35 +54,6 @@ class Slot:
         self.failures = 0
 
 
-class Shared:
-    """The listening sockets, each open as long as a worker holds it."""
-
-    def __init__(self, *, ipv6: bool) -> None:
-        self._ipv6 = ipv6
-        self._sockets: dict[str, socket.socket] = {}
-
-    def lend(self, worker: Worker, frame: Fields) -> Fields:
-        key = repr((frame["port"], frame["address"], frame["name"] if frame["port"] == 0 else ""))
-        if key not in self._sockets:
-            try:
-                self._sockets[key] = listen(frame["address"], frame["port"], ipv6=self._ipv6)
-            except CannotListen as error:
-                return {"error": str(error)}
-            announce(self._sockets[key], frame["scheme"], f"gateway {frame['name']}")
-        socket.send_fds(worker.pipe, [b"s"], [self._sockets[key].fileno()])
-        worker.holds.add(key)
-        return {"key": key}
-
-    def take_back(self, key: str, holders: Sequence[Worker]) -> None:
-        """Close a socket that nobody holds any more: its queue would wait for nobody."""
-        if key in self._sockets and not any(key in worker.holds for worker in holders):
-            self._sockets.pop(key).close()
-
-    def close(self) -> None:
-        for sock in self._sockets.values():
-            sock.close()
-
-
 class Supervisor:
     """Keeps `count` workers running `work`. `run` is its whole life; to the admin ports it is all of them together."""
 
@@ -137,7 +62,7 @@ class Supervisor:
         self._settings = settings
         self._slots = [Slot() for _ in range(count)]
         self._workers: list[Worker] = []
-        self._shared = Shared(ipv6=settings.enable_ipv6)
+        self._shared = SharedSockets(ipv6=settings.enable_ipv6)
         self._folder = Path(tempfile.mkdtemp(prefix="agentgateway-"))
         self._due: list[asyncio.Future[Worker]] = []
         self._wake = asyncio.Event()
@@ -215,22 +140,8 @@ class Supervisor:
                 waiting.set_result(self._fork())
 
     def _fork(self) -> Worker:
-        control, their_control = socket.socketpair()
-        pipe, their_pipe = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-        context = WorkerContext(self._born, self._folder, their_control, their_pipe)
         self._born += 1
-        gc.collect()
-        gc.freeze()  # the collector would write to, and so copy, every page it looks at
-        sys.stdout.flush()
-        sys.stderr.flush()
-        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        pid = os.fork()
-        if pid == 0:
-            os._exit(child(self._work, context))
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-        their_control.close()
-        their_pipe.close()
-        worker = Worker(pid, control, pipe)
+        worker = fork(self._work, self._born, self._folder)
         self._workers.append(worker)
         return worker
 
@@ -284,17 +195,12 @@ class Supervisor:
             await asyncio.wait([worker.listening])
         self._workers.remove(worker)
         self._retired = merge([self._retired, lasting(worker.metrics)])
-        held, worker.holds = worker.holds, set()
-        for key in held:
-            if self._slots_covered():
+        if self._serving():  # else they are kept for whoever comes next
+            for key in worker.holds:
                 self._shared.take_back(key, self._workers)
         worker.pipe.close()
         if worker.channel is not None:
             await worker.channel.close()
-
-    def _slots_covered(self) -> bool:
-        """Whether somebody is left to hold sockets; else they are kept for who comes next."""
-        return bool(self._serving())
 
     def replace(self) -> None:
         """Replace every worker by a new one, one at a time."""
@@ -339,6 +245,7 @@ class Supervisor:
 
     async def _drain(self) -> None:
         self._draining = True
+        self._shared.close()
         for worker in self._workers:
             worker.signal(signal.SIGTERM)
         await self._left(list(self._workers))
@@ -367,7 +274,7 @@ class Supervisor:
             return self._shared.lend(worker, frame)
         if what == "close":
             worker.holds.discard(frame["key"])
-            if not self._draining and worker in (slot.worker for slot in self._slots):
+            if not self._draining:
                 self._shared.take_back(frame["key"], self._workers)
         elif what == "metrics":
             worker.metrics = frame["metrics"]
@@ -405,43 +312,3 @@ class Supervisor:
         for worker in self._workers:
             if worker.channel is not None:
                 worker.channel.tell("level", level=level)
-
-
-def child(work: Work, context: WorkerContext) -> int:
-    """The worker's process, from its first breath to its exit code. Its parent's stack and event loop are below it, and
-    are never returned to."""
-    code = 1
-    try:
-        signal.set_wakeup_fd(-1)
-        for number in SIGNALS:
-            ignored = number in (
-                signal.SIGINT,
-                signal.SIGHUP,
-            )  # a terminal sends them to every process; the parent acts
-            signal.signal(number, signal.SIG_IGN if ignored else signal.SIG_DFL)
-        abandon_descriptors({0, 1, 2, context.control.fileno(), context.pipe.fileno()})
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-        code = work(context)
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else 1
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        with suppress(OSError, ValueError):
-            sys.stdout.flush()
-            sys.stderr.flush()
-    return code
-
-
-def abandon_descriptors(keep: set[int]) -> None:
-    """Let go of everything the parent has open. Numbers stay taken, by `/dev/null`: objects of the parent's that are
-    still in this process's memory would otherwise close files of its own."""
-    null = os.open(os.devnull, os.O_RDWR)
-    folder = "/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"
-    for name in os.listdir(folder):
-        number = int(name)
-        if number not in keep and number != null:
-            with suppress(OSError):
-                os.fstat(number)
-                os.dup2(null, number, inheritable=False)
-    os.close(null)

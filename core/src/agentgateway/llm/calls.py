@@ -1,17 +1,15 @@
-"""What a model call is to the rest of the gateway: `LlmCall`, `LlmReply`, and the `Dialect` interface behind them.
+"""What a model call is to the rest of the gateway: `LlmCall`, `LlmReply`, and the names around them.
 
-A dialect is a wire format of model calls. It is a stateless singleton, found by name in the entry-point group
-`agentgateway.dialects`; adding one touches no other file. The same document never travels through the canonical model
-when both sides speak the same dialect: bytes pass, fields nobody knows survive.
+The same document never travels through the canonical model when both sides speak the same dialect: bytes pass, fields
+nobody knows survive.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from agentgateway.errors import InvalidRequest, UpstreamError
+from agentgateway.errors import UpstreamError
 from agentgateway.exchange import Content, Usage
 from agentgateway.interfaces import Segment
 from agentgateway.llm import documents
@@ -47,202 +45,17 @@ from agentgateway.llm.chat import (
     ToolResult,
     ToolUse,
 )
-
-if TYPE_CHECKING:
-    from agentgateway.llm.sse import Event
-
-Json: TypeAlias = dict[str, Any]
-Fate: TypeAlias = Literal["carried", "refused", "dropped"]
-"""What becomes of a field on its way to another dialect; `docs/dialects.md` lists every field with its fate."""
-
-
-class Untranslatable(InvalidRequest):
-    """The call says something that the other side has no words for. `field` is where it stands in the client's
-    document."""
-
-    code = "unsupported_parameter"
-
-    def __init__(self, field: str, what: str = "") -> None:
-        name = field.rpartition(".")[2]
-        says = what or f"`{name}`"
-        super().__init__(f"{field}: {says} cannot be expressed for this model's provider", param=field)
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """What routing needs of a call before anything else of it is read."""
-
-    model: str
-    stream: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ModelEntry:
-    """One model of a listing; `created` in seconds of the epoch."""
-
-    id: str
-    created: int = 0
-    owned_by: str = "agentgateway"
-    display_name: str | None = None
-
-
-def nothing() -> None:
-    """Nobody wants to know of the edit."""
-
-
-class StreamDecoder:
-    """Reads one stream of its dialect. One for each stream."""
-
-    def feed(self, event: Event) -> Sequence[Delta]:
-        """What that event adds. After a `Failed` or `Ended` nothing comes any more."""
-        raise NotImplementedError
-
-    def end(self) -> Sequence[Delta]:
-        """The bytes ended. A stream that stopped before its answer was complete yields `Failed`."""
-        raise NotImplementedError
-
-
-class StreamEncoder:
-    """Writes one stream of its dialect. One for each stream."""
-
-    def feed(self, delta: Delta) -> bytes:
-        raise NotImplementedError
-
-    def end(self) -> bytes:
-        """What is left to write when no delta comes any more."""
-        raise NotImplementedError
-
-    def fail(self, facts: ErrorFacts) -> bytes:
-        """An error in the middle of the stream. Nothing may follow it."""
-        raise NotImplementedError
-
-
-class Dialect:
-    """A wire format of model calls. Documents are JSON objects as `documents.parse` gives them.
-
-    `paths` are the endings by which a request of this dialect is recognised, `client_header` a header that only its
-    clients send, for paths that several vendors share. `fields` and `reply_fields` say of every field of a call and of
-    a reply what becomes of it towards another dialect; `inexpressible` what becomes of the canonical fields that this
-    dialect has no word for. `end_marker` stands in the last event of a stream and in no other; `text_keys` are the
-    JSON keys that hold generated text in a stream. `plain` and `prepare` edit a call's document in place and say
-    whether they changed it.
-    """
-
-    name: ClassVar[str]
-    operation: ClassVar[str] = "chat"
-    paths: ClassVar[tuple[str, ...]] = ()
-    client_header: ClassVar[str] = ""
-    stream_content_type: ClassVar[str] = "text/event-stream"
-    end_marker: ClassVar[bytes] = b""
-    text_keys: ClassVar[tuple[bytes, ...]] = ()
-    fields: ClassVar[Mapping[str, Fate]] = {}
-    reply_fields: ClassVar[Mapping[str, Fate]] = {}
-    inexpressible: ClassVar[Mapping[str, Fate]] = {}
-
-    # calls
-
-    def read(self, document: Json, path: str) -> Head:
-        """Check the shapes that routing and guards rely on. Raises `InvalidRequest` naming the field."""
-        raise NotImplementedError
-
-    def write_model(self, document: Json, model: str) -> None:
-        raise NotImplementedError
-
-    def decode_call(self, document: Json) -> ChatCall:
-        """Raises `Untranslatable` for what the canonical call cannot hold, `InvalidRequest` for wrong types."""
-        raise NotImplementedError
-
-    def encode_call(self, call: ChatCall) -> Json:
-        """Raises `Untranslatable` for what this dialect cannot express."""
-        raise NotImplementedError
-
-    def prepare(self, document: Json, stream: bool) -> bool:
-        """What a document that was already in this dialect still needs before it is sent on."""
-        return False
-
-    def plain(self, document: Json) -> bool:
-        """Take out what `encode_call` writes beyond the vendor's own published format (extension fields that only
-        compatible vendors accept). For providers that refuse fields they do not know."""
-        return False
-
-    def enrich(self, document: Json, prepend: Sequence[Mapping[str, str]], append: Sequence[Mapping[str, str]]) -> None:
-        """Put messages (`role`, `content`) before and after those of the call."""
-        raise NotImplementedError
-
-    def call_segments(self, document: Json, edited: Callable[[], object] = nothing) -> list[Segment]:
-        """Every text of the call; replacing one edits the document and calls `edited`."""
-        raise NotImplementedError
-
-    # replies
-
-    def decode_reply(self, document: Json) -> ChatReply:
-        """Raises `UpstreamError` when the document is no reply."""
-        raise NotImplementedError
-
-    def encode_reply(self, reply: ChatReply, call: ChatCall | None = None) -> Json:
-        raise NotImplementedError
-
-    def reply_segments(self, document: Json, edited: Callable[[], object] = nothing) -> list[Segment]:
-        raise NotImplementedError
-
-    def reply_model(self, document: Json) -> str | None:
-        """The model that answered, as a reply or an event of a stream names it."""
-        model = document.get("model")
-        return model if isinstance(model, str) else None
-
-    # usage
-
-    def usage_fields(self, document: Json) -> Json | None:
-        """The vendor's usage object of a reply or of an event of a stream, when there is one."""
-        usage = document.get("usage")
-        return usage if isinstance(usage, dict) else None
-
-    def usage_complete(self, document: Json) -> bool:
-        """Whether the usage of that event is the stream's last word on output tokens."""
-        return True
-
-    def read_usage(self, fields: Json) -> Usage:
-        """A vendor's usage object, by this dialect's conventions."""
-        raise NotImplementedError
-
-    def usage(self, document: Json) -> Usage | None:
-        """The usage of a reply, or of one event of a stream by itself."""
-        fields = self.usage_fields(document)
-        return self.read_usage(fields) if fields is not None else None
-
-    # streams
-
-    def decoder(self) -> StreamDecoder:
-        raise NotImplementedError
-
-    def encoder(self, *, include_usage: bool = False) -> StreamEncoder:
-        raise NotImplementedError
-
-    def event_segments(self, event: Event) -> list[Segment]:
-        """The texts of one event; `path` names the channel that they are a piece of. Replacing one edits the event."""
-        raise NotImplementedError
-
-    def ends(self, event: Event) -> bool:
-        """Whether that event is the stream's own end."""
-        raise NotImplementedError
-
-    # errors and listings
-
-    def decode_error(self, status: int, body: bytes) -> ErrorFacts:
-        """Never raises: a body that is no error of this dialect leaves a general sentence."""
-        raise NotImplementedError
-
-    def encode_error(self, facts: ErrorFacts) -> Json:
-        raise NotImplementedError
-
-    def models(self, entries: Sequence[ModelEntry]) -> Json:
-        """The answer to a listing of models."""
-        raise NotImplementedError
-
-    def model(self, entry: ModelEntry) -> Json:
-        """The answer to a question for one model: the listing's only entry."""
-        found: Json = self.models([entry])["data"][0]
-        return found
+from agentgateway.llm.dialect import (
+    Dialect,
+    Fate,
+    Head,
+    Json,
+    ModelEntry,
+    StreamDecoder,
+    StreamEncoder,
+    Untranslatable,
+    nothing,
+)
 
 
 class LlmCall(Content):

@@ -12,14 +12,16 @@ from agentgateway.llm.calls import Dialect, ErrorFacts, LlmCall, LlmReply
 from agentgateway.llm.dialects import by_header, by_path, dialect, endings
 
 DEFAULT = "completions"
+APIS = ("/v1/", "/v1beta/")
+"""Where vendors have their calls: a path below these that names no dialect is one that nobody here reads."""
 
 
 class LlmProtocol(Protocol):
     """Reads model calls in every installed dialect, by the ending of their path.
 
     A path that names none is read as chat completions, like a route without a `routes` map in the reference. But one
-    that goes on where a dialect's own ends (`/v1/messages/count_tokens`) asks for something else: nobody reads it, lest
-    a question about a call become the call.
+    that goes on where a dialect's own ends (`/v1/messages/count_tokens`), or that is another call of a vendor's API
+    (`/v1/embeddings`), asks for something else: nobody reads it, lest a question about a call become the call.
     """
 
     reads_body: ClassVar[bool] = True
@@ -64,8 +66,8 @@ class LlmProtocol(Protocol):
 
 
 def goes_on(path: str) -> bool:
-    """Whether a path is longer than one that names a dialect."""
-    return any(f"{ending}/" in path for ending, _ in endings())
+    """Whether a path is longer than one that names a dialect, or stands beside it."""
+    return path.startswith(APIS) or any(f"{ending}/" in path for ending, _ in endings())
 
 
 def spoken(exchange: Exchange) -> Dialect:

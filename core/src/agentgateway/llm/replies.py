@@ -45,6 +45,7 @@ class LlmStream:
                 self._tail = chunk[-2:] if len(chunk) > 1 else (self._tail + chunk)[-2:]
                 if self._exchange.first_token_at is None and self._meter.spoke:
                     self._exchange.first_token_at = time.monotonic()
+                self._exchange.finished = self._meter.ended
                 if out := chunk if self._translator is None else self._translator.feed(chunk):
                     return out
             except StopAsyncIteration:

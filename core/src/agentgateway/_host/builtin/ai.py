@@ -27,6 +27,8 @@ NOT_FORWARDED = (
     | CREDENTIAL_FIELDS
     | {b"accept-encoding", b"content-encoding", b"content-length", b"content-type", b"cookie", b"expect", b"host"}
 )
+NOT_RETURNED = frozenset((b"set-cookie", b"alt-svc", b"strict-transport-security", b"server", b"via"))
+"""What a vendor's edge says to its own clients; `alt-svc` would lead ours around the gateway."""
 FIXED = ((b"content-type", b"application/json"), (b"accept-encoding", b"identity"))
 
 
@@ -217,7 +219,7 @@ class Finish:
         if not outgoing.pinned and CREDENTIAL_FIELDS.isdisjoint([name for name, _ in outgoing.headers.raw]):
             self._ambient(exchange, outgoing)
         self._entry.provider.finish(outgoing, outgoing.call)
-        outgoing.headers.raw += FIXED
+        outgoing.headers.raw.extend(FIXED)
         outgoing.body = outgoing.call.body()
 
     def _ambient(self, exchange: Exchange, outgoing: Outgoing) -> None:
@@ -233,6 +235,7 @@ class Finish:
 
 async def incoming(exchange: Exchange, reply: Reply, call: LlmCall, outbound: LlmCall) -> Reply:
     """The upstream's reply in the client's dialect, with an eye on its usage."""
+    reply.headers.raw = [field for field in reply.headers.raw if field[0] not in NOT_RETURNED]
     source, target = outbound.dialect, call.dialect
     if reply.status < 400 and is_stream(reply):
         reply.headers.remove("content-length")

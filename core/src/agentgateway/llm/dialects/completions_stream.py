@@ -139,13 +139,14 @@ class Decoder(StreamDecoder):
         function = piece.get("function")
         function = function if isinstance(function, dict) else {}
         identity = words(piece.get("id"))
-        call = self._at.get(piece.get("index"))
+        place = piece.get("index") if isinstance(piece.get("index"), int) else None
+        call = self._at.get(place)
         if call is None or (identity and identity != call.id):
             yield from self._close()
             yield from self._close_calls([call for call in self._calls if call.is_whole()])
             call = _ToolCall(self._new(), identity)
             self._calls.append(call)
-            self._at[piece.get("index")] = call
+            self._at[place] = call
             yield PartStarted(call.part, "tool_use", id=identity or new_call_id(), name=words(function.get("name")))
         if arguments := words(function.get("arguments")):
             call.arguments.append(arguments)

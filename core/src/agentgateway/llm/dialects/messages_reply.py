@@ -41,7 +41,7 @@ def decode_reply(document: Json) -> ChatReply:
     """Blocks of tools that ran at the vendor are left out. Raises `UpstreamError`."""
     try:
         blocks = objects(document["content"], "content")
-        parts = tuple(decode_block(known(block), at) for block, at in blocks if block.get("type") in _KNOWN)
+        parts = tuple(decode_block(known(block), at) for block, at in blocks if str(block.get("type")) in _KNOWN)
     except (InvalidRequest, KeyError) as error:
         raise UpstreamError("the upstream's reply is not a message", detail=str(error)) from None
     fields = document.get("usage")

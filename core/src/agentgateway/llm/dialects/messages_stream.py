@@ -33,7 +33,7 @@ class Decoder(StreamDecoder):
 
     def __init__(self) -> None:
         self._over = False
-        self._open: dict[object, int] = {}
+        self._open: dict[int, PartStarted] = {}
         self._next = 0
         self._usage: Json = {}
         self._reason: object = None
@@ -64,15 +64,13 @@ class Decoder(StreamDecoder):
             case "message_start":
                 yield from self._start(_object(document.get("message")))
             case "content_block_start":
-                yield from self._block(document.get("index"), _object(document.get("content_block")))
+                yield from self._block(_index(document), _object(document.get("content_block")))
             case "content_block_delta":
-                part = self._open.get(document.get("index"))
+                part = self._open.get(_index(document))
                 if part is not None:
-                    yield from _delta(part, _object(document.get("delta")))
+                    yield from self._delta(part, _object(document.get("delta")))
             case "content_block_stop":
-                part = self._open.pop(document.get("index"), None)
-                if part is not None:
-                    yield PartEnded(part)
+                yield from self._close(_index(document))
             case "message_delta":
                 delta = _object(document.get("delta"))
                 self._count(document)
@@ -93,49 +91,61 @@ class Decoder(StreamDecoder):
         fields = _object(holder.get("usage"))
         self._usage |= {key: value for key, value in fields.items() if value is not None}
 
-    def _block(self, place: object, block: Json) -> Iterator[Delta]:
-        part = self._next
+    def _block(self, place: int, block: Json) -> Iterator[Delta]:
+        yield from self._close(place)
         match block.get("type"):
-            case "text":
-                yield PartStarted(part, "text")
-                if text := _text(block, "text"):
-                    yield TextDelta(part, text)
-            case "thinking":
-                yield PartStarted(part, "thinking")
-                if text := _text(block, "thinking"):
-                    yield ThinkingDelta(part, text)
-                if signature := _text(block, "signature"):
-                    yield SignatureDelta(part, signature)
-            case "redacted_thinking":
-                yield PartStarted(part, "redacted_thinking", data=_text(block, "data"))
-            case "tool_use":
-                yield PartStarted(part, "tool_use", id=_text(block, "id"), name=_text(block, "name"))
-                if block.get("input"):  # compatible vendors send it whole
-                    yield ToolArgumentsDelta(part, dump(block["input"]).decode())
-            case _:
-                return
-        self._open[place] = part
-        self._next += 1
+            case "text" | "thinking" | "redacted_thinking" | "tool_use" as kind:
+                part = self._open[place] = PartStarted(
+                    self._next, kind, _text(block, "id"), _text(block, "name"), _text(block, "data")
+                )
+                self._next += 1
+                yield part
+                yield from _beginning(part, block)
+
+    def _delta(self, part: PartStarted, delta: Json) -> Iterator[Delta]:
+        """A delta that does not fit its block breaks the stream: left out, its text would be lost."""
+        match part.kind, delta.get("type"):
+            case "text", "text_delta":
+                yield TextDelta(part.index, _text(delta, "text"))
+            case "thinking", "thinking_delta":
+                yield ThinkingDelta(part.index, _text(delta, "thinking"))
+            case "thinking", "signature_delta":
+                yield SignatureDelta(part.index, _text(delta, "signature"))
+            case "tool_use", "input_json_delta":
+                if text := _text(delta, "partial_json"):
+                    yield ToolArgumentsDelta(part.index, text)
+            case _, "text_delta" | "thinking_delta" | "signature_delta" | "input_json_delta":
+                yield from self._fail(UNREADABLE)
+
+    def _close(self, place: int) -> Iterator[Delta]:
+        part = self._open.pop(place, None)
+        if part is not None:
+            yield PartEnded(part.index)
 
     def _finish(self) -> Iterator[Delta]:
         self._over = True
         for part in self._open.values():
-            yield PartEnded(part)
+            yield PartEnded(part.index)
         usage: Usage | None = read_usage(self._usage) if self._usage else None
         yield Ended(decode_stop(self._reason), self._sequence, usage)
 
 
-def _delta(part: int, delta: Json) -> Iterator[Delta]:
-    match delta.get("type"):
-        case "text_delta":
-            yield TextDelta(part, _text(delta, "text"))
-        case "thinking_delta":
-            yield ThinkingDelta(part, _text(delta, "thinking"))
-        case "signature_delta":
-            yield SignatureDelta(part, _text(delta, "signature"))
-        case "input_json_delta":
-            if text := _text(delta, "partial_json"):
-                yield ToolArgumentsDelta(part, text)
+def _beginning(part: PartStarted, block: Json) -> Iterator[Delta]:
+    """What a block holds from its start; compatible vendors send a tool's whole input so."""
+    if part.kind == "text" and (text := _text(block, "text")):
+        yield TextDelta(part.index, text)
+    if part.kind == "thinking" and (text := _text(block, "thinking")):
+        yield ThinkingDelta(part.index, text)
+    if part.kind == "thinking" and (signature := _text(block, "signature")):
+        yield SignatureDelta(part.index, signature)
+    if part.kind == "tool_use" and block.get("input"):
+        yield ToolArgumentsDelta(part.index, dump(block["input"]).decode())
+
+
+def _index(document: Json) -> int:
+    """Which block an event is about; -1, which no vendor uses, when it does not say."""
+    index = document.get("index")
+    return index if isinstance(index, int) else -1
 
 
 def _object(value: object) -> Json:

@@ -1,0 +1,91 @@
+"""What the server and the data plane tell each other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from agentgateway._host.assembly import Gateway
+    from agentgateway._host.config import DownstreamTls
+    from agentgateway._host.metrics import Metrics
+
+Message: TypeAlias = dict[str, Any]
+Scope: TypeAlias = dict[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+PEER = "agentgateway.peer"
+"""Key of `scope["extensions"]` under which the server tells what it knows of the connection, a `Peer`."""
+INTAKE = "agentgateway.intake"
+"""The same for what comes of this one request, an `Intake`. Without it a departure is noticed only by who reads."""
+
+
+class Runtime(Protocol):
+    """What lives as long as the process. `gateway` is the current snapshot: a request keeps the one it began with."""
+
+    @property
+    def gateway(self) -> Gateway: ...
+    @property
+    def metrics(self) -> Metrics: ...
+    @property
+    def on_swap(self) -> list[Callable[[Gateway], None]]: ...
+
+    ready: bool
+    draining: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The other end of a connection: its verified certificate, and the listener whose TLS the handshake was made with,
+    by the server name that the client asked for."""
+
+    certificate: Mapping[str, Any] | None = None
+    hostname: str = ""
+    tls: DownstreamTls | None = None
+
+    def may_ask(self, hostname: str, tls: DownstreamTls | None) -> bool:
+        """Whether requests for a listener may come by this connection, or belong on one of their own (421)."""
+        if tls is None or self.tls is None:
+            return tls is self.tls
+        return tls.root == self.tls.root and (hostname == self.hostname or tls.cert == self.tls.cert)
+
+
+UNKNOWN = Peer()
+
+
+class Intake:
+    """The queue of what comes of a request. Body that nobody takes makes its sender wait; word that the client left
+    does not wait in line, and calls `left`."""
+
+    __slots__ = ("_abandoned", "_queue", "gone", "left")
+
+    def __init__(self, queue: asyncio.Queue[Message] | None = None) -> None:
+        self._queue = queue
+        self._abandoned = False
+        self.gone = False
+        self.left: Callable[[], None] | None = None
+
+    async def put(self, message: Message) -> None:
+        queue = self._queue
+        if queue is None:
+            return
+        if message["type"] != "http.disconnect":
+            if not self._abandoned:
+                await queue.put(message)
+            return
+        self.gone = True
+        if not queue.full():
+            queue.put_nowait(message)
+        if self.left is not None:
+            self.left()
+
+    def abandon(self) -> None:
+        """Nobody will take anything any more: let the sender go on."""
+        self._abandoned = True
+        queue = self._queue
+        while queue is not None and not queue.empty():
+            queue.get_nowait()

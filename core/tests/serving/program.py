@@ -1,0 +1,78 @@
+"""A gateway of several processes, as a program: program.py WORKERS CONFIG-JSON. Answers say which process gave them."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from agentgateway._host.admin_ports import set_level
+from agentgateway._host.config import HttpFrontend, StaticConfig
+from agentgateway._host.sockets import CannotListen
+from agentgateway._host.worker import WorkerContext
+from agentgateway._host.workers import Supervisor
+from agentgateway.exchange import Exchange, Reply
+
+
+def fakes() -> Any:
+    spec = importlib.util.spec_from_file_location("fakes", Path(__file__).with_name("conftest.py"))
+    assert spec is not None and spec.loader is not None
+    module = sys.modules["fakes"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+async def slowly(count: int) -> AsyncIterator[bytes]:
+    for number in range(count):
+        yield b"%d\n" % number
+        await asyncio.sleep(0.02)
+
+
+async def answer(exchange: Exchange) -> Reply:
+    path = exchange.request.path
+    if path == "/crash":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if path == "/stream":
+        return Reply(200, body=slowly(int(exchange.request.query)))
+    if path == "/sleep":
+        await asyncio.sleep(float(exchange.request.query))
+    return Reply.text(200, str(os.getpid()))
+
+
+def main() -> int:
+    settings = json.loads(sys.argv[2])
+    ports = settings.pop("ports", [0])
+    fail = settings.pop("fail", False)
+    static = StaticConfig(**settings)
+    given = fakes()
+
+    async def serve(context: WorkerContext) -> int:
+        binds = {port: given.bind_of(answer, port) for port in ports}
+        runtime = given.FakeRuntime(given.FakeGateway(binds, static, HttpFrontend()))
+        runtime.metrics.counter("agentgateway_born_total", "Workers born.").add(())
+        hooks = given.Hooks(answer)
+        assert context.folder.stat().st_mode & 0o777 == 0o700 and hooks
+        try:
+            await context.serve(runtime, set_level)
+        except CannotListen as error:
+            logging.error("%s", error)
+            return 1
+        return 0
+
+    def work(context: WorkerContext) -> int:
+        logging.info("worker %d", os.getpid())
+        return 3 if fail else asyncio.run(serve(context))
+
+    return Supervisor(static.processes, work, static).run()
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    sys.exit(main())
