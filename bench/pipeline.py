@@ -29,6 +29,7 @@ import spans
 from processes import SERVER_CORE
 
 from agentgateway._host import access_log, pipeline
+from agentgateway._host.config import StaticConfig
 from agentgateway._host.load import read
 from agentgateway._host.routes import Listener
 from agentgateway._host.runtime import Runtime
@@ -121,7 +122,8 @@ class CannedStream:
 def listener() -> Listener:
     environ = {"BENCH_UPSTREAM": "127.0.0.1:9", "BENCH_PORT": "4000"}
     file = str(HERE / "conf" / "agentgateway.yaml")
-    runtime = Runtime(file, read(file, environ=environ), environ)
+    document = read(file, environ=environ)
+    runtime = Runtime(file, document, environ, StaticConfig.model_validate(document.data["config"]))
     runtime._lends.transport = Canned()  # type: ignore[assignment]
     (bind,) = runtime.gateway.binds.values()
     return bind.listeners[0].listener

@@ -253,6 +253,42 @@ async def test_a_client_that_leaves_while_nothing_was_answered_ends_the_work_at_
     assert running.runtime.gateway.active == 0
 
 
+@pytest.mark.parametrize("size", [0, 5, 300_000])
+async def test_a_client_that_leaves_is_noticed_also_when_nobody_reads_its_body(serving, connect, size):
+    working = asyncio.Event()
+
+    async def answer(exchange: Exchange) -> Reply:
+        working.set()
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    running = await serving(answer)
+    client = await connect(running)
+    await client.send(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 300000\r\n\r\n" + b"x" * size)
+    await working.wait()
+    await client.close()
+    logged = await running.hooks.next_logged()
+    assert logged.error is not None and logged.error.status == 499
+
+
+async def test_a_stream_may_answer_a_body_that_nobody_reads(serving, connect):
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(50):
+            yield b"x"
+            await asyncio.sleep(0.001)
+
+    async def answer(exchange: Exchange) -> Reply:
+        return Reply(200, body=chunks())
+
+    client = await connect(await serving(answer))
+    for _ in range(2):  # the upload ends before the stream does, and the connection is in step
+        await client.send(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2000000\r\n\r\n" + b"x" * 2_000_000)
+        status, headers, body = await client.reply()
+        assert (status, body) == (200, b"x" * 50)
+        if headers.get("connection") == "close":
+            return
+
+
 async def test_a_client_that_leaves_in_the_middle_of_its_body_ends_the_request(serving, connect):
     async def answer(exchange: Exchange) -> Reply:
         await exchange.request.body.read(100)

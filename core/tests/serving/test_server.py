@@ -204,6 +204,24 @@ async def test_a_reload_opens_and_closes_ports_while_others_serve(serving, conne
     assert (await kept.reply())[0] == 200
 
 
+async def test_a_gateway_that_was_swapped_in_is_followed(serving, connect, make_bind, caplog):
+    running = await serving(hello)
+    port = free_port()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        other = taken.getsockname()[1]
+        binds = {port: make_bind(running.hooks, port), other: make_bind(running.hooks, other)}
+        running.runtime.gateway = running.runtime.gateway.with_binds(binds)
+        for changed in running.runtime.on_swap:
+            changed(running.runtime.gateway)
+        async with asyncio.timeout(5):
+            while 0 in running.server.sockets():
+                await asyncio.sleep(0.01)
+    client = await connect(running, port=port)
+    await client.send(GET)
+    assert (await client.reply())[0] == 200
+    assert f"cannot listen on 127.0.0.1:{other}: address already in use" in caplog.text
+
+
 async def test_a_port_that_cannot_be_opened_refuses_the_reload_and_changes_nothing(serving, connect, make_bind):
     running = await serving(hello)
     gateway = running.runtime.gateway

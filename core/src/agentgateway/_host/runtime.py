@@ -10,16 +10,22 @@ from pathlib import Path
 
 from agentgateway._host.access_log import LINES
 from agentgateway._host.assembly import Gateway, assemble
+from agentgateway._host.chains import Placed
+from agentgateway._host.config import StaticConfig
 from agentgateway._host.host import Lends
 from agentgateway._host.load import Document, read
 from agentgateway._host.metrics import Metrics
+from agentgateway._host.request_metrics import RequestMetrics
 from agentgateway._host.transport import Transport
 from agentgateway._host.watch import FileWatch
 from agentgateway.buckets import MemoryBuckets
 from agentgateway.endpoints import PoolLimits
 from agentgateway.errors import ConfigError
+from agentgateway.exchange import Exchange
+from agentgateway.expressions import ExpressionError, ExpressionSyntaxError
+from agentgateway.expressions import compile as compile_expression
 from agentgateway.interfaces import Buckets
-from agentgateway.variables import ENVIRONMENT
+from agentgateway.variables import ENVIRONMENT, environment
 
 logger = logging.getLogger("agentgateway.runtime")
 
@@ -28,17 +34,24 @@ class Runtime:
     """One process's gateway. `gateway` is swapped by a reload; each request keeps the one it began with."""
 
     def __init__(
-        self, file: str | None, document: Document, environ: Mapping[str, str], runtime_folder: Path | None = None
+        self,
+        file: str | None,
+        document: Document,
+        environ: Mapping[str, str],
+        settings: StaticConfig,
+        shared_folder: Path | None = None,
     ) -> None:
+        """`shared_folder` is where several workers of one gateway keep what they share. Raises `ConfigError`."""
         self._file = file
         self._environ = environ
-        self.metrics = Metrics()
+        self.metrics = Metrics(settings.metrics.remove)
         self.ready = False
         self.draining = False
         ENVIRONMENT.update(podName=environ.get("POD_NAME", ""), namespace=environ.get("NAMESPACE", ""))
-        lends = Lends(Transport(), self.metrics, environ, buckets_in(runtime_folder))
+        lends = Lends(Transport(pool_limits(settings)), self.metrics, environ, buckets_in(shared_folder))
+        counted = RequestMetrics(self.metrics, own_labels(settings, document))
+        lends.always.append(Placed(counted, "metrics", "gateway", ""))
         self.gateway = assemble(document, lends)
-        lends.transport.limits = pool_limits(self.gateway)
         self._lends = lends
         self.on_swap: list[Callable[[Gateway], None]] = []
         """Called with each new gateway; the server opens and closes ports there."""
@@ -54,7 +67,6 @@ class Runtime:
         if self._file not in (None, "-"):
             self._watch = FileWatch(self.gateway.document.files)
             self._tasks.add(asyncio.create_task(self._follow(self._watch)))
-        self.ready = True
 
     async def stop(self) -> None:
         """Stop watching, then the plugins, then the connections."""
@@ -71,6 +83,8 @@ class Runtime:
         LINES.flush()
 
     async def _follow(self, watch: FileWatch) -> None:
+        if changed_since(self.gateway.document):
+            await self.reload()
         async for _ in watch.changes():
             await self.reload()
 
@@ -113,6 +127,14 @@ class Runtime:
         await old.stop(keep=self.gateway)
 
 
+def changed_since(document: Document) -> bool:
+    """Whether the file reads differently than when it was read, before anybody watched it."""
+    try:
+        return Path(document.source.file).read_text() != document.source.text
+    except (OSError, ValueError):
+        return False
+
+
 def buckets_in(folder: Path | None) -> Callable[[str], Buckets]:
     """Buckets in memory for one process; in a shared file for several."""
     if folder is None:
@@ -122,8 +144,28 @@ def buckets_in(folder: Path | None) -> Callable[[str], Buckets]:
     return lambda name: SharedBuckets(folder, name)
 
 
-def pool_limits(gateway: Gateway) -> PoolLimits:
-    config = gateway.settings.backend
+def own_labels(settings: StaticConfig, document: Document) -> list[tuple[str, Callable[[Exchange], str]]]:
+    """`config.metrics.fields.add`: labels by expression. Raises `ConfigError`."""
+    return [(name, label(source, name, document)) for name, source in settings.metrics.fields.add.items()]
+
+
+def label(source: str, name: str, document: Document) -> Callable[[Exchange], str]:
+    try:
+        expression = compile_expression(source, environment())
+    except ExpressionSyntaxError as error:
+        raise document.error(("config", "metrics", "fields", "add", name), str(error)) from error
+
+    def read(exchange: Exchange) -> str:
+        try:
+            return str(expression.value(exchange))
+        except ExpressionError:
+            return "unknown"
+
+    return read
+
+
+def pool_limits(settings: StaticConfig) -> PoolLimits:
+    config = settings.backend
     return PoolLimits(
         connect_timeout=config.connect_timeout,
         idle_timeout=config.pool_idle_timeout,

@@ -10,26 +10,31 @@ import sys
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
+from agentgateway._host.admin_ports import AdminPorts, OwnView, set_level
 from agentgateway._host.config import StaticConfig
 from agentgateway._host.load import Document, validate
 from agentgateway._host.messages import set_up_logging
 from agentgateway._host.runtime import Runtime
 from agentgateway._host.server import Server, serve
 from agentgateway._host.sockets import CannotListen, OwnSockets
+from agentgateway._host.worker import WorkerContext
+from agentgateway._host.workers import Supervisor
+from agentgateway.errors import ConfigError
 
 logger = logging.getLogger("agentgateway.server")
 
 
 def serve_document(file: str, document: Document, environ: Mapping[str, str]) -> int:
     """Serve until told to stop; the exit code. Raises `ConfigError`."""
-    settings = settings_of(document)
+    settings = validate(StaticConfig, document.data.get("config") or {}, document, ("config",))
     set_up_logging(settings.logging.level, settings.logging.format == "json")
-    return run(serve_alone(file, document, environ))
-
-
-def settings_of(document: Document) -> StaticConfig:
-    """`config`, before anything else of the file is read. Raises `ConfigError`."""
-    return validate(StaticConfig, document.data.get("config") or {}, document, ("config",))
+    try:
+        if settings.processes == 1:
+            return run(alone(Runtime(file, document, environ, settings), settings))
+        return several(file, document, environ, settings)
+    except CannotListen as error:
+        logger.error("%s", error)
+        return 1
 
 
 def run(main: Coroutine[Any, Any, int]) -> int:
@@ -43,11 +48,28 @@ def run(main: Coroutine[Any, Any, int]) -> int:
         return runner.run(main)
 
 
-async def serve_alone(file: str, document: Document, environ: Mapping[str, str]) -> int:
-    """One process does everything."""
-    runtime = Runtime(file, document, environ)
+async def alone(runtime: Runtime, settings: StaticConfig) -> int:
+    """One process does everything. Raises `CannotListen`, `ConfigError`."""
+    ports = AdminPorts(settings)
+    ports.open()
+    shutdown = on_signals()
+
+    def started(server: Server) -> None:
+        logger.info("ready")
+        ports.serve(OwnView(runtime))
+
+    await runtime.start()
+    try:
+        await serve(runtime, OwnSockets(ipv6=settings.enable_ipv6), shutdown=shutdown, started=started)
+    finally:
+        await runtime.stop()
+        await ports.close()
+    return 0
+
+
+def on_signals() -> asyncio.Event:
+    """Set by the first SIGTERM or SIGINT; a second one ends the process at once."""
     shutdown = asyncio.Event()
-    loop = asyncio.get_running_loop()
 
     def stop() -> None:
         if shutdown.is_set():
@@ -55,18 +77,29 @@ async def serve_alone(file: str, document: Document, environ: Mapping[str, str])
         shutdown.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
+        asyncio.get_running_loop().add_signal_handler(number, stop)
+    return shutdown
+
+
+def several(file: str, document: Document, environ: Mapping[str, str], settings: StaticConfig) -> int:
+    """Workers behind a supervisor. The configuration is compiled here once, to be refused before anything is forked."""
+    Runtime(file, document, environ, settings)
+
+    def work(context: WorkerContext) -> int:
+        try:
+            return run(as_worker(context, Runtime(file, document, environ, settings, context.folder)))
+        except (CannotListen, ConfigError) as error:
+            logger.error("%s", error)
+            return 1
+
+    logger.info("starting %d workers", settings.processes)
+    return Supervisor(settings.processes, work, settings).run()
+
+
+async def as_worker(context: WorkerContext, runtime: Runtime) -> int:
     await runtime.start()
     try:
-        sockets = OwnSockets(ipv6=runtime.gateway.settings.enable_ipv6)
-        await serve(runtime, sockets, shutdown=shutdown, started=ready)
-    except CannotListen as error:
-        logger.error("%s", error)
-        return 1
+        await context.serve(runtime, set_level)
     finally:
         await runtime.stop()
     return 0
-
-
-def ready(server: Server) -> None:
-    logger.info("ready")
