@@ -109,6 +109,42 @@ def test_a_targeted_policy_joins_what_it_names():
     assert any("backendTLS" in step for step in chains(gateway)["a"])
 
 
+def test_a_targeted_policy_does_not_displace_one_that_composes():
+    gateway = built("""
+        gateways:
+          default: {port: 4000, policies: {authorization: {rules: [{deny: "true"}]}}}
+        routes: [{name: r, backends: [{host: 127.0.0.1:9}]}]
+        policies:
+          - {target: {gateway: default}, policy: {authorization: {rules: ["true"]}}}
+          - {target: {gateway: default/default}, policy: {authorization: {rules: ["true"]}}}
+    """)
+    assert chains(gateway)["r"].count("authz:authorization") == 3
+
+
+def test_a_model_takes_what_its_provider_says_unless_it_says_otherwise():
+    gateway = built("""
+        llm:
+          providers:
+            - name: p
+              provider: simulator
+              defaults: {defaults: {temperature: 0, top_p: 1}, overrides: {seed: 1}}
+          models:
+            - {name: m, provider: {reference: p}, defaults: {temperature: 1}}
+    """)
+    (shape,) = [part.config for key, part in gateway.parts.items() if key[1].endswith(":ai") and "policies" in key[0]]
+    assert shape.defaults == {"temperature": 1, "top_p": 1}
+    assert shape.overrides == {"seed": 1}
+
+
+def test_certificates_are_found_beside_the_configuration_and_watched(tmp_path: Path):
+    (tmp_path / "cert.pem").write_text("x")
+    config = "gateways: {default: {port: 4000, tls: {cert: cert.pem, key: nope.pem}}}"
+    document = parse(config, file=str(tmp_path / "gateway.yaml"), environ={})
+    with pytest.raises(ConfigError, match=r"gateways.default.tls.key: no such file"):
+        assemble(document, Lends(Transport(), Metrics(), {}))
+    assert tmp_path / "cert.pem" in document.files
+
+
 def test_a_policy_of_phase_gateway_runs_before_routing_only():
     gateway = built("""
         gateways: {default: {port: 4000}}

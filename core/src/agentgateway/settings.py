@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
 from itertools import pairwise
+from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import (
@@ -33,6 +34,7 @@ from pydantic import (
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     PlainSerializer,
+    ValidationInfo,
     WithJsonSchema,
     model_validator,
 )
@@ -47,6 +49,7 @@ __all__ = [
     "Duration",
     "FileInlineOrRemote",
     "FileOrInline",
+    "FilePath",
     "HeaderName",
     "HeaderValue",
     "ListenAddress",
@@ -215,6 +218,23 @@ class PathMatch(_OneOf):
         prefix = (self.path_prefix or "").rstrip("/")
         below = prefix + "/"
         return lambda path: path.startswith(below) or path == prefix
+
+
+# --- files of others --------------------------------------------------------------------------------------------------
+
+
+def _in_folder(name: str, info: ValidationInfo) -> str:
+    context = info.context or {}
+    path = Path(context.get("folder", ".")) / name
+    if "files" in context:
+        context["files"].add(path)
+    if not path.is_file():
+        raise problem("no such file", "paths are relative to the configuration's folder", "file")
+    return str(path)
+
+
+FilePath = Annotated[str, AfterValidator(_in_folder), Field(json_schema_extra={"format": "file-path"})]
+"""A file that must be there, relative to the configuration's folder; it is watched."""
 
 
 # --- expressions, header fields, addresses ----------------------------------------------------------------------------

@@ -35,6 +35,7 @@ from agentgateway._host.routes import (
 from agentgateway._host.upstream import WeightedChoice
 from agentgateway.errors import ConfigError, ConfigErrors
 from agentgateway.exchange import Place, Target
+from agentgateway.hookspecs import PHASES
 from agentgateway.interfaces import Backend, BackendDraft, Layer, Level, Policy, Protocol, RouteDraft
 
 KeyPath = tuple[str | int, ...]
@@ -194,7 +195,7 @@ class Assembly:
         always = [*self._placed([self._always]), *self._lends.always]
         chain = self._compile([*early, *always], listener.at)
         entries: list[tuple[str, Match, Route]] = []
-        above = [gateway.layer, listener.layer]
+        above = [*gateway.layers, *listener.layers]
         for route in drafts.routes:
             if serves(route, gateway.name, listener.name):
                 entries.extend(self._entries(route, above, [*early, *always], listener, place))
@@ -274,12 +275,14 @@ class Assembly:
         def fresh(steps: Steps) -> Steps:
             return tuple(step for step in steps if id(getattr(step.call, "__self__", None)) not in ran)
 
+        done = {(origin.phase, origin.at) for origin in compile_chain(early).origins if origin.phase in EARLY}
         return replace(
             chain,
             accept=fresh(chain.accept),
             authn=fresh(chain.authn),
             authz=fresh(chain.authz),
             pre_request=fresh(chain.pre_request),
+            origins=tuple(origin for origin in chain.origins if (origin.phase, origin.at) not in done),
         )
 
     def _only_upstream(self, one: BackendDraft) -> None:
@@ -360,6 +363,7 @@ class Assembly:
         return self._protocols[name]
 
 
+EARLY = PHASES[:4]
 LAST = ("provider", "backendAuth.signing")
 
 

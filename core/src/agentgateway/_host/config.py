@@ -11,6 +11,7 @@ from agentgateway._host.access_log import LogFields
 from agentgateway.settings import (
     CelText,
     Duration,
+    FilePath,
     HeaderName,
     ListenAddress,
     PathMatch,
@@ -127,11 +128,11 @@ class FrontendPolicies(PluginConfig):
 class DownstreamTls(PluginConfig):
     """`tls` of a gateway or listener."""
 
-    cert: str
+    cert: FilePath
     """PEM file with the certificate chain."""
-    key: str
+    key: FilePath
     """PEM file with the private key."""
-    root: str | None = None
+    root: FilePath | None = None
     """PEM file of the authorities that client certificates must come from; asks for one (mutual TLS)."""
     min_tls_version: Literal["1.2", "1.3"] = Field("1.2", alias="minTLSVersion")
     """The oldest version that is spoken."""

@@ -8,6 +8,10 @@ since none of this is its public interface):
 - a reply that ends early resets its HTTP/2 stream (Hypercorn leaves the client waiting);
 - an idle connection costs a timer, not two tasks a request;
 - the application learns who the peer is (`agentgateway.peer`), and at once when it leaves (`agentgateway.intake`).
+
+What stays as Hypercorn has it: on HTTP/1.1 nothing is read while a pipelined request waits its turn, so a client that
+pipelines and leaves is noticed when its reply is written; on HTTP/2 one upload that the application does not take holds
+up the frames of its whole connection.
 """
 
 from __future__ import annotations

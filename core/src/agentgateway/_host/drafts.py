@@ -35,7 +35,7 @@ class ListenerDraft:
     name: str
     hostname: str
     tls: DownstreamTls | None
-    layer: Layer
+    layers: list[Layer]
 
 
 @dataclass(slots=True)
@@ -44,7 +44,7 @@ class GatewayDraft:
     name: str
     port: int
     address: str | None
-    layer: Layer
+    layers: list[Layer]
     listeners: list[ListenerDraft]
     early: list[Layer] = field(default_factory=list)
     """Layers of phase `gateway`: they run before a route is chosen."""
@@ -80,20 +80,19 @@ def draft(document: Document) -> Drafts:
 def _gateway(at: Path, name: str, config: GatewayConfig) -> GatewayDraft:
     listeners = [_listener((*at, "listeners", i), f"listener-{i}", one) for i, one in enumerate(config.listeners)]
     if not listeners:
-        listeners = [ListenerDraft(at, "default", "*", config.tls, Layer((), {}, "gateway"))]
+        listeners = [ListenerDraft(at, "default", "*", config.tls, [])]
     layer = Layer((*at, "policies"), config.policies, "gateway")
-    return GatewayDraft(at, name, config.port, config.address, layer, listeners)
+    return GatewayDraft(at, name, config.port, config.address, [layer], listeners)
 
 
 def _bind(at: Path, config: BindConfig) -> GatewayDraft:
     listeners = [_listener((*at, "listeners", i), f"listener-{i}", one) for i, one in enumerate(config.listeners)]
-    layer = Layer((*at, "policies"), {}, "gateway")
-    return GatewayDraft(at, f"bind-{config.port}", config.port, config.address, layer, listeners)
+    return GatewayDraft(at, f"bind-{config.port}", config.port, config.address, [], listeners)
 
 
 def _listener(at: Path, name: str, config: ListenerConfig) -> ListenerDraft:
     layer = Layer((*at, "policies"), config.policies, "gateway")
-    return ListenerDraft(at, config.name or name, config.hostname, config.tls, layer)
+    return ListenerDraft(at, config.name or name, config.hostname, config.tls, [layer])
 
 
 def _nested_routes(at: Path, gateway: str, listeners: list[ListenerConfig], backends: Backends) -> Iterator[RouteDraft]:
@@ -187,23 +186,17 @@ def _apply(at: Path, config: TargetedPolicy, drafts: Drafts, backends: Backends,
 
 def _apply_to_gateway(at: Path, config: TargetedPolicy, drafts: Drafts, reference: str) -> list[GatewayDraft]:
     name, _, listener = reference.partition("/")
-    found = [gateway for gateway in drafts.gateways if gateway.name == name]
+    found = [one for one in drafts.gateways if one.name == name]
+    if listener:
+        found = [one for one in found if listener in [below.name for below in one.listeners]]
     for gateway in found:
         layer = Layer((*at, "policy"), config.policy, "gateway")
         if config.phase == "gateway":
             gateway.early.append(layer)
             continue
-        layers = [one.layer for one in gateway.listeners if one.name == listener] if listener else [gateway.layer]
-        for below in layers:
-            _merge(below, layer)
+        for stands in [one.layers for one in gateway.listeners if one.name == listener] or [gateway.layers]:
+            stands.append(layer)
     return found
-
-
-def _merge(below: Layer, more: Layer) -> None:
-    """A targeted policy joins the policies that stand at its target; its path stays its own."""
-    paths = {**below.paths, **{name: (*more.at, name) for name in more.policies}}
-    below.policies = {**below.policies, **more.policies}
-    below.paths = paths
 
 
 def _check_ports(drafts: Drafts, document: Document) -> None:

@@ -8,7 +8,7 @@ import sys
 
 from agentgateway._host.access_log import LINES
 
-NOISY = ("httpx", "httpcore", "watchfiles", "asyncio")
+NOISY = ("httpx", "httpcore", "watchfiles", "asyncio", "stevedore")
 
 
 def set_up_logging(level: str, json_lines: bool) -> None:

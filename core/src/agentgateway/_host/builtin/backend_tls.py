@@ -8,17 +8,17 @@ from agentgateway.endpoints import TlsSettings
 from agentgateway.exchange import Exchange
 from agentgateway.hookspecs import hookimpl
 from agentgateway.interfaces import Host, Level, Policy
-from agentgateway.settings import PluginConfig
+from agentgateway.settings import FilePath, PluginConfig
 
 
 class BackendTlsConfig(PluginConfig):
     """TLS towards the backend; `{}` verifies it against the system's trust store."""
 
-    cert: str | None = None
+    cert: FilePath | None = None
     """PEM file of the client certificate."""
-    key: str | None = None
+    key: FilePath | None = None
     """PEM file of its private key."""
-    root: str | None = None
+    root: FilePath | None = None
     """PEM file of the authorities to trust instead of the system's."""
     hostname: str | None = None
     """The name to ask for and to verify."""

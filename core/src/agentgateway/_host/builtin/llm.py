@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import Field
@@ -10,6 +11,8 @@ from pydantic import Field
 from agentgateway.errors import ConfigError
 from agentgateway.interfaces import BackendDraft, Layer, Lowered, RouteDraft, Section
 from agentgateway.settings import PluginConfig
+
+KeyPath = tuple[str | int, ...]
 
 DEFAULT_PORT = 4000
 AI_KEYS = {"defaults": "defaults", "overrides": "overrides", "transformation": "transformations"}
@@ -19,6 +22,7 @@ POLICY_KEYS = {
     "guardrails": "promptGuard",
 }
 BACKEND_KEYS = {"auth": "backendAuth", "tls": "backendTLS"}
+NAMES = {**POLICY_KEYS, **BACKEND_KEYS}
 ADDRESS = ("hostOverride", "pathOverride", "pathPrefix", "baseUrl")
 
 
@@ -58,7 +62,7 @@ class Params(PluginConfig):
     """Scheme, host and base path at once."""
 
 
-class ProviderEntry(Settings):
+class ProviderEntry(PluginConfig):
     """A provider to refer to: `provider: {reference: NAME}`."""
 
     name: str = Field(min_length=1)
@@ -67,6 +71,8 @@ class ProviderEntry(Settings):
     """The vendor: `openAI`, or `{custom: {...}}`."""
     params: Params = Params()
     """How to reach it."""
+    defaults: Settings = Settings()
+    """What its models have in common; a model's own word wins."""
 
 
 class HeaderMatches(PluginConfig):
@@ -126,7 +132,7 @@ class LlmSection(Section):
         else:
             attached = [config.gateways] if isinstance(config.gateways, str) else config.gateways
         at = ("llm", "policies")
-        policies, paths = renamed(config.policies, at, POLICY_KEYS)
+        policies, paths = renamed(config.policies, at)
         shared = Layer(at, policies, paths=paths)
         providers = {one.name: (index, one) for index, one in enumerate(config.providers)}
         for index, model in enumerate(config.models):
@@ -137,6 +143,19 @@ class LlmSection(Section):
         return lowered
 
 
+Providers = Mapping[str, tuple[int, ProviderEntry]]
+"""Entries of `llm.providers` by name, with their places."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """What one place of the file says of a model: its provider's entry, or its own."""
+
+    at: KeyPath
+    settings: dict[str, Any]
+    params: Params
+
+
 def _model(
     index: int,
     model: ModelEntry,
@@ -144,60 +163,72 @@ def _model(
     shared: Layer,
     providers: Mapping[str, tuple[int, ProviderEntry]],
 ) -> RouteDraft:
-    at = ("llm", "models", index)
-    settings: list[tuple[tuple[str | int, ...], Settings]] = [(at, model)]
-    params, vendor = model.params, model.provider
+    at: KeyPath = ("llm", "models", index)
+    said = [Said(at, model.model_dump(by_alias=True, exclude_none=True), model.params)]
+    vendor = model.provider
     if isinstance(vendor, dict) and set(vendor) == {"reference"}:
         found = providers.get(vendor["reference"])
         if found is None:
             known = ", ".join(providers) or "there are none"
             message = "no provider of that name in `llm.providers`"
             raise ConfigError(message, path=f"llm.models[{index}].provider.reference", hint=f"providers: {known}")
-        settings.insert(0, (("llm", "providers", found[0]), found[1]))
-        vendor = found[1].provider
-        params = Params(**{**found[1].params.model_dump(exclude_none=True), **params.model_dump(exclude_none=True)})
-    backend = BackendDraft(at, "ai", _backend(vendor, params))
-    layers = [shared]
-    for where, one in settings:
-        layers.append(_layer(where, one))
-        backend.layers.append(_backend_layer(where, one))
+        place, entry = found
+        defaults = entry.defaults.model_dump(by_alias=True, exclude_none=True)
+        said.insert(0, Said(("llm", "providers", place, "defaults"), defaults, entry.params))
+        vendor = entry.provider
+    params: dict[str, Any] = {}
+    for one in said:
+        params |= one.params.model_dump(by_alias=True, exclude_none=True)
+    backend = BackendDraft(at, "ai", _backend(vendor, params), layers=[_backend_layer(at, said)])
     matches = [{"model": model.name, "headers": match.headers} for match in model.matches] or [{"model": model.name}]
+    layers = [shared, _layer(at, said)]
     return RouteDraft(at, "llm", gateways, (), matches, layers, [backend], rule=model.id or model.name)
 
 
-def _backend(vendor: str | dict[str, Any], params: Params) -> dict[str, Any]:
+def _backend(vendor: str | dict[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
     kind, settings = (vendor, {}) if isinstance(vendor, str) else next(iter(vendor.items()))
     settings = dict(settings or {})
-    if params.model is not None:
-        settings["model"] = params.model
-    said = params.model_dump(by_alias=True, exclude_none=True)
-    return {"provider": {kind: settings}, **{key: said[key] for key in ADDRESS if key in said}}
+    if "model" in params:
+        settings["model"] = params["model"]
+    return {"provider": {kind: settings}, **{key: params[key] for key in ADDRESS if key in params}}
 
 
-def _layer(at: tuple[str | int, ...], said: Settings) -> Layer:
-    raw = said.model_dump(by_alias=True, exclude_none=True)
-    policies, paths = renamed({key: raw[key] for key in (*POLICY_KEYS, "authorization") if key in raw}, at, POLICY_KEYS)
-    shape = {AI_KEYS[key]: raw[key] for key in AI_KEYS if key in raw}
+def _layer(at: KeyPath, said: Sequence[Said]) -> Layer:
+    """Policies of the route. Keys of calls are merged, the model's own word last."""
+    policies: dict[str, Any] = {}
+    paths: dict[str, KeyPath] = {}
+    shape: dict[str, dict[str, Any]] = {}
+    for one in said:
+        raw = one.settings
+        more, where = renamed({key: raw[key] for key in (*POLICY_KEYS, "authorization") if key in raw}, one.at)
+        policies |= more
+        paths |= where
+        for key, name in AI_KEYS.items():
+            if key in raw:
+                shape[name] = {**shape.get(name, {}), **raw[key]}
     if shape:
         policies["ai"] = shape
         paths["ai"] = at
     return Layer(at, policies, paths=paths)
 
 
-def _backend_layer(at: tuple[str | int, ...], said: Settings) -> Layer:
-    raw = said.model_dump(by_alias=True, exclude_none=True)
-    policies, paths = renamed({key: raw[key] for key in BACKEND_KEYS if key in raw}, at, BACKEND_KEYS)
-    key = raw.get("params", {}).get("apiKey")
-    if key is not None:
-        policies = {BACKEND_KEYS["auth"]: {"key": key}, **policies}
-        paths = {BACKEND_KEYS["auth"]: (*at, "params", "apiKey"), **paths}
+def _backend_layer(at: KeyPath, said: Sequence[Said]) -> Layer:
+    """Policies of the backend: a key in `params` is a `backendAuth` like any other."""
+    policies: dict[str, Any] = {}
+    paths: dict[str, KeyPath] = {}
+    for one in said:
+        if one.params.api_key is not None:
+            name = BACKEND_KEYS["auth"]
+            policies[name] = {"key": one.params.api_key}
+            paths[name] = (*(one.at[:3]), "params", "apiKey")
+        more, where = renamed({key: one.settings[key] for key in BACKEND_KEYS if key in one.settings}, one.at)
+        policies |= more
+        paths |= where
     return Layer(at, policies, "backend", paths)
 
 
-def renamed(
-    said: Mapping[str, Any], at: tuple[str | int, ...], names: Mapping[str, str]
-) -> tuple[dict[str, Any], dict[str, tuple[str | int, ...]]]:
+def renamed(said: Mapping[str, Any], at: KeyPath) -> tuple[dict[str, Any], dict[str, KeyPath]]:
     """Policies by their own names, and where the file has them."""
-    policies = {names.get(key, key): value for key, value in said.items()}
-    paths = {names.get(key, key): (*at, key) for key in said}
+    policies = {NAMES.get(key, key): value for key, value in said.items()}
+    paths = {NAMES.get(key, key): (*at, key) for key in said}
     return policies, paths

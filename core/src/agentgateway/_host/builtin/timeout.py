@@ -23,6 +23,7 @@ class Timeout(Policy):
     """Ends requests and attempts that take too long."""
 
     Config = TimeoutConfig
+    phases = ("accept", "upstream")
 
     def participants(self) -> Iterable[Participant]:
         if self.config.request_timeout:

@@ -17,6 +17,7 @@ class BackendAuth(Policy):
     """Shows the upstream a credential: a key of the gateway's own, the caller's, or what another plugin obtains."""
 
     Config = BackendAuthConfig
+    phases = ("upstream",)
     levels = frozenset({"gateway", "route", "backend"})
 
     def __init__(self, config: BackendAuthConfig, host: Host) -> None:

@@ -14,6 +14,7 @@ class LocalRateLimit(Policy):
     """Limits requests, and the tokens of model calls."""
 
     Config = LocalRateLimitConfig
+    phases = ("pre_request", "route", "log")
 
     def __init__(self, config: LocalRateLimitConfig, host: Host) -> None:
         super().__init__(config, host)
