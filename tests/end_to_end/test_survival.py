@@ -218,6 +218,28 @@ async def test_nobody_there_is_a_503(serve, client):
     assert address.rpartition(":")[2] not in answered.text
 
 
+async def test_a_failover_asks_the_next_provider_for_its_own_model_and_no_leftovers_of_the_first(serve, client):
+    async with Upstream(b"") as dead, Upstream(reply(200, COMPLETION)) as alive:
+        dead.answer = lambda request: _hang_up()
+        gateway = await serve(f"""
+            gateways: {{default: {{port: 0, address: 127.0.0.1}}}}
+            routes:
+              - policies: {{retry: {{attempts: 1}}}}
+                backends:
+                  - ai:
+                      groups:
+                        - providers: [{{provider: {{openAI: {{model: first}}}}, hostOverride: "{dead.address}"}}]
+                        - providers:
+                            - provider: {{custom: {{formats: [{{type: completions}}]}}}}
+                              hostOverride: "{alive.address}"
+        """)
+        asked = {**CHAT, "max_tokens": 7}
+        assert (await client.post(gateway.url + "/v1/chat/completions", json=asked)).status_code == 200
+        assert dead.received[0].json() == {**CHAT, "model": "first", "max_completion_tokens": 7}
+        assert alive.received[0].json() == asked
+        assert alive.received[0].headers["x-retry-attempt"] == "1"
+
+
 async def test_upstream_connections_are_reused(serve, client):
     async with Upstream(reply(200, COMPLETION)) as upstream:
         gateway = await serve(config(upstream))

@@ -223,11 +223,13 @@ async def test_a_second_signal_ends_everything_at_once(running):
         await sleeper
 
 
-async def test_workers_do_not_outlive_their_parent(running):
+async def test_workers_do_not_outlive_their_parent_and_clean_up_after_it(running, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     program = await running()
     pids = await program.pids(2)
     program.process.kill()
     await gone(pids)
+    assert list(tmp_path.iterdir()) == []
 
 
 async def test_an_address_in_use_ends_the_start_with_exit_code_1(running):

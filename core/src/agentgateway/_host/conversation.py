@@ -71,7 +71,7 @@ class Conversation:
         extensions = scope["extensions"]
         self._peer: Peer = extensions.get(PEER, UNKNOWN)
         self._intake: Intake = extensions.get(INTAKE) or Intake()
-        self._head = read_head(scope, limits.http1_max_headers)
+        self._head = read_head(scope, limits.http1_max_headers, limits.http1_max_head_size)
         self._owed = self._head.length  # bytes of the announced body still to come
         self._ended = False  # the client's body is complete
         self._touched = False  # somebody began to read it

@@ -4,7 +4,8 @@
 what came                                                 status  why
 ========================================================  ======  =====================================================
 `CONNECT`, `TRACE`, `OPTIONS *`                           405     tunnels and reflections are not offered
-more header fields than `http1MaxHeaders`                 431
+more header fields than `http1MaxHeaders`, or more bytes  431
+than `http1MaxHeadSize`
 `Content-Length` together with `Transfer-Encoding`        400     RFC 9112 section 6.1: ambiguous framing
 `Transfer-Encoding` in HTTP/1.0                           400     RFC 9112 section 6.1
 an HTTP version nobody knows                              505
@@ -58,8 +59,8 @@ class Head:
     error: GatewayError | None = None
 
 
-def read_head(scope: dict[str, Any], max_headers: int) -> Head:
-    """The head in an ASGI scope of type `http`. Raises nothing."""
+def read_head(scope: dict[str, Any], max_headers: int, max_size: int) -> Head:
+    """The head in an ASGI scope of type `http`; at most so many fields, and bytes. Raises nothing."""
     headers: list[Field] = scope["headers"]
     path: bytes = scope["raw_path"]
     query: bytes = scope["query_string"]
@@ -71,7 +72,8 @@ def read_head(scope: dict[str, Any], max_headers: int) -> Head:
         headers = [(b"host", authority), *(field for field in headers if field[0] != b"host")]
     error = (
         _method_problem(scope["method"], path)
-        or _framing_problem(headers, fields, scope["http_version"], max_headers)
+        or _size_problem(scope, max_headers, max_size)
+        or _framing_problem(headers, fields, scope["http_version"])
         or _target_problem(path, query)
         or _authority_problem(authority, scope["http_version"])
     )
@@ -92,13 +94,20 @@ def _method_problem(method: str, path: bytes) -> GatewayError | None:
     return None
 
 
-def _framing_problem(
-    headers: Sequence[Field], fields: dict[bytes, bytes], version: str, max_headers: int
-) -> GatewayError | None:
-    if version not in ("1.1", "2", "1.0", "3"):
-        return InvalidRequest("HTTP version not supported", status=505, code="http_version_not_supported")
+def _size_problem(scope: dict[str, Any], max_headers: int, max_size: int) -> GatewayError | None:
+    """h11 counts only while a head is incomplete: one that comes in a single piece is measured here."""
+    headers: Sequence[Field] = scope["headers"]
     if len(headers) > max_headers:
         return InvalidRequest("too many header fields", status=431, code="header_fields_too_large")
+    size = len(scope["method"]) + len(scope["raw_path"]) + len(scope["query_string"]) + 4 * len(headers)
+    if size + sum([len(name) + len(value) for name, value in headers]) > max_size:
+        return InvalidRequest("the header fields are too large", status=431, code="header_fields_too_large")
+    return None
+
+
+def _framing_problem(headers: Sequence[Field], fields: dict[bytes, bytes], version: str) -> GatewayError | None:
+    if version not in ("1.1", "2", "1.0", "3"):
+        return InvalidRequest("HTTP version not supported", status=505, code="http_version_not_supported")
     if len(fields) != len(headers):
         names = [name for name, _ in headers]
         if any(names.count(name) > 1 for name in _ALONE):

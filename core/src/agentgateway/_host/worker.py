@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 import signal
 import socket
 from collections.abc import Callable
@@ -74,6 +75,8 @@ class WorkerContext:
             sockets = LentSockets(channel, self.pipe)
             await serve(runtime, sockets, shutdown=shutdown, started=lambda server: channel.tell("ready"))
         finally:
+            if listening.done():
+                shutil.rmtree(self.folder, ignore_errors=True)  # what the supervisor did not live to do
             channel.tell("metrics", metrics=runtime.metrics.snapshot())
             listening.cancel()
             await channel.close()

@@ -140,6 +140,20 @@ class LlmCall(Content):
         call.requested_model = self.requested_model
         return call
 
+    def outbound(self, to: Dialect, model: str | None = None) -> LlmCall:
+        """A call of its own for one attempt: in that dialect, asking for that model. Edits of keys at its top leave this
+        one as it is, for the next attempt. Raises `Untranslatable`."""
+        call = self.translated(to)
+        if call is self:
+            call = LlmCall(to, dict(self.document), Head(self.model, self.stream), raw=self.raw, path=self.path)
+            call.requested_model = self.requested_model
+            call._changed = self._changed
+            if to.prepare(call.document, call.stream):
+                call.mark_changed()
+        if model is not None:
+            call.ask(model)
+        return call
+
     def __repr__(self) -> str:
         return f"<LlmCall {self.dialect.name} {self.model}{' streaming' if self.stream else ''}>"
 

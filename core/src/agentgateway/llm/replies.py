@@ -45,7 +45,6 @@ class LlmStream:
                 self._tail = chunk[-2:] if len(chunk) > 1 else (self._tail + chunk)[-2:]
                 if self._exchange.first_token_at is None and self._meter.spoke:
                     self._exchange.first_token_at = time.monotonic()
-                self._exchange.finished = self._meter.ended
                 if out := chunk if self._translator is None else self._translator.feed(chunk):
                     return out
             except StopAsyncIteration:
@@ -80,6 +79,7 @@ class LlmStream:
     def _settle(self) -> None:
         if not self._done:
             self._done = True
+            self._exchange.finished = self._meter.ended
             self._exchange.usage = self._meter.usage(self._call)
             self._exchange.response_model = self._meter.model
 

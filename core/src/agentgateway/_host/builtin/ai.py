@@ -175,12 +175,7 @@ class AiBackend(Backend):
         entry, call = entry_of(exchange), exchange.call
         if not isinstance(call, LlmCall):
             raise NotFound(f"no installed dialect reads {exchange.request.method} {exchange.request.path}")
-        if entry.model is not None:
-            call.ask(entry.model)
-        spoken = entry.dialect_for(call)
-        outbound = call.translated(spoken)
-        if outbound is call and spoken.prepare(call.document, call.stream):
-            call.mark_changed()
+        outbound = call.outbound(entry.dialect_for(call), entry.model)
         headers = exchange.request.headers.end_to_end(NOT_FORWARDED)
         exchange.outgoing = Outgoing("POST", entry.url, entry.path(outbound), headers)
         exchange.outgoing.call = outbound

@@ -49,10 +49,8 @@ class HostBackend(Backend):
         headers = request.headers.end_to_end()
         headers.set("x-forwarded-proto", request.scheme)
         headers.set("x-forwarded-host", request.authority)
-        forwarded = headers.get("x-forwarded-for")
         if exchange.source.address:
-            chain = f"{forwarded}, {exchange.source.address}" if forwarded else exchange.source.address
-            headers.set("x-forwarded-for", chain)
+            headers.set("x-forwarded-for", ", ".join([*headers.all("x-forwarded-for"), exchange.source.address]))
         if request.body.data is None and exchange.retry is not None:
             await request.body.read(self.host.body_limit)
         exchange.outgoing = Outgoing(request.method, self.config.root, request.target, headers, request.body)
