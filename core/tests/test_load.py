@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
-from agentgateway._host.load import Document, dotted, parse, read, validate
-from agentgateway.errors import ConfigError, ConfigErrors
-from agentgateway.settings import Duration, FileOrInline, PluginConfig, Secret
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field, field_validator
+
+from agentgateway._host.load import Document, dotted, parse, read, validate
+from agentgateway.errors import ConfigError, ConfigErrors
+from agentgateway.settings import Duration, FileOrInline, PluginConfig, Secret
 
 CANARY = "sk-canary-5f2c"
 ENVIRON = {"PORT": "8080", "NAME": "gold", "EMPTY": "", "HOME": "/home/ann", "EVIL": 'x"\nadmin: true # {$PORT}'}

@@ -7,6 +7,8 @@ from typing import Any
 
 import jsonschema
 import pytest
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+
 from agentgateway.settings import (
     CelText,
     Duration,
@@ -20,7 +22,6 @@ from agentgateway.settings import (
     Secret,
     StringMatch,
 )
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 CANARY = "sk-canary-5f2c"
 

@@ -11,6 +11,7 @@ from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
 import pytest
+
 from agentgateway._host.watch import FileWatch
 
 NEVER = 600.0  # seconds of polling: only events can wake the watch

@@ -15,7 +15,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-LISTENING = re.compile(r"listening on (https?)://(\S+) \((?:gateway|admin) ([^)]+)\)")
+LISTENING = re.compile(r"listening on (https?)://(\S+) \((?:gateway )?([^)]+)\)")
 
 
 @dataclass
@@ -31,7 +31,7 @@ class Served:
 
     @property
     def url(self) -> str:
-        return next(iter(self.urls.values()))
+        return self.urls.get("default") or next(iter(self.urls.values()))
 
     @property
     def port(self) -> int:

@@ -302,6 +302,23 @@ async def test_a_broken_configuration_is_refused_and_traffic_goes_on(serve, clie
         assert (await client.post(gateway.url + "/v1/chat/completions", json=CHAT)).status_code == 200
 
 
+async def test_a_reload_that_wants_a_port_it_cannot_have_is_refused_whole(serve, client):
+    async with Upstream(reply(200, COMPLETION)) as upstream:
+        gateway = await serve(config(upstream))
+        taken = upstream.address.rpartition(":")[2]
+        gateway.rewrite(
+            gateway.file.read_text().replace(
+                "{default: {port: 0, address: 127.0.0.1}}",
+                f"""
+  default: {{port: 0, address: 127.0.0.1}}
+  other: {{port: {taken}, address: 127.0.0.1}}""",
+            )
+        )
+        await gateway.told("the previous one stays in use")
+        assert f"cannot listen on 127.0.0.1:{taken}" in gateway.log
+        assert (await client.post(gateway.url + "/v1/chat/completions", json=CHAT)).status_code == 200
+
+
 async def test_a_stream_that_began_before_a_reload_ends_by_the_configuration_it_began_with(serve):
     go = asyncio.Event()
 

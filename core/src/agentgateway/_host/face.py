@@ -36,6 +36,7 @@ class Runtime(Protocol):
 
     ready: bool
     draining: bool
+    prepare: Callable[[Gateway], Awaitable[None]] | None
 
 
 @dataclass(frozen=True, slots=True)

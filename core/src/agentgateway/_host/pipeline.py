@@ -50,7 +50,7 @@ async def run(exchange: Exchange, listener: Listener, write: Write) -> None:
         left(exchange)
         raise
     except Exception as error:
-        exchange.error = exchange.error or fault(error)
+        exchange.error = exchange.error or (error if isinstance(error, GatewayError) else fault(error))
     finally:
         await settle(chain, exchange)
 

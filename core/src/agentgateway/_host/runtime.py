@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from agentgateway._host.access_log import LINES
@@ -16,6 +16,7 @@ from agentgateway._host.host import Lends
 from agentgateway._host.load import Document, read
 from agentgateway._host.metrics import Metrics
 from agentgateway._host.request_metrics import RequestMetrics
+from agentgateway._host.sockets import CannotListen
 from agentgateway._host.transport import Transport
 from agentgateway._host.watch import FileWatch
 from agentgateway.buckets import MemoryBuckets
@@ -55,6 +56,8 @@ class Runtime:
         self._lends = lends
         self.on_swap: list[Callable[[Gateway], None]] = []
         """Called with each new gateway; the server opens and closes ports there."""
+        self.prepare: Callable[[Gateway], Awaitable[None]] | None = None
+        """Asked before a swap: the server opens ports that are new, and raises where it cannot."""
         self._watch: FileWatch | None = None
         self._reloading = asyncio.Lock()
         self._old: set[asyncio.Task[None]] = set()
@@ -95,8 +98,10 @@ class Runtime:
             try:
                 document = read(self._file, environ=self._environ)
                 fresh = assemble(document, self._lends, self.gateway)
+                if self.prepare is not None:
+                    await self.prepare(fresh)
                 await fresh.start(self.gateway)
-            except ConfigError as error:
+            except (ConfigError, CannotListen) as error:
                 logger.error("configuration refused, the previous one stays in use\n%s", error)
                 self.reloads.add(("refused",))
                 return False

@@ -159,6 +159,7 @@ async def serve(
     server = Server(runtime, sockets)
     await server.open(runtime.gateway)
     runtime.on_swap.append(server.follow)
+    runtime.prepare = server.open
     try:
         await server.settle()
         runtime.ready = True

@@ -12,7 +12,7 @@ from typing import Any
 
 from agentgateway._host.admin_ports import AdminPorts, OwnView, set_level
 from agentgateway._host.config import StaticConfig
-from agentgateway._host.load import Document, validate
+from agentgateway._host.load import Document, read, validate
 from agentgateway._host.messages import set_up_logging
 from agentgateway._host.runtime import Runtime
 from agentgateway._host.server import Server, serve
@@ -56,10 +56,10 @@ async def alone(runtime: Runtime, settings: StaticConfig) -> int:
 
     def started(server: Server) -> None:
         logger.info("ready")
-        ports.serve(OwnView(runtime))
 
     await runtime.start()
     try:
+        ports.serve(OwnView(runtime))
         await serve(runtime, OwnSockets(ipv6=settings.enable_ipv6), shutdown=shutdown, started=started)
     finally:
         await runtime.stop()
@@ -87,7 +87,8 @@ def several(file: str, document: Document, environ: Mapping[str, str], settings:
 
     def work(context: WorkerContext) -> int:
         try:
-            return run(as_worker(context, Runtime(file, document, environ, settings, context.folder)))
+            now = document if file == "-" else read(file, environ=environ)  # it may have changed since
+            return run(as_worker(context, Runtime(file, now, environ, settings, context.folder)))
         except (CannotListen, ConfigError) as error:
             logger.error("%s", error)
             return 1

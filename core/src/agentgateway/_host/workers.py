@@ -280,6 +280,7 @@ class Supervisor:
             worker.metrics = frame["metrics"]
         elif what == "ready":
             worker.ready.set()
+            logger.info("worker %d: ready", worker.pid)
         return {}
 
     def _serving(self) -> list[Worker]:

@@ -141,8 +141,8 @@ class LlmCall(Content):
         return call
 
     def outbound(self, to: Dialect, model: str | None = None) -> LlmCall:
-        """A call of its own for one attempt: in that dialect, asking for that model. Edits of keys at its top leave this
-        one as it is, for the next attempt. Raises `Untranslatable`."""
+        """A call of its own for one attempt: in that dialect, asking for that model. Edits of keys at its top leave
+        this one as it is, for the next attempt. Raises `Untranslatable`."""
         call = self.translated(to)
         if call is self:
             call = LlmCall(to, dict(self.document), Head(self.model, self.stream), raw=self.raw, path=self.path)

@@ -50,7 +50,9 @@ class HostBackend(Backend):
         headers.set("x-forwarded-proto", request.scheme)
         headers.set("x-forwarded-host", request.authority)
         if exchange.source.address:
-            headers.set("x-forwarded-for", ", ".join([*headers.all("x-forwarded-for"), exchange.source.address]))
+            headers.set(
+                "x-forwarded-for", ", ".join([*filter(None, headers.all("x-forwarded-for")), exchange.source.address])
+            )
         if request.body.data is None and exchange.retry is not None:
             await request.body.read(self.host.body_limit)
         exchange.outgoing = Outgoing(request.method, self.config.root, request.target, headers, request.body)

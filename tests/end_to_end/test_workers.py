@@ -1,0 +1,111 @@
+"""Several processes on one port: they share limits, outlive each other, and end together."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import httpx
+import pytest
+
+CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+
+
+def config(more: str = "") -> str:
+    return f"""
+config: {{workers: 2, adminAddr: "off", statsAddr: "127.0.0.1:0", readinessAddr: "127.0.0.1:0"}}
+gateways: {{default: {{port: 0, address: 127.0.0.1}}}}
+llm:
+  gateways: default
+  models: [{{name: m, provider: simulator}}]
+{more}"""
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+async def ask(url: str) -> int:
+    async with httpx.AsyncClient(timeout=20, trust_env=False) as client:
+        return (await client.post(url + "/v1/chat/completions", json=CHAT)).status_code
+
+
+async def ready(url: str) -> None:
+    async with asyncio.timeout(20), httpx.AsyncClient(trust_env=False) as client:
+        while (await client.get(url + "/healthz/ready")).status_code != 200:
+            await asyncio.sleep(0.05)
+
+
+@pytest.fixture
+async def two(serve):
+    gateway = await serve(config())
+    await ready(gateway.urls["readiness"])
+    return gateway
+
+
+async def test_a_killed_worker_is_replaced_and_nobody_notices_who_was_not_served_by_it(two):
+    stop, failures = asyncio.Event(), list[str]()
+
+    async def client() -> int:
+        count = 0
+        while not stop.is_set():
+            try:
+                status = await ask(two.url)
+            except httpx.HTTPError as error:
+                failures.append(repr(error))
+            else:
+                count += status == 200
+        return count
+
+    clients = [asyncio.create_task(client()) for _ in range(4)]
+    await asyncio.sleep(0.5)
+    before = children(two.process.pid)
+    assert len(before) == 2
+    os.kill(before[0], signal.SIGKILL)
+    await two.told("another one comes")
+    async with asyncio.timeout(20):
+        while len(children(two.process.pid)) < 2 or children(two.process.pid) == before:
+            await asyncio.sleep(0.05)
+    await asyncio.sleep(0.5)
+    stop.set()
+    assert sum(await asyncio.gather(*clients)) > 20
+    assert len(failures) <= 4, failures
+    assert await two.stop() == 0
+
+
+async def test_all_workers_end_with_their_supervisor_and_within_the_deadline(two):
+    workers = children(two.process.pid)
+    assert await two.stop(signal.SIGTERM) == 0
+    for pid in workers:
+        assert not Path(f"/proc/{pid}").exists()
+
+
+async def test_workers_do_not_outlive_a_supervisor_that_was_killed(two):
+    workers = children(two.process.pid)
+    await two.stop(signal.SIGKILL)
+    async with asyncio.timeout(20):
+        while any(Path(f"/proc/{pid}/exe").is_symlink() and _runs(pid) for pid in workers):
+            await asyncio.sleep(0.05)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+    except OSError:
+        return False
+
+
+async def test_metrics_are_those_of_all_workers(two):
+    await asyncio.gather(*(ask(two.url) for _ in range(20)))
+    async with httpx.AsyncClient(trust_env=False) as client:
+        text = (await client.get(two.urls["stats"] + "/metrics")).text
+    (line,) = [line for line in text.splitlines() if line.startswith("agentgateway_requests_total{")]
+    assert line.endswith(" 20")
+
+
+async def test_a_limit_is_exact_across_workers(serve):
+    limit = "  policies: {localRateLimit: [{maxTokens: 7, tokensPerFill: 7, fillInterval: 10m}]}"
+    gateway = await serve(config(limit))
+    await ready(gateway.urls["readiness"])
+    statuses = await asyncio.gather(*(ask(gateway.url) for _ in range(30)))
+    assert sorted(statuses) == [200] * 7 + [429] * 23
