@@ -91,7 +91,8 @@ class AccessLog(Policy):
         fields = described(exchange)
         for name, expression in self._add:
             try:
-                fields[name] = expression.value(exchange)
+                value = expression.value(exchange)
+                fields[name] = value if self._lines.json else loggable(value)
             except ExpressionError:
                 continue
         for name in self._remove:
@@ -102,12 +103,17 @@ class AccessLog(Policy):
 def timestamp(seconds: float) -> str:
     """RFC 3339 with microseconds."""
     whole = int(seconds)
-    return f"{_second(whole)}.{int((seconds - whole) * 1_000_000):06d}Z"
+    return Plain(f"{_second(whole)}.{int((seconds - whole) * 1_000_000):06d}Z")
 
 
 @lru_cache(16)
 def _second(whole: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
+
+
+def loggable(value: Any) -> Any:
+    """A value of an expression as a line of text takes it: anything but text and numbers becomes JSON."""
+    return value if isinstance(value, str | int | float) else Plain(_json(value))
 
 
 def described(exchange: Exchange) -> Fields:
@@ -119,13 +125,13 @@ def described(exchange: Exchange) -> Fields:
         "gateway": place.gateway,
         "listener": place.listener,
         "route": place.route,
-        "src.addr": f"{exchange.source.address}:{exchange.source.port}",
+        "src.addr": Plain(f"{exchange.source.address}:{exchange.source.port}"),
         "http.method": request.method,
         "http.host": request.authority,
         "http.path": request.path,
         "http.version": request.version,
         "http.status": exchange.status,
-        "duration": f"{((exchange.ended or exchange.started) - exchange.started) * 1000:.3f}ms",
+        "duration": Plain(f"{((exchange.ended or exchange.started) - exchange.started) * 1000:.3f}ms"),
     }
     if place.route_rule != "unknown":
         fields["route_rule"] = place.route_rule
@@ -183,11 +189,13 @@ def as_json(fields: Fields) -> str:
 
 def as_text(fields: Fields) -> str:
     """`key=value` pairs; a value with anything but plain characters is quoted as JSON, so that a line stays a line."""
-    return " ".join([f"{key}={plain(value)}" for key, value in fields.items()]) + "\n"
+    return " ".join([f"{key}={quoted(value) if type(value) is str else value}" for key, value in fields.items()]) + "\n"
 
 
-def plain(value: Any) -> str:
-    return quoted(value) if type(value) is str else str(value) if type(value) in _NUMBERS else _json(value)
+class Plain(str):
+    """A text that cannot end a value, and that hardly comes twice."""
+
+    __slots__ = ()
 
 
 @lru_cache(4096)
@@ -200,5 +208,4 @@ def _json(value: Any) -> str:
     return to_json(value, fallback=str).decode()
 
 
-_NUMBERS = (int, float, bool)
 _PLAIN = re.compile(r"[\w.\-:/*@+%~]+", re.ASCII)

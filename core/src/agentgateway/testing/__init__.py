@@ -16,7 +16,9 @@ from agentgateway.testing.contracts import (
     DialectContract,
     GuardContract,
     PolicyContract,
+    ProtocolContract,
     ProviderContract,
+    SectionContract,
 )
 from agentgateway.testing.exchanges import chat, chat_reply, http
 from agentgateway.testing.hosts import LoopbackHost, make, run_phase
@@ -29,8 +31,10 @@ __all__ = [
     "GuardContract",
     "LoopbackHost",
     "PolicyContract",
+    "ProtocolContract",
     "ProviderContract",
     "Received",
+    "SectionContract",
     "Upstream",
     "chat",
     "chat_reply",

@@ -9,18 +9,50 @@ import inspect
 import pickle
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from copy import deepcopy
+from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, ClassVar
 
 import pydantic
 import pytest
 from pydantic import TypeAdapter
+from pydantic_core import to_json
 
+from agentgateway.errors import GatewayError, InternalError, NotFound, RateLimited
 from agentgateway.exchange import Exchange, Headers, Outgoing
 from agentgateway.hookspecs import PHASES
-from agentgateway.interfaces import PASS, Backend, Credential, Guard, Level, Policy, Provider, Segment, Verdict
-from agentgateway.llm.calls import Dialect
-from agentgateway.testing.exchanges import chat
+from agentgateway.interfaces import (
+    PASS,
+    Backend,
+    Credential,
+    Guard,
+    Level,
+    Lowered,
+    Policy,
+    Protocol,
+    Provider,
+    Section,
+    Segment,
+    Verdict,
+)
+from agentgateway.llm.calls import (
+    ChatReply,
+    Delta,
+    Dialect,
+    Ended,
+    ErrorFacts,
+    PartEnded,
+    PartStarted,
+    Started,
+    Text,
+    TextDelta,
+)
+from agentgateway.llm.dialects import dialect
+from agentgateway.llm.sse import Parser
+from agentgateway.testing.exchanges import chat, http
 from agentgateway.testing.hosts import LoopbackHost, make
 
 CANARY = "canary-8c1f2e"
@@ -225,6 +257,132 @@ class BackendContract(PluginContract):
         assert self.build().protocol in {point.name for point in entry_points(group="agentgateway.protocols")}
 
 
-class DialectContract(PluginContract):
-    group = "agentgateway.dialects"
-    interface = Dialect
+class DialectContract:
+    """`name` is a dialect's entry point; `call` and `reply` are documents of it, `spoken` a text that both carry."""
+
+    __test__ = False
+    name: ClassVar[str]
+    call: ClassVar[dict[str, Any]]
+    reply: ClassVar[dict[str, Any]]
+    spoken: ClassVar[str]
+
+    def __init_subclass__(cls) -> None:
+        cls.__test__ = hasattr(cls, "name")
+
+    @property
+    def dialect(self) -> Dialect:
+        return dialect(self.name)
+
+    def test_it_has_its_own_name_and_paths(self) -> None:
+        assert self.dialect.name == self.name
+        assert all(path.startswith("/") for path in self.dialect.paths)
+
+    def test_a_call_survives_the_canonical_model(self) -> None:
+        decoded = self.dialect.decode_call(deepcopy(self.call))
+        assert self.dialect.decode_call(self.dialect.encode_call(decoded)) == decoded
+
+    def test_a_reply_survives_the_canonical_model(self) -> None:
+        decoded = self.dialect.decode_reply(deepcopy(self.reply))
+        assert self.dialect.decode_reply(self.dialect.encode_reply(decoded)) == decoded
+
+    def test_a_reply_survives_as_a_stream(self) -> None:
+        decoded = self.dialect.decode_reply(deepcopy(self.reply))
+        encoder, decoder, parser = self.dialect.encoder(include_usage=True), self.dialect.decoder(), Parser()
+        written = b"".join(encoder.feed(delta) for delta in as_deltas(decoded)) + encoder.end()
+        read = [delta for event in parser.feed(written) for delta in decoder.feed(event)]
+        assert "".join(delta.text for delta in read if isinstance(delta, TextDelta)) == text_of(decoded)
+        assert any(isinstance(delta, Ended) for delta in read)
+
+    def test_guards_see_and_replace_what_is_said(self) -> None:
+        for document, segments in (
+            (deepcopy(self.call), self.dialect.call_segments),
+            (deepcopy(self.reply), self.dialect.reply_segments),
+        ):
+            edits: list[object] = []
+            found = [one for one in segments(document, partial(edits.append, None)) if self.spoken in one.text]
+            assert found
+            for one in found:
+                one.replace("***")
+            assert edits
+            assert self.spoken not in str(document)
+
+    def test_an_error_keeps_its_sentence(self) -> None:
+        facts = ErrorFacts(429, "slow down")
+        again = self.dialect.decode_error(429, to_json(self.dialect.encode_error(facts)))
+        assert (again.status, again.message) == (429, "slow down")
+
+
+def text_of(reply: ChatReply) -> str:
+    return "".join(part.text for part in reply.parts if isinstance(part, Text))
+
+
+def as_deltas(reply: ChatReply) -> Iterator[Delta]:
+    """The texts of a reply, as a stream of two pieces each."""
+    yield Started(reply.id, reply.model, reply.usage)
+    texts = [part.text for part in reply.parts if isinstance(part, Text)]
+    for index, text in enumerate(texts):
+        yield PartStarted(index, "text")
+        yield TextDelta(index, text[:1])
+        yield TextDelta(index, text[1:])
+        yield PartEnded(index)
+    yield Ended("stop", None, reply.usage)
+
+
+class SectionContract(PluginContract):
+    """`config` is a section that lowers to at least one route."""
+
+    group = "agentgateway.sections"
+    interface = Section
+
+    def lowered(self) -> Lowered:
+        section = self.point.load()
+        made: Lowered = section().lower(TypeAdapter(section.Config).validate_python(self.config), frozenset())
+        return made
+
+    def build(self, host: LoopbackHost | None = None) -> Any:
+        return self.point.load()()
+
+    def test_unknown_keys_are_refused(self) -> None:
+        with pytest.raises(pydantic.ValidationError):
+            TypeAdapter(self.point.load().Config).validate_python({**self.config, "noSuchKeyAtAll": 1})
+
+    def test_it_lowers_to_routes_that_know_their_place(self) -> None:
+        lowered = self.lowered()
+        assert lowered.routes
+        assert all(route.at and route.name and route.backends for route in lowered.routes)
+
+    def test_what_it_shares_is_one_object(self) -> None:
+        """A policy of the section is built once for all its routes: their first layer is the same."""
+        first = [route.layers[0] for route in self.lowered().routes]
+        assert all(layer is first[0] for layer in first)
+
+
+class ProtocolContract:
+    """`name` is a protocol's entry point."""
+
+    __test__ = False
+    name: ClassVar[str]
+
+    def __init_subclass__(cls) -> None:
+        cls.__test__ = hasattr(cls, "name")
+
+    @property
+    def protocol(self) -> Protocol:
+        (point,) = entry_points(group="agentgateway.protocols", name=self.name)
+        made: Protocol = point.load()(LoopbackHost())
+        return made
+
+    async def test_it_writes_every_error_with_its_status_and_headers(self) -> None:
+        for error in (NotFound(), RateLimited(headers=[("retry-after", "7")]), InternalError(detail=CANARY)):
+            reply = self.protocol.error(http("POST", "/"), error)
+            assert reply.status == error.status
+            assert isinstance(reply.body, bytes)
+            assert error.message.encode() in reply.body
+            assert CANARY.encode() not in reply.body
+            assert [reply.headers.get(name) for name, _ in error.headers] == [value for _, value in error.headers]
+
+    async def test_what_it_cannot_read_is_an_error_and_not_a_crash(self) -> None:
+        for body in (b"", b"{", b"\xff", b"[]", b"null", b'{"model": 7}', b"[" * 10_000):
+            exchange = http("POST", "/", body=body)
+            with suppress(GatewayError):
+                await self.protocol.decode(exchange)

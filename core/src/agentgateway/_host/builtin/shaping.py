@@ -111,7 +111,8 @@ class AiPolicy(Policy):
             except ExpressionError:
                 changes.pop(key, None)
                 dropped.append(key)
-        absent = {key: value for key, value in config.defaults.items() if key not in {*call.document, *changes}}
+        left = (call.document.keys() - dropped) | changes.keys()
+        absent = {key: value for key, value in config.defaults.items() if key not in left}
         if not (changes or absent or any(key in call.document for key in dropped)):
             return
         document = call.edit()
