@@ -8,6 +8,7 @@ import logging
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Mapping
+from importlib import import_module
 from typing import Any
 
 from agentgateway._host.admin_ports import AdminPorts, OwnView, set_level
@@ -54,14 +55,20 @@ async def alone(runtime: Runtime, settings: StaticConfig) -> int:
     ports.open()
     shutdown = on_signals()
 
+    async def admin() -> None:
+        await asyncio.to_thread(import_module, "agentgateway._host.admin")  # some 300 ms, and requests come meanwhile
+        ports.serve(OwnView(runtime))
+
     def started(server: Server) -> None:
         logger.info("ready")
+        tasks.append(asyncio.create_task(admin()))
 
+    tasks: list[asyncio.Task[None]] = []
     await runtime.start()
     try:
-        ports.serve(OwnView(runtime))
         await serve(runtime, OwnSockets(ipv6=settings.enable_ipv6), shutdown=shutdown, started=started)
     finally:
+        await asyncio.gather(*tasks)
         await runtime.stop()
         await ports.close()
     return 0

@@ -13,7 +13,6 @@ from agentgateway.expressions.closures import Run
 from agentgateway.expressions.environment import Environment
 from agentgateway.expressions.errors import ExpressionError
 from agentgateway.expressions.expression import Expression
-from agentgateway.expressions.fallback import translate
 from agentgateway.expressions.library.function import Function
 from agentgateway.expressions.library.regexes import matching
 from agentgateway.expressions.library.strings import ends_with, starts_with
@@ -28,6 +27,9 @@ def build(source: str, environment: Environment) -> Expression:
     try:
         run = Compiler(scope).code(tree).run
     except ForeignConstruct:
+        # Not at the top: cel-python's evaluator costs 200 ms, and hardly an expression needs it.
+        from agentgateway.expressions.fallback import translate
+
         scope = Scope(environment)
         return Expression(source, translate(tree, scope), scope.getters, native=False)
     return Expression(source, run, scope.getters)

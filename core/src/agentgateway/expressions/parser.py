@@ -5,11 +5,12 @@
 
 import re
 import threading
-from functools import lru_cache
+from functools import cache, lru_cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import lark
-from celpy.celparser import CELParser
 
 from agentgateway.expressions.errors import ExpressionSyntaxError
 from agentgateway.expressions.literals import LITERALS
@@ -34,8 +35,33 @@ from agentgateway.expressions.syntax import (
 MAX_LENGTH = 32_768
 MAX_DEPTH = 100
 
-# The parser of cel-python is one object for the process, made on first use.
 _PARSING = threading.Lock()
+
+
+@cache
+def _grammar() -> lark.Lark:
+    """cel-python's grammar, read where it is installed with the options that it is written for (`celpy.celparser`).
+
+    The package itself is not imported: parsing needs nothing else of it, and it costs 200 ms.
+    """
+    found = find_spec("celpy")
+    assert found is not None and found.submodule_search_locations
+    grammar = (Path(found.submodule_search_locations[0]) / "cel.lark").read_text()
+    return lark.Lark(
+        grammar,
+        parser="lalr",
+        start="expr",
+        g_regex_flags=re.M,
+        lexer_callbacks={"IDENT": _boolean},
+        propagate_positions=True,
+        maybe_placeholders=False,
+        priority="invert",
+    )
+
+
+def _boolean(token: lark.Token) -> lark.Token:
+    """`true` and `false` are literals, which the grammar leaves to its reader."""
+    return lark.Token("BOOL_LIT", token.value) if token.value in ("true", "false") else token
 
 
 @lru_cache(maxsize=512)
@@ -45,11 +71,8 @@ def parse(source: str) -> Node:
         raise ExpressionSyntaxError(f"the expression has {len(source)} characters; at most {MAX_LENGTH} are allowed")
     _check_strings(source)
     with _PARSING:
-        CELParser()
-        parser = CELParser.CEL_PARSER
-        assert parser is not None
         try:
-            tree = parser.parse(source)
+            tree = _grammar().parse(source)
         except lark.exceptions.UnexpectedInput as error:
             raise _unexpected(source, error) from None
     return _Reader().node(tree)
