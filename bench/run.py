@@ -65,6 +65,7 @@ def main() -> None:
     arguments = parsed()
     end_on_sigterm()
     programs.wrk()
+    programs.build("sse_client")
     if (os.cpu_count() or 1) < 2:
         say("one core only: servers and load share it, and latencies mean little")
     if arguments.peers:

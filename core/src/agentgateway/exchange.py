@@ -192,6 +192,9 @@ class Place:
     route_rule: str = "unknown"
 
 
+NOWHERE = Place()
+
+
 @dataclass(frozen=True, slots=True)
 class Principal:
     """Who is asking, as one authenticator sees it.
@@ -386,7 +389,7 @@ class Exchange:
         self.parent = parent  # the face: the exchange whose stream or fan-out started this one
         self.started = time.monotonic()
         self.started_at = time.time()
-        self.place = Place()  # accept: the route match
+        self.place = NOWHERE  # accept: the route match
         self.protocol: Protocol | None = None  # accept: the route match
         self.call: Content | None = None  # accept: Protocol.decode
         self.unread: GatewayError | None = None  # accept: why there is no call; raised once identity is settled

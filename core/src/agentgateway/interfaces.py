@@ -213,6 +213,8 @@ class Provider:
     system: str = ""
     url: str = ""
     key_variable: ClassVar[str | None] = None
+    unwanted: ClassVar[frozenset[bytes]] = frozenset()
+    """Client headers, in lower case, that this vendor has no use for: other vendors' own."""
     answers: ClassVar[bool] = False
 
     def __init__(self, config: Any, host: Host) -> None:

@@ -189,18 +189,20 @@ def as_json(fields: Fields) -> str:
 
 def as_text(fields: Fields) -> str:
     """`key=value` pairs; a value with anything but plain characters is quoted as JSON, so that a line stays a line."""
-    return " ".join([f"{key}={quoted(value) if type(value) is str else value}" for key, value in fields.items()]) + "\n"
+    texts = [value for value in fields.values() if type(value) is str]
+    if "" in texts or _PLAIN.fullmatch("".join(texts)) is None:
+        fields = {key: quoted(value) if type(value) is str else value for key, value in fields.items()}
+    return " ".join([f"{key}={value}" for key, value in fields.items()]) + "\n"
 
 
 class Plain(str):
-    """A text that cannot end a value, and that hardly comes twice."""
+    """A text that cannot end a value."""
 
     __slots__ = ()
 
 
-@lru_cache(4096)
 def quoted(text: str) -> str:
-    """The text as it is when nothing in it could end a value. Most values come again and again."""
+    """The text as it is when nothing in it could end a value."""
     return text if _PLAIN.fullmatch(text) is not None else _json(text)
 
 

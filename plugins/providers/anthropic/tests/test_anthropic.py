@@ -85,15 +85,8 @@ def test_the_version_is_the_one_the_gateway_reads_whatever_the_client_says(versi
     assert sent({"anthropic-version": version, "anthropic-beta": "b1,b2"}) == {"anthropic-beta": "b1,b2"}
 
 
-def test_what_browsers_and_other_vendors_clients_add_stays_here() -> None:
-    headers = {
-        "origin": "https://app.example",
-        "access-control-request-headers": "x",
-        "sec-fetch-dest": "empty",
-        "openai-organization": "org-1",
-        "user-agent": "sdk/1",
-    }
-    assert sent(headers) == {"user-agent": "sdk/1"}
+def test_what_openais_clients_add_stays_here(provider: Provider) -> None:
+    assert {b"openai-organization", b"openai-project", b"openai-beta"} == provider.unwanted
 
 
 def test_a_messages_call_leaves_byte_for_byte() -> None:

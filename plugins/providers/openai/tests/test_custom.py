@@ -85,7 +85,3 @@ def test_the_limit_on_tokens_keeps_its_name() -> None:
     custom({"type": "completions"}).finish(Outgoing("POST", "http://127.0.0.1:9", "/", Headers()), call)
     assert call.document["max_tokens"] == 64
     assert not call.changed
-
-
-def test_what_a_browser_adds_stays_here() -> None:
-    assert dict(sent("completions", origin="https://app.example", sec_fetch_mode="cors").headers) == {}

@@ -26,7 +26,11 @@ NOT_FORWARDED = (
     HOP_BY_HOP
     | CREDENTIAL_FIELDS
     | {b"accept-encoding", b"content-encoding", b"content-length", b"content-type", b"cookie", b"expect", b"host"}
+    | {b"origin", b"referer", b"access-control-request-headers", b"access-control-request-method"}
+    | {b"sec-fetch-dest", b"sec-fetch-mode", b"sec-fetch-site", b"sec-fetch-user"}
 )
+"""What of the client's headers never goes on: what is written anew, its credentials, and what a browser adds for its
+own checks, which vendors take for a call from a web page."""
 NOT_RETURNED = frozenset((b"set-cookie", b"alt-svc", b"strict-transport-security", b"server", b"via"))
 """What a vendor's edge says to its own clients; `alt-svc` would lead ours around the gateway."""
 FIXED = ((b"content-type", b"application/json"), (b"accept-encoding", b"identity"))
@@ -105,6 +109,7 @@ class Entry:
     model: str | None
     key: Secret | None
     layer: Layer
+    kept_back: frozenset[bytes]
 
     def dialect_for(self, call: LlmCall) -> Dialect:
         """The call's own dialect if the provider speaks it, else the provider's preferred one."""
@@ -157,7 +162,7 @@ class AiBackend(Backend):
         model = getattr(provider.config, "model", None)
         key = Secret(ambient) if ambient else None
         layer = Layer((*self.host.path, *at, "policies"), policies, "backend")
-        entry = Entry(provider, spoken, url, config, model, key, layer)
+        entry = Entry(provider, spoken, url, config, model, key, layer, NOT_FORWARDED | provider.unwanted)
         name = config.name or kind
         endpoint = urlsplit(url).netloc or url.rstrip(":")
         return Target(self, name, endpoint, provider.system, model, weight, priority, entry)
@@ -176,7 +181,7 @@ class AiBackend(Backend):
         if not isinstance(call, LlmCall):
             raise NotFound(f"no installed dialect reads {exchange.request.method} {exchange.request.path}")
         outbound = call.outbound(entry.dialect_for(call), entry.model)
-        headers = exchange.request.headers.end_to_end(NOT_FORWARDED)
+        headers = exchange.request.headers.end_to_end(entry.kept_back)
         exchange.outgoing = Outgoing("POST", entry.url, entry.path(outbound), headers)
         exchange.outgoing.call = outbound
 
@@ -226,6 +231,7 @@ class Finish:
             value = exchange.request.headers.get(name)
             if value is not None:
                 outgoing.headers.add(name, value)
+                return
 
 
 async def incoming(exchange: Exchange, reply: Reply, call: LlmCall, outbound: LlmCall) -> Reply:

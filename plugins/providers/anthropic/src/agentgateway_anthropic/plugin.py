@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from agentgateway.exchange import Headers, Outgoing
+from agentgateway.exchange import Outgoing
 from agentgateway.interfaces import Provider
 from agentgateway.llm.calls import LlmCall
 from agentgateway_anthropic.config import AnthropicConfig
 
 VERSION = "2023-06-01"
 OAUTH = "sk-ant-oat"
-_CLIENT_ONLY = frozenset({b"origin", b"openai-organization", b"openai-project", b"openai-beta"})
-_BROWSER = (b"access-control-request-", b"sec-fetch-")
 
 
 class Anthropic(Provider):
@@ -22,6 +20,7 @@ class Anthropic(Provider):
     Config = AnthropicConfig
     system = "anthropic"
     url = "https://api.anthropic.com"
+    unwanted = frozenset({b"openai-organization", b"openai-project", b"openai-beta"})
     key_variable: ClassVar[str | None] = "ANTHROPIC_API_KEY"
 
     def dialects(self, operation: str) -> Sequence[str]:
@@ -35,14 +34,8 @@ class Anthropic(Provider):
         was translated loses what is not of the vendor's own format."""
         if call.raw is None:
             call.dialect.plain(call.document)
-        strip_client_only(outgoing.headers)
         place_credential(outgoing)
         outgoing.headers.set("anthropic-version", VERSION)
-
-
-def strip_client_only(headers: Headers) -> None:
-    """Take out what browsers and OpenAI's clients add; the API refuses calls that look like a web page's."""
-    headers.raw = [pair for pair in headers.raw if pair[0] not in _CLIENT_ONLY and not pair[0].startswith(_BROWSER)]
 
 
 def place_credential(outgoing: Outgoing) -> None:

@@ -12,7 +12,6 @@ from agentgateway.interfaces import Host, Provider
 from agentgateway.llm.calls import LlmCall
 from agentgateway.llm.dialects import dialect
 from agentgateway_openai.config import CustomConfig, OpenAIConfig
-from agentgateway_openai.headers import strip_anthropic, strip_browser
 
 ANTHROPIC_VERSION = "2023-06-01"
 
@@ -24,6 +23,7 @@ class OpenAI(Provider):
     system = "openai"
     url = "https://api.openai.com/v1"
     key_variable: ClassVar[str | None] = "OPENAI_API_KEY"
+    unwanted = frozenset({b"anthropic-version", b"anthropic-beta", b"anthropic-dangerous-direct-browser-access"})
 
     def dialects(self, operation: str) -> Sequence[str]:
         return ("completions",) if operation == "chat" else ()
@@ -34,8 +34,6 @@ class OpenAI(Provider):
     def finish(self, outgoing: Outgoing, call: LlmCall) -> None:
         """The key stays a Bearer token. A call that was translated loses the fields that only compatible vendors
         know, and the limit on tokens gets its modern name."""
-        strip_browser(outgoing.headers)
-        strip_anthropic(outgoing)
         if call.raw is None:
             call.dialect.plain(call.document)
         modernise_limit(call)
@@ -71,7 +69,6 @@ class Custom(Provider):
 
     def finish(self, outgoing: Outgoing, call: LlmCall) -> None:
         """The key stays a Bearer token; servers of Anthropic's format are told a version when the client told none."""
-        strip_browser(outgoing.headers)
         if call.dialect.name == "messages" and "anthropic-version" not in outgoing.headers:
             outgoing.headers.add("anthropic-version", ANTHROPIC_VERSION)
 
