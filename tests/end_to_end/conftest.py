@@ -117,7 +117,11 @@ async def serving(folder: Path) -> AsyncIterator[Serve]:
         command = [str(Path(sys.executable).with_name("agentgateway")), "-f", str(file)]
         clean = {key: value for key, value in os.environ.items() if not key.endswith("_API_KEY")}
         process = await asyncio.create_subprocess_exec(
-            *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env={**clean, **(env or {})}
+            *command,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env={**clean, **(env or {})},
+            limit=2**24,  # a reader that gives up on a long line would keep the process from ending
         )
         served = Served(process, file)
         running.append(served)
@@ -145,7 +149,7 @@ async def _messages(served: Served, ready: asyncio.Event) -> None:
         served.said.append(line)
         if found := LISTENING.search(line):
             served.urls[found[3]] = f"{found[1]}://{found[2]}"
-        if line.rstrip().endswith(": ready"):
+        if line.rstrip().endswith((": ready", '"ready"}')):
             ready.set()
     ready.set()
 

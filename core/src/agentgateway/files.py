@@ -30,6 +30,8 @@ def _read(name: object, info: ValidationInfo) -> tuple[str, Path]:
         raise problem("`file` must be the name of a file")
     context: Mapping[str, Any] = info.context or {}
     path = Path(context.get("folder", ""), name).absolute()
+    if path.is_fifo() or path.is_char_device() or path.is_block_device():
+        raise problem(f"file {path} is not a regular file", kind="file")  # reading it might never end
     context.get("files", set()).add(path)
     try:
         with path.open("rb") as stream:

@@ -22,6 +22,8 @@ from agentgateway.interfaces import Host, Level, Policy
 from agentgateway.settings import CelText, PluginConfig
 
 Fields = dict[str, Any]
+LONGEST = 1024
+"""Characters of what a client chose, in a line."""
 
 
 class LogFields(PluginConfig):
@@ -127,8 +129,8 @@ def described(exchange: Exchange) -> Fields:
         "route": place.route,
         "src.addr": Plain(f"{exchange.source.address}:{exchange.source.port}"),
         "http.method": request.method,
-        "http.host": request.authority,
-        "http.path": request.path,
+        "http.host": request.authority[:LONGEST],
+        "http.path": request.path[:LONGEST],
         "http.version": request.version,
         "http.status": exchange.status,
         "duration": Plain(f"{((exchange.ended or exchange.started) - exchange.started) * 1000:.3f}ms"),
@@ -156,7 +158,7 @@ def described(exchange: Exchange) -> Fields:
 def _describe_call(fields: Fields, exchange: Exchange) -> None:
     call, usage = exchange.call, exchange.usage
     fields["gen_ai.operation.name"] = getattr(call, "operation", "unknown")
-    fields["gen_ai.request.model"] = getattr(call, "requested_model", "unknown")
+    fields["gen_ai.request.model"] = getattr(call, "requested_model", "unknown")[:LONGEST]
     if exchange.target is not None and exchange.target.provider:
         fields["gen_ai.provider.name"] = exchange.target.provider
     if exchange.response_model:

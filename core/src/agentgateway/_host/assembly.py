@@ -401,8 +401,9 @@ def fingerprint(raw: Any, folder: Path) -> str:
     digest = hashlib.sha256(json.dumps(raw, sort_keys=True, default=str).encode())
     for name in files_in(raw):
         path = folder / name
-        with contextlib.suppress(OSError):
-            digest.update(path.read_bytes())
+        if path.is_file():  # not a pipe or device, which might never end
+            with contextlib.suppress(OSError):
+                digest.update(path.read_bytes())
     return digest.hexdigest()
 
 

@@ -166,27 +166,38 @@ def _model(
     at: KeyPath = ("llm", "models", index)
     said = [Said(at, model.model_dump(by_alias=True, exclude_none=True), model.params)]
     vendor = model.provider
+    where = f"llm.models[{index}].provider"
     if isinstance(vendor, dict) and set(vendor) == {"reference"}:
-        found = providers.get(vendor["reference"])
+        name = vendor["reference"]
+        found = providers.get(name) if isinstance(name, str) else None
         if found is None:
             known = ", ".join(providers) or "there are none"
             message = "no provider of that name in `llm.providers`"
-            raise ConfigError(message, path=f"llm.models[{index}].provider.reference", hint=f"providers: {known}")
+            raise ConfigError(message, path=f"{where}.reference", hint=f"providers: {known}")
         place, entry = found
         defaults = entry.defaults.model_dump(by_alias=True, exclude_none=True)
         said.insert(0, Said(("llm", "providers", place, "defaults"), defaults, entry.params))
-        vendor = entry.provider
+        vendor, where = entry.provider, f"llm.providers[{place}].provider"
     params: dict[str, Any] = {}
     for one in said:
         params |= one.params.model_dump(by_alias=True, exclude_none=True)
-    backend = BackendDraft(at, "ai", _backend(vendor, params), layers=[_backend_layer(at, said)])
+    backend = BackendDraft(at, "ai", _backend(vendor, params, where), layers=[_backend_layer(at, said)])
     matches = [{"model": model.name, "headers": match.headers} for match in model.matches] or [{"model": model.name}]
     layers = [shared, _layer(at, said)]
     return RouteDraft(at, "llm", gateways, (), matches, layers, [backend], rule=model.id or model.name)
 
 
-def _backend(vendor: str | dict[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
-    kind, settings = (vendor, {}) if isinstance(vendor, str) else next(iter(vendor.items()))
+def _backend(vendor: str | dict[str, Any], params: Mapping[str, Any], at: str) -> dict[str, Any]:
+    """Raises ConfigError."""
+    if isinstance(vendor, str):
+        vendor = {vendor: None}
+    if len(vendor) != 1:
+        raise ConfigError("expected one provider", path=at, hint="write `NAME`, or `{NAME: {…}}`")
+    ((kind, settings),) = vendor.items()
+    if kind == "reference":
+        raise ConfigError("a shared provider cannot refer to another one", path=f"{at}.reference")
+    if not isinstance(settings, dict | None):
+        raise ConfigError("expected a mapping", path=f"{at}.{kind}")
     settings = dict(settings or {})
     if "model" in params:
         settings["model"] = params["model"]
