@@ -109,3 +109,21 @@ def test_fields_are_added_removed_and_filtered_by_expressions():
     assert not {"never", "http.host", "scope"} & fields.keys()
     assert " parts=[1,2]\n" in lines(exchange, config)
     assert lines(answered(http()), config) == ""
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_headers_that_carry_credentials_are_hidden_from_expressions(as_json):
+    names = ("authorization", "cookie", "x-api-key", "x-own")
+    exchange = answered(http("GET", "/", headers={**dict.fromkeys(names, "canary-1"), "user-agent": "curl"}))
+    assert exchange.reply is not None
+    exchange.reply.headers.set("set-cookie", "canary-2")
+    config = {"add": {"all": "request.headers", "back": "response.headers", "one": 'request.headers["authorization"]'}}
+    out = io.StringIO()
+    target = Lines(out, json=as_json)
+    target.sensitive = target.sensitive | {b"x-own"}
+    log = AccessLog(LogFields.model_validate(config), LoopbackHost(), target)
+    exchange.ended = exchange.started
+    log.log(exchange)
+    assert "canary" not in out.getvalue()
+    assert "curl" in out.getvalue()
+    assert exchange.request.headers.get("authorization") == "canary-1"

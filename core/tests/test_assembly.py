@@ -266,6 +266,10 @@ async def test_a_part_that_fails_to_start_stops_those_that_did():
         ),
         ("llm: {models: [{name: 'a*b', provider: openAI}]}", ["llm.models[0].name"]),
         (
+            "llm: {models: [{name: a, provider: simulator}, {name: a, provider: simulator}]}",
+            ["llm.models[1].name", "models[0] has that name already"],
+        ),
+        (
             "llm: {models: [{name: a, provider: {reference: x}}]}",
             ["llm.models[0].provider.reference", "no provider of that name"],
         ),

@@ -278,7 +278,7 @@ async def test_reloads_under_load_fail_no_request(serve):
             gateway.rewrite(gateway_text(gateway.file.read_text(), round_))
             await gateway_reloads(gateway, round_ + 1)
         stop.set()
-        assert sum(await asyncio.gather(*clients)) > 50
+        assert all(await asyncio.gather(*clients))
         assert failures == []
 
 

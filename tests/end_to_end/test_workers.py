@@ -68,7 +68,7 @@ async def test_a_killed_worker_is_replaced_and_nobody_notices_who_was_not_served
             await asyncio.sleep(0.05)
     await asyncio.sleep(0.5)
     stop.set()
-    assert sum(await asyncio.gather(*clients)) > 20
+    assert all(await asyncio.gather(*clients))
     assert len(failures) <= 4, failures
     assert await two.stop() == 0
 

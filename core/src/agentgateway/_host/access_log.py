@@ -7,21 +7,30 @@ than the rest of the pipeline.
 from __future__ import annotations
 
 import asyncio
+import copy
 import re
 import sys
 import time
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, ClassVar, TextIO
 
 from pydantic_core import to_json
 
-from agentgateway.exchange import Exchange
+from agentgateway.exchange import Exchange, Headers
 from agentgateway.expressions import Expression, ExpressionError
 from agentgateway.hookspecs import hookimpl
 from agentgateway.interfaces import Host, Level, Policy
 from agentgateway.settings import CelText, PluginConfig
 
 Fields = dict[str, Any]
+SENSITIVE = frozenset(
+    (
+        *(b"authorization", b"proxy-authorization", b"cookie", b"set-cookie"),
+        *(b"x-api-key", b"api-key", b"x-goog-api-key"),
+    )
+)
+"""Headers that carry credentials; `config.sensitiveHeaders` adds to them."""
 LONGEST = 1024
 """Characters of what a client chose, in a line."""
 
@@ -44,6 +53,7 @@ class Lines:
 
     def __init__(self, out: TextIO | None = None, *, json: bool = False) -> None:
         self.json = json
+        self.sensitive = SENSITIVE
         self._out = out
         self._waiting: list[str] = []
         self._scheduled = False
@@ -84,6 +94,7 @@ class AccessLog(Policy):
         self._lines = lines
         self._filter = host.expression(config.filter) if config.filter else None
         self._add = [(name, host.expression(source)) for name, source in config.add.items()]
+        self._reads_headers = any(name.endswith(".headers") for _, one in self._add for name in one.reads)
         self._remove = frozenset(config.remove)
 
     @hookimpl
@@ -91,9 +102,11 @@ class AccessLog(Policy):
         if self._filter is not None and not _true(self._filter, exchange):
             return
         fields = described(exchange)
+        shown = without_secrets(exchange, self._lines.sensitive) if self._reads_headers else exchange
         for name, expression in self._add:
             try:
-                value = expression.value(exchange)
+                value = expression.value(shown)
+                value = dict(value) if isinstance(value, Mapping) else value
                 fields[name] = value if self._lines.json else loggable(value)
             except ExpressionError:
                 continue
@@ -116,6 +129,21 @@ def _second(whole: int) -> str:
 def loggable(value: Any) -> Any:
     """A value of an expression as a line of text takes it: anything but text and numbers becomes JSON."""
     return value if isinstance(value, str | int | float) else Plain(_json(value))
+
+
+def without_secrets(exchange: Exchange, sensitive: frozenset[bytes]) -> Exchange:
+    """The exchange as a log may show it: headers that carry credentials read `***`."""
+    shown = copy.copy(exchange)
+    shown.request = copy.copy(exchange.request)
+    shown.request.headers = hidden(exchange.request.headers, sensitive)
+    if exchange.reply is not None:
+        shown.reply = copy.copy(exchange.reply)
+        shown.reply.headers = hidden(exchange.reply.headers, sensitive)
+    return shown
+
+
+def hidden(headers: Headers, sensitive: frozenset[bytes]) -> Headers:
+    return Headers([(name, b"***" if name in sensitive else value) for name, value in headers.raw])
 
 
 def described(exchange: Exchange) -> Fields:

@@ -409,8 +409,9 @@ def fingerprint(raw: Any, folder: Path) -> str:
 
 def files_in(raw: Any) -> Iterator[str]:
     if isinstance(raw, dict):
+        names = ("file",) if set(raw) == {"file"} else ("cert", "key", "root") if "cert" in raw or "root" in raw else ()
         for key, value in raw.items():
-            if key in ("file", "cert", "key", "root") and isinstance(value, str):
+            if key in names and isinstance(value, str):
                 yield value
             else:
                 yield from files_in(value)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Iterable
 
-from agentgateway._host.access_log import LINES
+from agentgateway._host.access_log import LINES, SENSITIVE
 
 NOISY = ("httpx", "httpcore", "watchfiles", "asyncio", "stevedore")
 
 
-def set_up_logging(level: str, json_lines: bool) -> None:
+def set_up_logging(level: str, json_lines: bool, sensitive: Iterable[str] = ()) -> None:
     """Messages go to standard error; the access log, to standard output, takes the same form."""
     LINES.json = json_lines
+    LINES.sensitive = SENSITIVE | {name.encode() for name in sensitive}
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         JsonFormatter() if json_lines else logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")

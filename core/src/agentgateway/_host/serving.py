@@ -28,7 +28,7 @@ logger = logging.getLogger("agentgateway.server")
 def serve_document(file: str, document: Document, environ: Mapping[str, str]) -> int:
     """Serve until told to stop; the exit code. Raises `ConfigError`."""
     settings = validate(StaticConfig, document.data.get("config") or {}, document, ("config",))
-    set_up_logging(settings.logging.level, settings.logging.format == "json")
+    set_up_logging(settings.logging.level, settings.logging.format == "json", settings.sensitive_headers)
     try:
         if settings.processes == 1:
             return run(alone(Runtime(file, document, environ, settings), settings))

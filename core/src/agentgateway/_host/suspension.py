@@ -57,7 +57,7 @@ class Watchdog:
         handle = self._handle
         if handle is None:
             self._handle = self._loop.call_at(at, self._fire)
-        elif handle.when() > at:
+        elif handle.when() > at + 0.001:  # uvloop rounds to whole milliseconds
             handle.cancel()
             self._handle = self._loop.call_at(at, self._fire)
 

@@ -41,13 +41,13 @@ class Address(PluginConfig):
 
     name: str | None = None
     """For logs and metrics."""
-    host_override: str | None = Field(None, pattern=r"^[^/\s]+(:\d+)?$")
+    host_override: str | None = Field(None, pattern=r"^([\w.\-]+|\[[\w:.]+\])(:\d{1,5})?$")
     """`host:port` to send to instead of the vendor's; plain HTTP unless the port is 443 or `backendTLS` says more."""
     path_prefix: str | None = Field(None, pattern="^/")
     """Replaces the vendor's base path (`/v1`)."""
     path_override: str | None = Field(None, pattern="^/")
     """Replaces the whole path."""
-    base_url: str | None = Field(None, pattern=r"^https?://[^/\s]+")
+    base_url: str | None = Field(None, pattern=r"^https?://([\w.\-]+|\[[\w:.]+\])(:\d{1,5})?(/[^\s?#]*)?$")
     """Scheme, host and base path at once."""
 
     @model_validator(mode="after")

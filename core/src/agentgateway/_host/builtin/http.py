@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import RootModel, field_validator
 
-from agentgateway.exchange import Exchange, Outgoing, Reply, Target
+from agentgateway.exchange import Body, Exchange, Outgoing, Reply, Target
 from agentgateway.interfaces import Backend, Host, Protocol
 from agentgateway.settings import PluginConfig
 
@@ -53,12 +53,17 @@ class HostBackend(Backend):
             headers.set(
                 "x-forwarded-for", ", ".join([*filter(None, headers.all("x-forwarded-for")), exchange.source.address])
             )
-        if request.body.data is None and exchange.retry is not None:
+        if exchange.retry is not None and fits(request.body, self.host.body_limit):
             await request.body.read(self.host.body_limit)
         exchange.outgoing = Outgoing(request.method, self.config.root, request.target, headers, request.body)
 
     async def send(self, exchange: Exchange) -> Reply:
         return await self.host.send(exchange, stream=True)
+
+
+def fits(body: Body, limit: int) -> bool:
+    """Whether a body may be held to be sent twice; a longer one, or one that nobody announced, is passed on once."""
+    return body.data is None and body.length is not None and body.length <= limit
 
 
 class InternalConfig(PluginConfig):

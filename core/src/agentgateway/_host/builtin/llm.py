@@ -135,7 +135,13 @@ class LlmSection(Section):
         policies, paths = renamed(config.policies, at)
         shared = Layer(at, policies, paths=paths)
         providers = {one.name: (index, one) for index, one in enumerate(config.providers)}
+        taken: dict[str, int] = {}
         for index, model in enumerate(config.models):
+            if model.name in taken and not model.matches and not config.models[taken[model.name]].matches:
+                hint = "give one of them `matches`, or another name"
+                message = f"models[{taken[model.name]}] has that name already, so that this one is never asked for"
+                raise ConfigError(message, path=f"llm.models[{index}].name", hint=hint)
+            taken.setdefault(model.name, index)
             lowered.routes.append(_model(index, model, attached, shared, providers))
         names = list(dict.fromkeys(model.name for model in config.models if model.visibility == "public"))
         listing = BackendDraft(("llm", "models"), "models", {"names": names})
