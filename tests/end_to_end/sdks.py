@@ -4,11 +4,13 @@ Sync clients run in a thread, for the vendors that they reach through the gatewa
 """
 
 import asyncio
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import anthropic
 import openai
+import pytest
 
 KEY = "sk-of-the-client"
 OPENAI = (openai.OpenAI, openai.AsyncOpenAI)
@@ -58,3 +60,16 @@ async def told(client: Any, open_stream: Callable[[], Any], final: str) -> tuple
             return list(stream), getattr(stream, final)()
 
     return await asyncio.to_thread(listen)
+
+
+UNREAD = pytest.mark.filterwarnings(
+    "ignore:Exception ignored in. <async_generator object AsyncResponseStream:pytest.PytestUnraisableExceptionWarning"
+)
+"""An SDK that raises in the middle of a stream leaves its HTTP library's generator to the collector."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def collected() -> Iterator[None]:
+    """What the SDKs left unread is found here, and not in somebody else's test."""
+    yield
+    gc.collect()

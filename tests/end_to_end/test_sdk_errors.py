@@ -14,9 +14,10 @@ from agentgateway.testing import Upstream
 from agentgateway.testing.upstreams import reply
 
 from .matrix.transcripts import END, pieces, played, streamed
-from .sdks import ANTHROPIC, KEY, OPENAI, closed, connect, events, old_style, result
+from .sdks import ANTHROPIC, KEY, OPENAI, UNREAD, closed, collected, connect, events, old_style, result
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+__all__ = ["collected"]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), UNREAD]
 SDKS = (*OPENAI, *ANTHROPIC)
 BOB, STRANGER = "sk-bob", "sk-stranger"
 CARD = "My card is 4111 1111 1111 1111."

@@ -15,9 +15,10 @@ from agentgateway.testing.upstreams import LAST, chunk, reply, stream_head
 
 from .matrix.cases import CLOCK, PDF, PIXEL, WEATHER
 from .matrix.transcripts import pieces, played, streamed, whole
-from .sdks import ANTHROPIC, OPENAI, closed, connect, events, old_style, result, told
+from .sdks import ANTHROPIC, OPENAI, UNREAD, closed, collected, connect, events, old_style, result, told
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+__all__ = ["collected"]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), UNREAD]
 FOLDERS = {"/v1/chat/completions": ("completions-compatible", "completions"), "/v1/messages": ("messages",)}
 VENDORS = ("gpt-5.1", "claude-haiku-4-5")
 HELLO = "Hello Ada ☕, schön dich zu sehen."
