@@ -4,6 +4,10 @@ import os
 import socket
 import ssl
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from agentgateway.files import Secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,15 @@ class TlsSettings:
     insecure_host: bool = False
     alpn: tuple[str, ...] = ("http/1.1",)
     subject_alt_names: tuple[str, ...] = ()
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Settings are part of a dictionary key on every request: hashing them each time would cost 1 µs.
+        files, names = (self.cert, self.key, self.root), (self.hostname, self.alpn, self.subject_alt_names)
+        object.__setattr__(self, "_hash", hash((files, names, self.insecure, self.insecure_host)))
+
+    def __hash__(self) -> int:
+        return self._hash
 
     def context(self) -> ssl.SSLContext:
         """Read the files and build a client context (some 20 ms with the system's trust: not for the request path).
@@ -35,7 +48,7 @@ class TlsSettings:
         if self.insecure:
             context.verify_mode = ssl.CERT_NONE
         if self.cert is not None:
-            context.load_cert_chain(self.cert, self.key)
+            context.load_cert_chain(self.cert, self.key, password="")  # or else it asks on the terminal
         if self.alpn:
             context.set_alpn_protocols(list(self.alpn))
         return context
@@ -58,35 +71,74 @@ class TlsSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
-    """One upstream as connections see it; equal origins share a pool. `unix` is a socket path, dialled instead."""
+class Proxy:
+    """An HTTP proxy that opens tunnels by CONNECT (RFC 9110 section 9.3.6), over TLS if there is `tls`.
+
+    `authorization` is the whole value of `Proxy-Authorization` (section 11.7.2), printable ASCII.
+    """
 
     host: str
     port: int
     tls: TlsSettings | None = None
-    unix: str | None = None
+    authorization: "Secret | None" = None
     _hash: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        # An origin is a dictionary key on every request: hashing nested settings each time would cost 1 µs.
-        object.__setattr__(self, "_hash", hash((self.host, self.port, self.tls, self.unix)))
+        object.__setattr__(self, "_hash", hash((self.host, self.port, self.tls, self.authorization)))
 
     def __hash__(self) -> int:
         return self._hash
 
     @property
     def authority(self) -> str:
-        """`host:port` as the `Host` header wants it: without the scheme's default port, IPv6 in brackets."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
+        return f"{bracketed(self.host)}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """One upstream as connections see it; equal origins share a pool. `unix` is a socket path, dialled instead;
+    `proxy` opens the way to the host, whose name it resolves."""
+
+    host: str
+    port: int
+    tls: TlsSettings | None = None
+    unix: str | None = None
+    proxy: Proxy | None = None
+    authority: str = field(init=False, repr=False, compare=False)
+    """`host:port` as the `Host` header wants it: without the scheme's default port, IPv6 in brackets."""
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # An origin is used on every request: what follows from its fields is worked out once.
+        host = bracketed(self.host)
+        authority = host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
+        object.__setattr__(self, "authority", authority)
+        object.__setattr__(self, "_hash", hash((self.host, self.port, self.tls, self.unix, self.proxy)))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @property
+    def label(self) -> str:
+        """What error details call it."""
+        return self.unix or self.authority
+
+
+def bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 @dataclass(frozen=True, slots=True)
 class PoolLimits:
-    """Bounds of every pool; times in seconds, counts per origin. Defaults are the reference's `config.backend`."""
+    """Bounds of every pool; times in seconds, counts per origin. Defaults are the reference's `config.backend`.
+
+    A connection older than `max_age` serves no further request, so that a name that has moved is noticed; 0 is no
+    limit.
+    """
 
     connect_timeout: float = 10.0
     idle_timeout: float = 90.0
+    max_age: float = 600.0
     max_connections: int = 1024
     max_idle: int = 256
     max_head_bytes: int = 65536

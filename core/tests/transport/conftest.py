@@ -1,15 +1,20 @@
-"""Scripted upstreams on loopback. Every test of this folder runs on asyncio's event loop and on uvloop."""
+"""Scripted upstreams on loopback. Every test of this folder runs on asyncio's event loop and on uvloop; those that use
+`ask` run in a task, and driven without one."""
 
 import asyncio
 import socket
 import ssl
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
+import trustme
 import uvloop
 
+from agentgateway._host import suspension
 from agentgateway._host.transport import Origin, PoolLimits, TlsSettings, Transport, UpstreamResponse, encode_head
 
 
@@ -157,8 +162,68 @@ async def transport() -> AsyncIterator[Callable[..., Transport]]:
         assert all(pool.empty for pool in each._pools.values()), each.stats()
 
 
+class Driven:
+    """Runs a coroutine without a task, from the callbacks that wake it: the least driver there can be."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        self.outcome: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.running = False
+        self._coroutine = coroutine
+        self._step()
+
+    def resume(self) -> None:
+        self._step()
+
+    def cancel(self) -> None:
+        if not self.outcome.done():
+            self._step(asyncio.CancelledError())
+
+    def _step(self, thrown: BaseException | None = None) -> None:
+        assert not self.running, "a running coroutine was entered again"
+        self.running = True
+        before, suspension.present = suspension.present, self
+        try:
+            yielded = self._coroutine.send(None) if thrown is None else self._coroutine.throw(thrown)
+            assert yielded is suspension.PARK
+        except StopIteration as end:
+            self.outcome.set_result(end.value)
+        except asyncio.CancelledError:
+            self.outcome.cancel()
+        except BaseException as error:
+            self.outcome.set_exception(error)
+        finally:
+            suspension.present = before
+            self.running = False
+
+
+async def by_driver(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """The coroutine's result; cancelling the wait cancels it."""
+    driven = Driven(coroutine)
+    try:
+        return await asyncio.shield(driven.outcome)
+    except asyncio.CancelledError:
+        driven.cancel()
+        raise
+
+
+async def by_task(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    return await coroutine
+
+
 @pytest.fixture
-def ask() -> Callable[..., Awaitable[UpstreamResponse]]:
+def drive() -> type[Driven]:
+    return Driven
+
+
+@pytest.fixture(params=[by_task, by_driver])
+def run(request: pytest.FixtureRequest) -> Callable[[Coroutine[Any, Any, Any]], Awaitable[Any]]:
+    """Runs a coroutine in the test's task, or driven without one."""
+    runner: Callable[[Coroutine[Any, Any, Any]], Awaitable[Any]] = request.param
+    return runner
+
+
+@pytest.fixture
+def ask(run: Callable[[Coroutine[Any, Any, Any]], Awaitable[Any]]) -> Callable[..., Awaitable[UpstreamResponse]]:
     """Sends a request with the least a test has to say."""
 
     async def send(
@@ -178,7 +243,7 @@ def ask() -> Callable[..., Awaitable[UpstreamResponse]]:
         head = encode_head(
             method, target, origin.authority, (), content_length=length, chunked=not whole and length is None
         )
-        return await transport.send(
+        sending = transport.send(
             origin,
             head,
             body,
@@ -186,6 +251,8 @@ def ask() -> Callable[..., Awaitable[UpstreamResponse]]:
             head_timeout=head_timeout,
             **rest,  # type: ignore[arg-type]
         )
+        response: UpstreamResponse = await run(sending)
+        return response
 
     return send
 
@@ -223,8 +290,6 @@ def settled() -> Callable[[Callable[[], int]], Awaitable[int]]:
 
 @pytest.fixture
 def server_tls() -> Callable[..., ssl.SSLContext]:
-    import trustme
-
     def make(authority: trustme.CA, *names: str, client_authority: trustme.CA | None = None) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority.issue_cert(*names).configure_cert(context)
@@ -234,3 +299,16 @@ def server_tls() -> Callable[..., ssl.SSLContext]:
         return context
 
     return make
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def root(authority: trustme.CA, tmp_path: Path) -> str:
+    """A file with the authority's certificate."""
+    path = tmp_path / "root.pem"
+    authority.cert_pem.write_to_path(str(path))
+    return str(path)

@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-import ssl
 
 import pytest
 import trustme
@@ -24,18 +23,6 @@ def refused():
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         yield sock.getsockname()
-
-
-@pytest.fixture(scope="module")
-def authority():
-    return trustme.CA()
-
-
-@pytest.fixture
-def root(authority, tmp_path):
-    path = tmp_path / "root.pem"
-    authority.cert_pem.write_to_path(str(path))
-    return str(path)
 
 
 def client_files(authority, folder, name):
@@ -254,27 +241,23 @@ async def test_renewed_files_count_from_the_next_connection_on(
 
     server, client = await upstream(one_answer, ssl=server_tls(authority, "127.0.0.1")), transport()
     origin = secured(server, root=root)
-    client.prepare(origin)
-    context = client._context(origin)
     await ask(client, origin)
-    assert client._context(origin) is context
+    context = client._context(origin.tls)
+    assert client._context(origin.tls) is context
     trustme.CA().cert_pem.write_to_path(root)
     with pytest.raises(ConnectFailed, match="cannot be reached"):
         await ask(client, origin)
-    assert client._context(origin) is not context
+    assert client._context(origin.tls) is not context
 
 
-async def test_files_that_cannot_be_used_show_at_load_or_else_as_503(transport, ask, tmp_path):
+async def test_files_that_cannot_be_used_are_503(transport, ask, tmp_path):
     client = transport()
     wrong = tmp_path / "wrong.pem"
     wrong.write_text("not a certificate")
-    for settings, kind in ((TlsSettings(root=str(wrong)), ssl.SSLError), (TlsSettings(cert="/missing"), OSError)):
-        with pytest.raises(kind):
-            client.prepare(Origin("127.0.0.1", 1, settings))
+    for settings in (TlsSettings(root=str(wrong)), TlsSettings(cert="/missing")):
         with pytest.raises(ConnectFailed) as caught:
             await ask(client, Origin("127.0.0.1", 1, settings))
         assert "TLS settings" in caught.value.detail
-    assert client.prepare(Origin("127.0.0.1", 1)) is None
 
 
 async def test_a_large_tls_body_is_paused_and_resumed(upstream, transport, ask, authority, root, server_tls, settled):

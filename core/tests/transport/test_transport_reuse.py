@@ -1,6 +1,8 @@
 """Which connection a request travels on: kept, shared, limited, and never a dead one."""
 
 import asyncio
+import itertools
+import math
 
 import pytest
 
@@ -238,6 +240,66 @@ async def test_idle_connections_are_closed_when_their_time_is_over(upstream, tra
     await until(lambda: client.stats()[server.origin]["idle"] == 0)
 
 
+def grow_old(client, origin):
+    for connection in client._pools[origin]._open:
+        connection.retire_at = 0.0
+
+
+async def test_a_connection_that_is_old_enough_serves_no_further_request(upstream, transport, ask):
+    server, client = await upstream(serve), transport()
+    for _ in range(2):
+        await ask(client, server.origin)
+    assert server.accepted == 1
+    grow_old(client, server.origin)
+    await ask(client, server.origin)  # its last
+    await server.peers[0].gone.wait()
+    await ask(client, server.origin)
+    assert server.accepted == 2
+
+
+async def test_whoever_waits_gets_a_new_connection_in_place_of_an_old_one(upstream, transport, ask, until):
+    go = asyncio.Event()
+
+    async def held(peer):
+        while True:
+            await peer.request()
+            await go.wait()
+            await peer.answer()
+
+    server, client = await upstream(held), transport(max_connections=1)
+    asking = [asyncio.create_task(ask(client, server.origin)) for _ in range(2)]
+    await until(lambda: server.accepted == 1 and client.stats()[server.origin]["waiting"] == 1)
+    grow_old(client, server.origin)
+    go.set()
+    assert [(await each).status for each in asking] == [200] * 2
+    assert server.accepted == 2
+
+
+async def test_an_idle_connection_that_is_old_is_closed_by_the_reaper(upstream, transport, ask, until):
+    server, client = await upstream(serve), transport(idle_timeout=0.02)
+    await ask(client, server.origin)
+    grow_old(client, server.origin)
+    (connection,) = client._pools[server.origin]._open
+    connection.idle_since += 1000
+    await until(lambda: client.stats()[server.origin]["idle"] == 0)
+
+
+async def test_connections_opened_together_end_apart(upstream, transport, ask):
+    server, client = await upstream(serve), transport(max_age=100)
+    await asyncio.gather(*(ask(client, server.origin) for _ in range(8)))
+    now = asyncio.get_running_loop().time()
+    ages = sorted(connection.retire_at - now for connection in client._pools[server.origin]._open)
+    assert all(85 < age <= 100 for age in ages)
+    assert min(later - earlier for earlier, later in itertools.pairwise(ages)) > 0.5
+
+
+async def test_connections_may_last(upstream, transport, ask):
+    server, client = await upstream(serve), transport(max_age=0)
+    await ask(client, server.origin)
+    (connection,) = client._pools[server.origin]._open
+    assert connection.retire_at == math.inf
+
+
 async def test_no_more_than_max_idle_connections_are_kept(upstream, transport, ask, until):
     async def script(peer):
         await peer.request()
@@ -356,7 +418,7 @@ async def test_a_waiter_cancelled_just_as_it_is_given_a_place_passes_the_place_o
         await asyncio.sleep(0)
     waiting[0].cancel()
     assert (await waiting[1]).status == 200
-    assert server.accepted == 2
+    assert client.stats()[server.origin]["active"] + client.stats()[server.origin]["idle"] == 1
     await asyncio.gather(*waiting, return_exceptions=True)
 
 

@@ -7,7 +7,8 @@ import ssl
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from agentgateway.endpoints import Origin, PoolLimits, TlsSettings
+from agentgateway._host.tunnel import ProxyAnswer, open_tunnel
+from agentgateway.endpoints import Origin, PoolLimits, Proxy, TlsSettings
 from agentgateway.errors import ConnectFailed
 
 ATTEMPT_DELAY = 0.25
@@ -16,46 +17,92 @@ ATTEMPT_DELAY = 0.25
 _Address = tuple[int, Any]  # family, socket address
 
 
+Contexts = Callable[[TlsSettings], ssl.SSLContext]
+
+
 async def dial(
-    origin: Origin, limits: PoolLimits, context: ssl.SSLContext | None, protocol: Callable[[], asyncio.Protocol]
+    origin: Origin, limits: PoolLimits, contexts: Contexts, protocol: Callable[[], asyncio.Protocol]
 ) -> None:
     """Connect `protocol` to `origin`. Raises `ConnectFailed`, whose detail says why."""
     try:
-        transport = await _open(origin, limits, context, protocol)
+        tls = _tls_options(origin.tls, origin.host, contexts, limits)
+        if origin.unix is not None:
+            loop = asyncio.get_running_loop()
+            transport, _ = await loop.create_unix_connection(protocol, origin.unix, **tls)
+        elif origin.proxy is None:
+            transport = await _open(origin.host, origin.port, limits, tls, protocol)
+        else:
+            transport = await _open_through(origin.proxy, origin, limits, contexts, tls, protocol)
     except (OSError, UnicodeError) as error:  # UnicodeError: a name that IDNA cannot encode
-        raise ConnectFailed(detail=f"{origin.unix or origin.authority}: {error}") from error
+        raise ConnectFailed(detail=f"{origin.label}: {error}") from error
     if origin.tls is not None:
         refusal = origin.tls.refusal(transport.get_extra_info("ssl_object"))
         if refusal is not None:
             transport.abort()
-            raise ConnectFailed(detail=f"{origin.authority}: {refusal}")
+            raise ConnectFailed(detail=f"{origin.label}: {refusal}")
 
 
 async def _open(
-    origin: Origin, limits: PoolLimits, context: ssl.SSLContext | None, protocol: Callable[[], asyncio.Protocol]
+    host: str, port: int, limits: PoolLimits, tls: dict[str, Any], protocol: Callable[[], asyncio.Protocol]
 ) -> asyncio.Transport:
-    loop = asyncio.get_running_loop()
-    tls: dict[str, Any] = {}
-    if context is not None:
-        tls = {
-            "ssl": context,
-            "server_hostname": _server_name(origin, origin.tls),
-            "ssl_handshake_timeout": limits.connect_timeout,
-        }
-    if origin.unix is not None:
-        transport, _ = await loop.create_unix_connection(protocol, origin.unix, **tls)
-        return transport
-    sock = await _connect(await _resolve(origin.host, origin.port), limits)
+    sock = await _connect(await _resolve(host, port), limits)
     try:
-        transport, _ = await loop.create_connection(protocol, sock=sock, **tls)
+        transport, _ = await asyncio.get_running_loop().create_connection(protocol, sock=sock, **tls)
     except BaseException:
         sock.close()
         raise
     return transport
 
 
-def _server_name(origin: Origin, tls: TlsSettings | None) -> str:
-    return (tls.hostname if tls is not None and tls.hostname else origin.host).rstrip(".")
+async def _open_through(
+    proxy: Proxy,
+    origin: Origin,
+    limits: PoolLimits,
+    contexts: Contexts,
+    tls: dict[str, Any],
+    protocol: Callable[[], asyncio.Protocol],
+) -> asyncio.Transport:
+    answer = ProxyAnswer(proxy)
+    to_proxy = _tls_options(proxy.tls, proxy.host, contexts, limits)
+    transport = await _open(proxy.host, proxy.port, limits, to_proxy, lambda: answer)
+    try:
+        if proxy.tls is not None and (refusal := proxy.tls.refusal(transport.get_extra_info("ssl_object"))):
+            raise ConnectFailed(detail=f"proxy {proxy.authority}: {refusal}")
+        await open_tunnel(transport, answer, proxy, origin)
+        return await _hand_over(transport, protocol(), tls)
+    except BaseException:
+        transport.abort()
+        raise
+
+
+async def _hand_over(
+    transport: asyncio.Transport, connection: asyncio.Protocol, tls: dict[str, Any]
+) -> asyncio.Transport:
+    """From here on the transport, or TLS on top of it, is the connection's."""
+    if tls:
+        context, names = tls["ssl"], {name: value for name, value in tls.items() if name != "ssl"}
+        secured = await asyncio.get_running_loop().start_tls(transport, connection, context, **names)
+        assert secured is not None
+        transport = secured
+    else:
+        transport.set_protocol(connection)
+    connection.connection_made(transport)
+    transport.resume_reading()
+    return transport
+
+
+def _tls_options(tls: TlsSettings | None, host: str, contexts: Contexts, limits: PoolLimits) -> dict[str, Any]:
+    if tls is None:
+        return {}
+    try:
+        context = contexts(tls)
+    except OSError as error:
+        raise ConnectFailed(detail=f"{host}: TLS settings: {error}") from error
+    return {
+        "ssl": context,
+        "server_hostname": (tls.hostname or host).rstrip("."),
+        "ssl_handshake_timeout": limits.connect_timeout,
+    }
 
 
 async def _resolve(host: str, port: int) -> Sequence[_Address]:

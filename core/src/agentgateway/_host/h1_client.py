@@ -1,6 +1,7 @@
 """One upstream connection in HTTP/1.1: writes requests, parses answers with llhttp, knows when it can be reused."""
 
 import asyncio
+import math
 from typing import Protocol, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
@@ -17,6 +18,9 @@ class Owner(Protocol):
     """The pool of a connection."""
 
     def opened(self, connection: "H1Connection") -> None: ...
+    def proven(self, connection: "H1Connection") -> None:
+        """The connection has brought its first whole answer."""
+
     def release(self, connection: "H1Connection") -> None:
         """The connection is fit for another request."""
 
@@ -48,7 +52,7 @@ class H1Connection(asyncio.Protocol):
     """
 
     __slots__ = (
-        *("transport", "used", "idle_since", "uploading"),
+        *("transport", "used", "idle_since", "retire_at", "uploading"),
         *("_owner", "_loop", "_max_head", "_label", "_parser", "_watchdog", "_parts", "on_body"),
         *("_response", "_headers", "_bodiless", "_until_close", "_interim", "_done", "_keep", "_received", "_silent"),
         *("_body_timeout", "_drained"),
@@ -73,6 +77,7 @@ class H1Connection(asyncio.Protocol):
         self.transport: asyncio.Transport  # from `connection_made` on; nobody knows a connection before
         self.used = False
         self.idle_since = 0.0
+        self.retire_at = math.inf
 
     @property
     def usable(self) -> bool:
@@ -274,7 +279,9 @@ class H1Connection(asyncio.Protocol):
         if self._keep and not self.uploading and not transport.get_write_buffer_size():
             if response.paused:
                 transport.resume_reading()
-            self.used = True
+            if not self.used:
+                self.used = True
+                self._owner.proven(self)
             self._owner.release(self)
         else:
             transport.abort()

@@ -1,12 +1,12 @@
 """The connections to one origin: how many, who gets the next one, how long an idle one is kept."""
 
 import asyncio
-import ssl
 from collections import deque
-from collections.abc import Callable
 
-from agentgateway._host.dial import dial
+from agentgateway._host.dial import Contexts, dial
 from agentgateway._host.h1_client import H1Connection
+from agentgateway._host.suspension import until_done
+from agentgateway._host.tls_sessions import keep_session
 from agentgateway.endpoints import Origin, PoolLimits
 from agentgateway.errors import ConnectFailed, UpstreamError, UpstreamTimeout
 
@@ -32,15 +32,16 @@ class Pool:
         origin: Origin,
         limits: PoolLimits,
         loop: asyncio.AbstractEventLoop,
-        context: Callable[[Origin], ssl.SSLContext | None],
+        contexts: Contexts,
     ) -> None:
         self.origin = origin
         self.loop = loop
         self._limits = limits
-        self._context = context
+        self._contexts = contexts
         self._idle: deque[H1Connection] = deque()
         self._open: set[H1Connection] = set()
         self._waiters: deque[asyncio.Future[H1Connection | None]] = deque()
+        self._acquiring: set[asyncio.Task[H1Connection]] = set()
         self._slots = 0
         self._opened = 0
         self._reused = 0
@@ -60,8 +61,25 @@ class Pool:
     async def acquire(self, within: float | None, *, fresh: bool = False) -> H1Connection:
         """A connection, if need be a new one, if need be after others; `fresh` prefers a new one to an idle one.
 
-        Raises `PoolExhausted`, `ConnectFailed`, or `UpstreamTimeout`; in all of them `sent` is False.
+        The work is done in a task of the pool's, since whoever asks may have none of its own. Raises `PoolExhausted`,
+        `ConnectFailed`, or `UpstreamTimeout`; in all of them `sent` is False.
         """
+        task = self.loop.create_task(self._acquire(within, fresh))
+        self._acquiring.add(task)
+        task.add_done_callback(self._acquired)
+        try:
+            await until_done(task)
+            if task.cancelled():
+                raise ConnectFailed(detail=_CLOSING)
+            return task.result()
+        except BaseException:
+            if not task.cancel() and not task.cancelled() and task.exception() is None:
+                self._pass_on(task.result())  # whoever asked left in the same moment
+            raise
+        finally:
+            del task  # an error it has raised refers to this frame
+
+    async def _acquire(self, within: float | None, fresh: bool) -> H1Connection:
         queued = False
         try:
             async with asyncio.timeout(self._limits.connect_timeout if within is None else within):
@@ -82,17 +100,32 @@ class Pool:
         except TimeoutError:
             raise self._timeout(queued) from None
 
+    def _acquired(self, task: "asyncio.Task[H1Connection]") -> None:
+        self._acquiring.discard(task)
+        if not task.cancelled():
+            task.exception()  # nobody may be left to hear of it
+
     def opened(self, connection: H1Connection) -> None:
         self._opened += 1
         self._open.add(connection)
+        if self._limits.max_age:
+            # Connections opened together end apart: each tenth of the golden ratio falls where no other did.
+            spread = 1 - 0.1 * (self._opened * 0.618034 % 1)
+            connection.retire_at = self.loop.time() + self._limits.max_age * spread
+
+    def proven(self, connection: H1Connection) -> None:
+        keep_session(connection.transport.get_extra_info("ssl_object"))
 
     def release(self, connection: H1Connection) -> None:
-        if self._waiters and self._grant(connection):
+        now = self.loop.time()
+        if now >= connection.retire_at or self._closing is not None:
+            connection.close()
+        elif self._waiters and self._grant(connection):
             self._reused += 1
-        elif self._closing is not None or len(self._idle) >= self._limits.max_idle:
+        elif len(self._idle) >= self._limits.max_idle:
             connection.close()
         else:
-            connection.idle_since = self.loop.time()
+            connection.idle_since = now
             self._idle.append(connection)
             if self._reaper is None:
                 self._reaper = self.loop.call_later(self._limits.idle_timeout, self._reap)
@@ -127,26 +160,21 @@ class Pool:
             self._reaper.cancel()
         if self._closing is None:
             self._closing = self.loop.create_future()
-        while self._waiters:
-            waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_exception(ConnectFailed(detail=_CLOSING))
+        for task in self._acquiring:
+            task.cancel()
         for connection in list(self._open):
             connection.fail(UpstreamError(detail=_CLOSING))
+        if self._acquiring:
+            await asyncio.wait(self._acquiring)
         if self._open:
             await asyncio.shield(self._closing)
 
     async def _dial(self) -> H1Connection:
         """Open a connection in a slot that is already ours."""
-        label = self.origin.unix or self.origin.authority
-        connection = H1Connection(self, self.loop, max_head=self._limits.max_head_bytes, label=label)
+        connection = H1Connection(self, self.loop, max_head=self._limits.max_head_bytes, label=self.origin.label)
         try:
             self._refuse_if_closing()
-            try:
-                context = self._context(self.origin)
-            except OSError as error:
-                raise ConnectFailed(detail=f"{label}: TLS settings: {error}") from error
-            await dial(self.origin, self._limits, context, lambda: connection)
+            await dial(self.origin, self._limits, self._contexts, lambda: connection)
             self._refuse_if_closing()
         except BaseException:
             if connection in self._open:
@@ -193,19 +221,19 @@ class Pool:
             self._slots -= 1
 
     def _reap(self) -> None:
-        """Close what has been idle too long; the oldest stand on the left."""
-        oldest_allowed = self.loop.time() - self._limits.idle_timeout
+        """Close what has been idle too long, or is too old; the longest idle stand on the left."""
+        now = self.loop.time()
         self._reaper = None
         for connection in list(self._idle):
-            if connection.idle_since > oldest_allowed + 0.001:
-                due = connection.idle_since - oldest_allowed
-                self._reaper = self.loop.call_later(due, self._reap)
-                return
-            self._idle.popleft()
-            connection.close()
+            if connection.idle_since + self._limits.idle_timeout <= now + 0.001 or connection.retire_at <= now:
+                self._idle.remove(connection)
+                connection.close()
+        if self._idle:
+            due = self._idle[0].idle_since + self._limits.idle_timeout - now
+            self._reaper = self.loop.call_later(due, self._reap)
 
     def _timeout(self, queued: bool) -> ConnectFailed | UpstreamTimeout:
-        label = self.origin.unix or self.origin.authority
+        label = self.origin.label
         if queued:
             return PoolExhausted(detail=f"{label}: all {self._limits.max_connections} connections are in use")
         error = UpstreamTimeout("the upstream cannot be reached in time", detail=f"{label}: connect timeout")

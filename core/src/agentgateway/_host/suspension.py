@@ -1,36 +1,98 @@
-"""The transport's one suspension point, and a deadline that is cheap to move."""
+"""The one suspension point of the raw face and of the edge, under a task or under a driver without one.
+
+A coroutine of the core waits only here. In a task it waits for a future; driven inline it yields `PARK` and is entered
+again by its driver, in the very callback that brought what it waits for.
+"""
 
 import asyncio
 import math
 import types
 from collections.abc import Callable, Generator
+from typing import Any, Final, Protocol
+
+
+class Driver(Protocol):
+    """Who runs a coroutine by `send` and `throw`, without a task.
+
+    While one of them runs, `suspension.present` is the driver; before and after it is what it was before, because one
+    driver's step may wake another. When the coroutine yields, it must have yielded `PARK`: nothing else can be waited
+    for here.
+    """
+
+    def resume(self) -> None:
+        """Run the parked coroutine on, at once. Called at most once for each `PARK`. Raises nothing: the caller is a
+        connection that serves somebody else, too."""
+
+
+present: Driver | None = None
+"""The driver whose coroutine is running just now; None inside tasks and callbacks. One event loop, one thread."""
+
+
+class Park:
+    """What a coroutine yields to its driver when it waits."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "PARK"
+
+
+PARK: Final = Park()
 
 
 class Suspension:
-    """Something a coroutine waits on, one at a time.
+    """Something a coroutine waits on, one at a time. Who waits tests its condition first, and again after waking."""
 
-    Every wait of the raw face ends in `suspend`, and every event that ends one in `wake`. Here the two are a future and
-    so need a task; a driver without tasks replaces these two methods and nothing else.
-    """
-
-    __slots__ = ("_future", "_loop")
+    __slots__ = ("_loop", "_waiter")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._future: asyncio.Future[None] | None = None
+        self._waiter: Driver | asyncio.Future[None] | None = None
 
     @types.coroutine
-    def suspend(self) -> Generator[asyncio.Future[None], None, None]:
-        future = self._future = self._loop.create_future()
+    def suspend(self) -> Generator[Any, None, None]:
+        """Wait for the next `wake`, or for what the driver or the task throws in."""
+        driver = present
         try:
-            yield from future
+            if driver is not None:
+                self._waiter = driver
+                yield PARK
+            else:
+                future = self._waiter = self._loop.create_future()
+                yield from future
         finally:
-            self._future = None
+            self._waiter = None
 
     def wake(self) -> None:
-        future = self._future
-        if future is not None and not future.done():
-            future.set_result(None)
+        """End the wait. Nothing happens while nobody waits: a running coroutine is never entered again."""
+        waiter, self._waiter = self._waiter, None
+        if waiter is None:
+            return
+        if not isinstance(waiter, asyncio.Future):
+            waiter.resume()
+        elif not waiter.done():
+            waiter.set_result(None)
+
+
+async def sleep(seconds: float) -> None:
+    """`asyncio.sleep`, under a driver too."""
+    loop = asyncio.get_running_loop()
+    waiting = Suspension(loop)
+    timer = loop.call_later(seconds, waiting.wake)
+    try:
+        await waiting.suspend()
+    finally:
+        timer.cancel()
+
+
+async def until_done(future: "asyncio.Future[Any]") -> None:
+    """Wait for a future or task, whatever comes of it, under a driver too. Cancelling the wait leaves it alone."""
+    if future.done():
+        return
+    waiting = Suspension(future.get_loop())
+    future.add_done_callback(lambda _: waiting.wake())
+    while not future.done():
+        await waiting.suspend()
 
 
 def _nothing() -> None: ...

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from agentgateway._host.h1_client import is_stale
 from agentgateway._host.pool import Pool, PoolExhausted
 from agentgateway._host.request_head import CHUNKED, declared_length, encode_head, in_one_chunk
+from agentgateway._host.tls_sessions import resume_sessions
 from agentgateway._host.upload import upload
 from agentgateway._host.upstream_response import HIGH_WATER, UpstreamResponse
 from agentgateway.endpoints import Origin, PoolLimits, TlsSettings
@@ -28,13 +29,6 @@ class Transport:
         self._pools: dict[Origin, Pool] = {}
         self._contexts: dict[TlsSettings, tuple[tuple[int, ...], ssl.SSLContext]] = {}
         self._closed = False
-
-    def prepare(self, origin: Origin) -> None:
-        """Read the origin's certificates now, at load, and not with its first connection.
-
-        Raises OSError (`ssl.SSLError` is one) for files that cannot be used.
-        """
-        self._context(origin)
 
     async def send(
         self,
@@ -111,12 +105,10 @@ class Transport:
         pool = self._pools[origin] = Pool(origin, self.limits, asyncio.get_running_loop(), self._context)
         return pool
 
-    def _context(self, origin: Origin) -> ssl.SSLContext | None:
-        tls = origin.tls
-        if tls is None:
-            return None
+    def _context(self, tls: TlsSettings) -> ssl.SSLContext:
         stamp = tls.stamp()  # renewed certificates count from the next connection on
         known = self._contexts.get(tls)
         if known is None or known[0] != stamp:
             known = self._contexts[tls] = (stamp, tls.context())
+            resume_sessions(known[1])
         return known[1]

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from agentgateway._host.h1_client import H1Connection
+from agentgateway._host.suspension import until_done
 from agentgateway._host.upstream_response import UpstreamResponse
 from agentgateway.errors import InvalidRequest
 
@@ -27,7 +28,7 @@ async def upload(
             await response.suspend()
     finally:
         sending.cancel()
-        await asyncio.wait([sending])
+        await until_done(sending)
 
 
 async def _send(

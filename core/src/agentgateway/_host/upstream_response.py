@@ -39,7 +39,7 @@ class UpstreamResponse(Suspension):
     def __init__(self, loop: asyncio.AbstractEventLoop, source: Source, wake_at: int) -> None:
         """`wake_at`: how many unread bytes, after the head, the first waiter waits for (the whole body at most)."""
         self._loop = loop
-        self._future = None
+        self._waiter = None
         self.status = 0
         self.reason = b""
         self.headers: list[tuple[bytes, bytes]] = []

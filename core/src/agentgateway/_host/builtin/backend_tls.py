@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import ClassVar
 
 from agentgateway.endpoints import TlsSettings
+from agentgateway.errors import ConfigError
 from agentgateway.exchange import Exchange
 from agentgateway.hookspecs import hookimpl
 from agentgateway.interfaces import Host, Level, Policy
@@ -50,8 +52,25 @@ class BackendTls(Policy):
             tuple(config.alpn),
             tuple(config.subject_alt_names),
         )
+        refuse_unusable(self._tls, host.at)
 
     @hookimpl
     def upstream(self, exchange: Exchange) -> None:
         if exchange.outgoing is not None:
             exchange.outgoing.tls = self._tls
+
+
+def refuse_unusable(tls: TlsSettings, at: str) -> None:
+    """Stop the start for files that no connection could use later. Raises `ConfigError`."""
+    context, key = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), "root"
+    try:
+        if tls.root is not None:
+            context.load_verify_locations(tls.root)
+        key = "cert"
+        if tls.cert is not None:
+            context.load_cert_chain(tls.cert, tls.key, password="")
+        elif tls.key is not None:
+            raise ConfigError("a key without its certificate", path=f"{at}.key", hint="`cert` names it")
+    except OSError as error:
+        reason = error.reason if isinstance(error, ssl.SSLError) and error.reason else error.strerror
+        raise ConfigError(f"cannot be used: {reason}", path=f"{at}.{key}", hint="PEM files are needed") from None
