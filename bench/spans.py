@@ -77,6 +77,7 @@ class ClockedListener:
     def __init__(self, listener: Listener, clock: Clock) -> None:
         self.place = listener.place
         self.name = listener.name
+        self.inline = listener.inline
         self._clock = clock
         self._find = clock.awaited("route match and decode", listener.find)
         self._chains: dict[int, Chain] = {}

@@ -81,3 +81,16 @@ async def test_a_stream_is_asked_for_its_usage_unless_the_client_said_otherwise(
     assert b'"stream_options":{"include_usage":true}' in outgoing.body  # type: ignore[operator]
     outgoing = await prepared(chat(stream=True, stream_options={"include_usage": False}), OPENAI)
     assert b'"include_usage":false' in outgoing.body.replace(b" ", b"")  # type: ignore[union-attr]
+
+
+async def test_a_client_that_did_not_ask_for_usage_gets_no_event_of_it_and_is_counted_all_the_same():
+    backend = make("agentgateway.backends", "ai", {"provider": {"simulator": {}}})
+    for asked in ({}, {"stream_options": {"include_usage": True}}):
+        exchange = chat(stream=True, **asked)
+        (exchange.target,) = backend.targets()
+        await backend.prepare(exchange)
+        reply = await backend.send(exchange)
+        events = [chunk async for chunk in reply.body]  # type: ignore[union-attr]
+        assert (b'"choices":[]' in b"".join(events)) is bool(asked)
+        assert events[-1].endswith(b"data: [DONE]\n\n")
+        assert exchange.usage is not None and exchange.usage.output_tokens and not exchange.usage.estimated

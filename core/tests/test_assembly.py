@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from agentgateway._host.assembly import Gateway, assemble, fingerprint
+from agentgateway._host.assembly import Gateway, assemble
 from agentgateway._host.host import Lends
 from agentgateway._host.load import parse
 from agentgateway._host.metrics import Metrics
+from agentgateway._host.parts import fingerprint
 from agentgateway._host.transport import Transport
 from agentgateway.errors import ConfigError
 
@@ -201,6 +202,24 @@ async def test_a_part_that_fails_to_start_stops_those_that_did():
     with pytest.raises(ConfigError):
         await gateway.start()
     assert seen == ["started", "stopped", "stopped"]
+
+
+async def test_a_part_that_fails_to_stop_is_named_and_keeps_no_other_from_it(caplog):
+    gateway = built(MINIMAL)
+    stopped: list[str] = []
+
+    class Good:
+        async def stop(self) -> None:
+            stopped.append("good")
+
+    class Stubborn:
+        async def stop(self) -> None:
+            raise OSError("no")
+
+    gateway.parts = {("g", "a", ""): Good(), ("g", "b", ""): Stubborn()}
+    await gateway.stop()
+    assert stopped == ["good"]
+    assert "Stubborn failed to stop" in caplog.text
 
 
 # --- wrong configurations --------------------------------------------------------------------------------------------

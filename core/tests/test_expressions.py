@@ -3,13 +3,13 @@
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
 
 from agentgateway import expressions
-from agentgateway.expressions import Environment, Expression, ExpressionError, ExpressionSyntaxError, compile
+from agentgateway.expressions import Deferred, Environment, Expression, ExpressionError, ExpressionSyntaxError, compile
 
 CANARY = "canary-5f3a"
 
@@ -73,6 +73,7 @@ def mistake(source: str, environment: Environment = ENVIRONMENT) -> ExpressionSy
 
 def test_public_names() -> None:
     assert sorted(expressions.__all__) == [
+        "Deferred",
         "Environment",
         "Expression",
         "ExpressionError",
@@ -284,6 +285,33 @@ def test_an_unclosed_string_full_of_backslashes_is_refused_at_once() -> None:
     assert "not closed" in mistake('"' + r"\\" * 5_000).message
 
 
+def test_a_deferred_getter_is_loaded_when_an_expression_that_reads_it_is_compiled() -> None:
+    loads: list[str] = []
+
+    def deferred(name: str) -> Deferred:
+        def load() -> Callable[[Any], str]:
+            loads.append(name)
+            return lambda subject: name
+
+        return Deferred(load)
+
+    environment = Environment({"read.a": deferred("a"), "read.b": deferred("b"), "other": deferred("other")})
+    assert loads == []
+    assert value("read.a + '!'", environment=environment) == "a!"
+    assert loads == ["a"]
+    assert value("read", environment=environment) == {"a": "a", "b": "b"}
+    assert value("type(read.a) == string", environment=environment) is True
+    assert "other" not in loads
+
+
+def test_a_deferred_getter_that_cannot_be_loaded_is_a_mistake_of_the_text_that_names_it() -> None:
+    def load() -> Callable[[Any], Any]:
+        raise ImportError("a private reason")
+
+    told = mistake("1 == 1 && broken.x == 1", Environment({"broken": Deferred(load)}))
+    assert str(told) == "line 1, column 11: broken cannot be loaded: ImportError"
+
+
 # Failures
 
 
@@ -303,6 +331,38 @@ def test_holds_gives_the_same_errors_as_value() -> None:
         compile("response.code == 1", ENVIRONMENT).holds(SUBJECT)
     with pytest.raises(ExpressionError, match="no such overload"):
         compile("request.method == 1", ENVIRONMENT).holds(SUBJECT)
+
+
+@pytest.mark.parametrize("failing", [True, False])
+@pytest.mark.parametrize(
+    ("source", "held"),
+    [
+        ("request.method == 'POST'", True),
+        ("request.method == 'GET'", False),
+        ("response.code == 1", None),
+        ("request.method == 1", None),
+        ("request.method", None),
+        ("type(request.method) == int", False),
+    ],
+)
+def test_a_condition_that_cannot_be_evaluated_may_be_given_an_outcome(
+    source: str, held: bool | None, failing: bool
+) -> None:
+    outcome = compile(source, ENVIRONMENT).holds_or(SUBJECT, failing)
+    assert outcome is (failing if held is None else held)
+
+
+def test_a_condition_on_a_value_that_is_nested_too_deeply_has_the_outcome_of_a_failure() -> None:
+    nested: list[Any] = []
+    for _ in range(100_000):
+        nested = [nested]
+    condition = compile("v == v", Environment({"v": lambda subject: subject}))
+    try:
+        assert condition.holds_or(nested, True) is True
+        assert condition.holds_or(nested, False) is False
+    finally:
+        while nested:
+            nested = nested.pop()
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from agentgateway.errors import ConfigError, InternalError
 from agentgateway.exchange import Body, Exchange, Headers, Outgoing, Request
 from agentgateway.expressions import ExpressionSyntaxError, compile
 from agentgateway.interfaces import Host
-from agentgateway.locations import BEARER, CookieSpot, HeaderSpot, Location, QuerySpot, WritableLocation
+from agentgateway.locations import BEARER, CookieSpot, HeaderSpot, HeaderSpots, Location, QuerySpot, WritableLocation
 from agentgateway.settings import Secret
 from agentgateway.variables import environment
 
@@ -83,6 +83,78 @@ def test_a_credential_that_would_break_the_header_is_refused_and_not_shown(added
         BEARER.attach(sent, Secret(added.format(CANARY)))
     assert CANARY not in f"{caught.value!r} {caught.value} {caught.value.detail} {caught.value.message}"
     assert list(sent.headers) == []
+
+
+@pytest.mark.parametrize("pinned", [True, False])
+def test_a_credential_that_stays_the_same_is_attached_alike(pinned):
+    fields = (("x-key", "client"), ("accept", "*/*"), ("x-key", "again"))
+    for spot in (BEARER, HeaderSpot("x-key", "Token "), QuerySpot("key"), CookieSpot("session")):
+        once, prepared = outgoing("/p?key=client", *fields), outgoing("/p?key=client", *fields)
+        spot.attach(once, Secret("own"), pinned=pinned)
+        attach = spot.attaching(Secret("own"), pinned=pinned)
+        attach(outgoing())
+        attach(prepared)
+        assert (prepared.headers.raw, prepared.target) == (once.headers.raw, once.target)
+        assert prepared.pinned == once.pinned
+
+
+@pytest.mark.parametrize("spot", [BEARER, QuerySpot("key"), CookieSpot("session")])
+def test_what_attaches_a_credential_does_not_show_it(spot):
+    attach = spot.attaching(Secret(CANARY))
+    assert CANARY not in f"{attach!r} {attach} {vars(attach)}"
+
+
+def test_a_prepared_credential_that_would_break_the_header_is_refused_and_not_shown():
+    with pytest.raises(InternalError) as caught:
+        BEARER.attaching(Secret(f"{CANARY}\r\n"))
+    assert CANARY not in f"{caught.value!r} {caught.value.detail}"
+
+
+# --- credentials that are recognised ----------------------------------------------------------------------------------
+
+KNOWN = {"abc": "ada", "def": "bob"}
+PLACE = HeaderSpots(BEARER, HeaderSpot("x-key"))
+
+
+@pytest.mark.parametrize("spot", [HeaderSpot("x-key"), CookieSpot("x-key"), QuerySpot("x-key")])
+def test_a_recognised_credential_is_taken_out_and_another_stays(spot):
+    for credential, taken in (("abc", True), ("other", False)):
+        exchange = asking(f"/?x-key={credential}", ("x-key", credential), ("cookie", f"x-key={credential}"))
+        found, unknown = spot.take(exchange, KNOWN.get)
+        assert (found, unknown) == (("ada", []) if taken else (None, [spot]))
+        assert spot.extract(exchange) == (None if taken else credential)
+
+
+def test_nothing_presented_is_nothing_taken():
+    for place in (BEARER, PLACE):
+        exchange = asking("/", ("authorization", "Basic abc"), ("accept", "*/*"))
+        assert place.take(exchange, KNOWN.get) == (None, [])
+        assert len(exchange.request.headers.raw) == 2
+
+
+@pytest.mark.parametrize(
+    ("fields", "found", "unknown", "left"),
+    [
+        ([("accept", "a"), ("authorization", "Bearer abc")], "ada", 0, ["accept"]),
+        ([("x-key", "def"), ("accept", "a")], "bob", 0, ["accept"]),
+        ([("x-key", "other"), ("accept", "a")], None, 1, ["x-key", "accept"]),
+        ([("x-key", "def"), ("authorization", "Bearer abc")], "ada", 0, []),
+        ([("x-key", "def"), ("authorization", "Bearer other")], "bob", 1, ["authorization"]),
+        ([("x-key", "def"), ("authorization", "Basic abc")], "bob", 0, ["authorization"]),
+        ([("x-key", "other"), ("authorization", "Bearer other")], None, 2, ["x-key", "authorization"]),
+        ([("authorization", "Bearer abc"), ("authorization", "Bearer def")], "ada", 0, []),
+        ([("authorization", "Bearer other"), ("authorization", "Bearer abc")], None, 1, ["authorization"] * 2),
+        ([("authorization", "Basic abc"), ("authorization", "Bearer abc")], "ada", 0, []),
+    ],
+)
+def test_of_several_headers_the_first_place_counts_and_every_recognised_credential_leaves(fields, found, unknown, left):
+    exchange = asking("/", *fields)
+    recognised, wrong = PLACE.take(exchange, KNOWN.get)
+    assert (recognised, len(wrong)) == (found, unknown)
+    assert [name for name, _ in exchange.request.headers] == left
+    for spot in wrong:
+        spot.remove(exchange)
+    assert not any("other" in value for _, value in exchange.request.headers)
 
 
 # --- query ------------------------------------------------------------------------------------------------------------

@@ -151,3 +151,35 @@ async def test_a_listener_sets_the_place():
     table = RouteTable([entry("r")])
     await Listener("l", "*", Place(), compile_chain([]), table).find(exchange)
     assert exchange.place.route == "r"
+
+
+async def test_routes_that_read_calls_in_different_ways_share_a_path():
+    """The second protocol is asked for what the first has read already."""
+    other = Spoken()
+    host, match, route = entry("b", model="b")
+    table = [entry("a", model="a"), (host, match, Route("b", "", compile_chain([]), other, Place(route="b")))]
+    assert await found(table, "POST", "/", body=b"a") == "a"
+    assert await found(table, "POST", "/", body=b"b") == "b"
+    with pytest.raises(NotFound):
+        await found(table, "POST", "/", body=b"c")
+
+
+async def test_what_is_remembered_of_a_request_is_no_answer_to_another():
+    table = RouteTable(
+        [entry("model", model="m"), entry("header", headers={"x": {"exact": "1"}}), entry("get", method="GET")]
+    )
+    for _ in range(2):
+        assert (await table.find(http("POST", "/", body=b"m"))).name == "model"
+        assert (await table.find(http("GET", "/", body=b"n"))).name == "get"
+        assert (await table.find(http("POST", "/", headers={"x": "1"}, body=b"n"))).name == "header"
+        with pytest.raises(NotFound):
+            await table.find(http("POST", "/", headers={"x": "2"}, body=b"n"))
+
+
+async def test_what_is_remembered_is_bounded():
+    table = RouteTable([entry("model", model="m*")])
+    for number in range(3000):
+        await table.find(http("POST", f"/{number}", body=b"m%d" % number))
+    assert len(table._known) <= 1024 and len(table._candidates) == 1
+    (candidates,) = table._candidates.values()
+    assert len(candidates._asked) <= 1024

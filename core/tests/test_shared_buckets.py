@@ -149,6 +149,31 @@ def test_a_file_of_an_earlier_boot_does_not_hold_anybody_back(tmp_path: Path) ->
     assert before.take("key", Bucket(3, 1, 1.0)).allowed
 
 
+def test_a_slot_that_another_key_was_given_is_not_mistaken_for_the_remembered_one(tmp_path: Path) -> None:
+    clock = Clock()
+    mine, theirs = SharedBuckets(tmp_path, "name", clock), SharedBuckets(tmp_path, "name", clock)
+    rule = Bucket(5, 1, NEVER)
+    first, *others = islice((key for key in map(str, count()) if group(key) == 0), SLOTS + 1)
+    mine.take(first, rule, 4)
+    for key in others:
+        clock.now += 0.01
+        theirs.take(key, rule, 2)
+    clock.now += 0.01
+    assert theirs.take(others[0], rule, 0).remaining == 3
+    assert mine.take(first, rule).remaining == 4  # forgotten, and so full again
+    assert [mine.take(key, rule, 0).remaining for key in others[2:]] == [3] * (SLOTS - 2)
+    mine.close()
+    theirs.close()
+
+
+def test_more_keys_than_a_process_remembers_are_counted_as_exactly(tmp_path: Path) -> None:
+    buckets = SharedBuckets(tmp_path, "name")
+    rule = Bucket(3, 1, NEVER)
+    for remaining in (2, 1, 0):
+        assert {buckets.take(f"key {number}", rule).remaining for number in range(5000)} == {remaining}
+    buckets.close()
+
+
 def test_when_there_is_no_room_the_full_and_the_unused_give_way(tmp_path: Path) -> None:
     clock = Clock()
     buckets = SharedBuckets(tmp_path, "name", clock)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic_core import to_json
 
@@ -61,13 +62,22 @@ class Headers:
 
     def set(self, name: str, value: str) -> None:
         """One field of that name remains, with this value."""
-        field = (name.encode("latin-1"), value.encode("latin-1"))
-        self.raw = [pair for pair in self.raw if pair[0] != field[0]]
-        self.raw.append(field)
+        self.remove(name)
+        self.raw.append((name.encode("latin-1"), value.encode("latin-1")))
+
+    def update(self, fields: Iterable[tuple[str, str]]) -> None:
+        """`set` each of them, in one pass."""
+        given = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields]
+        names = dict(given)
+        self.raw = [pair for pair in self.raw if pair[0] not in names]
+        self.raw.extend(names.items())
 
     def remove(self, name: str) -> None:
         unwanted = name.encode("latin-1")
-        self.raw = [pair for pair in self.raw if pair[0] != unwanted]
+        for key, _ in self.raw:
+            if key == unwanted:
+                self.raw = [pair for pair in self.raw if pair[0] != unwanted]
+                return
 
     def copy(self) -> Headers:
         return Headers(self.raw[:])
@@ -77,6 +87,8 @@ class Headers:
         (RFC 9110 section 7.6.1). For what is passed on, before anything is added to it. `besides` is a larger set of
         names to leave out."""
         kept = [pair for pair in self.raw if pair[0] not in besides]
+        if len(kept) == len(self.raw):
+            return Headers(kept)
         for name, value in self.raw:
             if name == b"connection":
                 named = {part.strip().lower() for part in value.split(b",")}
@@ -85,7 +97,10 @@ class Headers:
 
     def __contains__(self, name: str) -> bool:
         wanted = name.encode("latin-1")
-        return any(key == wanted for key, _ in self.raw)
+        for key, _ in self.raw:
+            if key == wanted:
+                return True
+        return False
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         return ((name.decode("latin-1"), value.decode("latin-1")) for name, value in self.raw)
@@ -172,8 +187,7 @@ class Request:
         return host.partition(":")[0]
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """The peer: its address, and its certificate when it showed one that verified (`source.*` in expressions)."""
 
     address: str = ""
@@ -195,8 +209,7 @@ class Place:
 NOWHERE = Place()
 
 
-@dataclass(frozen=True, slots=True)
-class Principal:
+class Principal(NamedTuple):
     """Who is asking, as one authenticator sees it.
 
     `kind` is the authenticator (`jwt`, `apiKey`), `name` its subject, `claims` what expressions read, `models` the
@@ -205,13 +218,12 @@ class Principal:
 
     kind: str
     name: str
-    claims: Mapping[str, Any] = field(default_factory=dict)
+    claims: Mapping[str, Any] = MappingProxyType({})
     models: tuple[str, ...] | None = None
     credential: Secret | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
     """Tokens of a call. `input_tokens` includes cached ones, whatever the vendor's convention; `estimated` says that
     the vendor never reported and the gateway counted characters instead."""
 

@@ -165,10 +165,12 @@ class Participant:
 
 
 class Backend:
-    """Where requests can go. `protocol` names the language its routes speak: `http`, `llm`, …"""
+    """Where requests can go. `protocol` names the language its routes speak: `http`, `llm`, …; `inline` promises that
+    `prepare` and `send` wait for nothing but `Host.send` and the request's body, which spares each request a task."""
 
     Config: ClassVar[type[BaseModel]] = PluginConfig
     protocol: ClassVar[str] = "http"
+    inline: bool = False
 
     def __init__(self, config: Any, host: Host) -> None:
         self.config = config
@@ -334,9 +336,13 @@ class Guard:
 
 
 class Protocol:
-    """A language that clients of a route speak: reads requests into `exchange.call`, writes errors."""
+    """A language that clients of a route speak: reads requests into `exchange.call`, writes errors.
+
+    `inline` promises that `decode` waits for nothing but the request's body, which spares each request a task.
+    """
 
     reads_body: ClassVar[bool] = False
+    inline: ClassVar[bool] = False
 
     async def decode(self, exchange: Exchange) -> None:
         """Set `exchange.call`. Raises `InvalidRequest`."""

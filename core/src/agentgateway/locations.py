@@ -1,6 +1,6 @@
 """Where a credential stands in a request: `location` of authenticators, and of credentials that go upstream.
 
-An authenticator extracts what stands at a `Spot` and removes it there before the request goes on; a credential of the
+An authenticator takes what it recognises at a `Spot` out of the request before that goes on; a credential of the
 gateway's own is attached at one, in place of whatever stands there. Written in the file as one of::
 
     header: {name: authorization, prefix: "Bearer "}
@@ -12,7 +12,9 @@ gateway's own is attached at one, in place of whatever stands there. Written in 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated, Self
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Self, TypeAlias, TypeVar
 from urllib.parse import quote, unquote_plus
 
 from pydantic import ConfigDict, Field, model_validator
@@ -25,6 +27,10 @@ from agentgateway.settings import CelText, HeaderName, PluginConfig, Secret, pro
 
 if TYPE_CHECKING:
     from agentgateway.interfaces import Host
+
+T = TypeVar("T")
+Attach: TypeAlias = Callable[[Outgoing], None]
+"""Puts a credential where it belongs."""
 
 _HEADER_VALUE = re.compile(r"[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?")  # RFC 9110 section 5.5
 _COOKIE_VALUE = re.compile(r"[!#-+\--:<-\[\]-~]+")  # RFC 6265 section 4.1.1
@@ -43,6 +49,18 @@ class Spot:
         """Take out everything that stands here, so that it is neither forwarded nor logged."""
         raise NotImplementedError
 
+    def take(self, exchange: Exchange, recognise: Callable[[str], T | None]) -> tuple[T | None, list[Spot]]:
+        """Extract the credential, and remove it if it is recognised. Gives what it was recognised as, and the spots
+        of those that were not, which still stand there."""
+        credential = self.extract(exchange)
+        if credential is None:
+            return None, []
+        found = recognise(credential)
+        if found is None:
+            return None, [self]
+        self.remove(exchange)
+        return found, []
+
 
 class WritableSpot(Spot):
     """A spot that a credential can also be put at."""
@@ -56,34 +74,99 @@ class WritableSpot(Spot):
         """
         raise NotImplementedError
 
+    def attaching(self, credential: Secret, *, pinned: bool = False) -> Attach:
+        """`attach` for a credential that stays the same: what can be done once is done now, and `repr` of what it gives
+        shows nothing of it.
+
+        Raises `InternalError` as `attach` does; if not here, then when it is called.
+        """
+        return partial(self.attach, credential=credential, pinned=pinned)
+
 
 class HeaderSpot(WritableSpot):
     """A header; `prefix` stands before the credential, in any case of letters (RFC 9110 section 11.1)."""
 
-    __slots__ = ("_name", "_prefix", "name", "prefix")
+    __slots__ = ("_length", "_name", "_prefix", "name", "prefix")
 
     def __init__(self, name: str, prefix: str = "") -> None:
         self.name = name
         self.prefix = prefix
         self._name = name.encode("latin-1")
         self._prefix = prefix.lower().encode("latin-1")
+        self._length = len(self._prefix)
 
     def extract(self, exchange: Exchange) -> str | None:
-        length = len(self._prefix)
+        wanted = self._name
         for name, value in exchange.request.headers.raw:
-            if name == self._name and value[:length].lower() == self._prefix:
-                credential = value[length:].strip()
-                if credential:
-                    return credential.decode("latin-1")
+            if name == wanted and (credential := self.credential(value)):
+                return credential
         return None
 
+    def credential(self, value: bytes) -> str:
+        """The credential in a field's value; empty if there is none."""
+        if value[: self._length].lower() != self._prefix:
+            return ""
+        return value[self._length :].strip().decode("latin-1")
+
     def remove(self, exchange: Exchange) -> None:
-        exchange.request.headers.remove(self.name)
+        headers = exchange.request.headers
+        headers.raw = _others(headers.raw, self._name)
 
     def attach(self, outgoing: Outgoing, credential: Secret, *, pinned: bool = False) -> None:
-        outgoing.headers.set(self.name, self.prefix + _fitting(credential, _HEADER_VALUE, "a header"))
+        self._put(outgoing, self._field(credential), pinned)
+
+    def attaching(self, credential: Secret, *, pinned: bool = False) -> Attach:
+        field = self._field(credential)
+        return lambda outgoing: self._put(outgoing, field, pinned)
+
+    def _field(self, credential: Secret) -> tuple[bytes, bytes]:
+        return self._name, (self.prefix + _fitting(credential, _HEADER_VALUE, "a header")).encode("latin-1")
+
+    def _put(self, outgoing: Outgoing, field: tuple[bytes, bytes], pinned: bool) -> None:
+        headers = outgoing.headers
+        headers.raw = _others(headers.raw, self._name)
+        headers.raw.append(field)
         if pinned:
             outgoing.pinned.add(self.name)
+
+
+class HeaderSpots:
+    """Several headers, of different names, any of which may hold a credential."""
+
+    __slots__ = ("_spots",)
+
+    def __init__(self, *spots: HeaderSpot) -> None:
+        self._spots = {spot.name.encode("latin-1"): spot for spot in spots}
+
+    def take(self, exchange: Exchange, recognise: Callable[[str], T | None]) -> tuple[T | None, list[Spot]]:
+        """`Spot.take` of each, giving what the first of them was recognised as. One pass, unless several are there."""
+        fields, spots = exchange.request.headers.raw, self._spots
+        here: tuple[bytes, bytes] | None = None
+        for field in fields:
+            if field[0] in spots:
+                if here is not None:
+                    return self._take_each(exchange, recognise)
+                here = field
+        if here is None:
+            return None, []
+        spot = spots[here[0]]
+        credential = spot.credential(here[1])
+        if not credential:
+            return None, []
+        found = recognise(credential)
+        if found is None:
+            return None, [spot]
+        fields.remove(here)
+        return found, []
+
+    def _take_each(self, exchange: Exchange, recognise: Callable[[str], T | None]) -> tuple[T | None, list[Spot]]:
+        first: T | None = None
+        unknown: list[Spot] = []
+        for spot in self._spots.values():
+            found, wrong = spot.take(exchange, recognise)
+            first = found if first is None else first
+            unknown += wrong
+        return first, unknown
 
 
 class QuerySpot(WritableSpot):
@@ -232,6 +315,14 @@ def _fitting(credential: Secret, allowed: re.Pattern[str], place: str) -> str:
     if allowed.fullmatch(text) is None:
         raise InternalError(detail=f"the credential has characters that {place} cannot carry")
     return text
+
+
+def _others(fields: list[tuple[bytes, bytes]], unwanted: bytes) -> list[tuple[bytes, bytes]]:
+    """The fields of other names: the list itself, when those are all."""
+    for name, _ in fields:
+        if name == unwanted:
+            return [field for field in fields if field[0] != unwanted]
+    return fields
 
 
 def _target(path: str, query: str) -> str:

@@ -13,7 +13,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from agentgateway.exchange import Exchange, Headers, Usage
-from agentgateway.expressions import Environment
+from agentgateway.expressions import Deferred, Environment
 
 Getter = Callable[[Exchange], Any]
 
@@ -27,10 +27,13 @@ class HeaderView(Mapping[str, Any]):
         self._headers = headers
 
     def __getitem__(self, name: str) -> Any:
-        values = self._headers.all(name.lower())
+        wanted = name.lower().encode("latin-1")
+        values = [value for key, value in self._headers.raw if key == wanted]
         if not values:
             raise KeyError(name)
-        return values[0] if len(values) == 1 else values
+        if len(values) == 1:
+            return values[0].decode("latin-1")
+        return [value.decode("latin-1") for value in values]
 
     def __iter__(self) -> Iterator[str]:
         return iter(dict.fromkeys(name for name, _ in self._headers))
@@ -73,12 +76,23 @@ def _certificate(exchange: Exchange) -> Mapping[str, Any]:
     return exchange.source.certificate
 
 
-def _call(exchange: Exchange, name: str) -> Any:
-    return _present(getattr(exchange.call, name, None))
+def _of_call(name: str) -> Getter:
+    """What the call says of itself, if there is a call and it does."""
+
+    def read(exchange: Exchange) -> Any:
+        value = getattr(exchange.call, name, None)
+        if value is None:
+            raise KeyError(name)
+        return value
+
+    return read
+
+
+_document = _of_call("document")
 
 
 def _params(exchange: Exchange) -> dict[str, Any]:
-    document = _call(exchange, "document")
+    document = _document(exchange)
     return {name: document[name] for name in PARAMETERS if name in document}
 
 
@@ -149,9 +163,9 @@ VARIABLES: dict[str, Getter] = {
     "backend.protocol": lambda e: e.target.backend.protocol if e.target else _present(None),
     "env.podName": lambda e: ENVIRONMENT["podName"],
     "env.namespace": lambda e: ENVIRONMENT["namespace"],
-    "llmRequest": lambda e: _call(e, "document"),
-    "llm.streaming": lambda e: _call(e, "stream"),
-    "llm.requestModel": lambda e: _call(e, "requested_model"),
+    "llmRequest": _document,
+    "llm.streaming": _of_call("stream"),
+    "llm.requestModel": _of_call("requested_model"),
     "llm.responseModel": lambda e: _present(e.response_model),
     "llm.provider": lambda e: _target(e, "provider"),
     "llm.prompt": _prompt,
@@ -175,22 +189,7 @@ ENVIRONMENT: dict[str, str] = {}
 @cache
 def environment() -> Environment:
     """The variables of this process: the core's, and one root for each installed plugin that offers one."""
-    return Environment({**VARIABLES, **{point.name: _Lazy(point) for point in entry_points(group=GROUP)}})
+    return Environment({**VARIABLES, **{point.name: Deferred(point.load) for point in entry_points(group=GROUP)}})
 
 
 GROUP = "agentgateway.variables"
-
-
-class _Lazy:
-    """A plugin's getter, imported when an expression first reads it."""
-
-    __slots__ = ("_getter", "_point")
-
-    def __init__(self, point: Any) -> None:
-        self._point = point
-        self._getter: Getter | None = None
-
-    def __call__(self, exchange: Exchange) -> Any:
-        if self._getter is None:
-            self._getter = self._point.load()
-        return self._getter(exchange)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from agentgateway.errors import InvalidRequest
-from agentgateway.llm.documents import dump, find_duplicate, parse, parse_lenient
+from agentgateway.llm.calls import LlmCall
+from agentgateway.llm.dialects.completions import Completions
+from agentgateway.llm.documents import dump, duplicate_in, find_duplicate, parse, read_object
 
 
 @pytest.mark.parametrize(
@@ -117,10 +120,85 @@ def has_duplicate(raw: bytes) -> bool:
 @example('{"\\\\":1,"\\\\":"x"}')
 def test_counting_finds_what_exact_reading_finds(text: str) -> None:
     raw = text.encode()
-    document, duplicate = parse_lenient(raw)
+    document = read_object(raw)
+    duplicate = duplicate_in(document, raw)
     assert document == json.loads(raw)
     assert duplicate == find_duplicate(raw)
     assert (duplicate is not None) == has_duplicate(raw)
+
+
+TEXTS = st.text(alphabet='ab":\\ !{},\né', max_size=6)
+MESSAGE = st.fixed_dictionaries(
+    {"role": st.sampled_from(["user", "assistant"]), "content": TEXTS | st.none() | st.just([{"type": "text"}])},
+    optional={"name": TEXTS, "x": st.floats(allow_nan=False, allow_infinity=False) | st.just({"role": ":"})},
+)
+CALL = st.fixed_dictionaries(
+    {"model": TEXTS.map("m".__add__), "messages": st.lists(MESSAGE, max_size=3)},
+    optional={"stop": st.just([":"]), "tools": st.just([{"type": '":'}]), "temperature": st.just(0.5), ":": TEXTS},
+)
+SEPARATORS = st.sampled_from([(",", ":"), (", ", ": "), (",\n", " : "), (",", "\t:")])
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> bytes:
+    """A model call, perhaps with a piece of itself in some place once more: now and then that is valid JSON."""
+    text = json.dumps(draw(CALL), separators=draw(SEPARATORS), ensure_ascii=draw(st.booleans()))
+    borders = [at for at, character in enumerate(text) if character in "{}[],"]
+    start, end, to = (draw(st.sampled_from(borders)) for _ in range(3))
+    piece = text[start:end] or draw(st.sampled_from([',"model":"m"', ',"role":"x"', ',"content" :"a:"', ",1e999", ":"]))
+    return (text[:to] + piece + text[to:] if draw(st.booleans()) else text).encode()
+
+
+@given(mutated())
+@settings(max_examples=1000)
+@example(b'{"model":"m","messages":[{"role":"user","content":"a:","content":"b"}]}')
+@example(b'{"model":"m","messages":[{"role":"user","content":":"}],"messages":[{"role":"user","content":"b"}]}')
+@example(b'{"model":"m","messages":[{"role":"user","content":"a:"}],"x":{"model":1,"model":2}}')
+def test_a_call_is_refused_for_its_duplicate_exactly_when_it_has_one(raw: bytes) -> None:
+    try:
+        document = read_object(raw)
+        duplicate = find_duplicate(raw)
+    except ValueError:
+        return
+    if not finite(document):
+        with pytest.raises(InvalidRequest, match="out of range"):
+            LlmCall.read(Completions(), raw)
+        return
+    assert duplicate_in(document, raw) == duplicate
+    message = ""
+    try:
+        LlmCall.read(Completions(), raw)
+    except InvalidRequest as error:
+        message = error.message
+    assert ("twice in one object" in message) == (duplicate is not None)
+
+
+def finite(value: Any) -> bool:
+    if isinstance(value, dict | list):
+        return all(map(finite, value.values() if isinstance(value, dict) else value))
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b'"messages":[{"role":"user","content":"a"}],"temperature":1e999',
+        b'"messages":[{"role":"user","content":"a"}],"x":[[-1e999]]',
+        b'"messages":[{"role":"user","content":"a","x":1e999}]',
+        b'"messages":[{"role":"user","content":[{"type":"text","text":"a","x":1e999}]}]',
+        b'"messages":[{"role":"user","content":"a"}],"seed":' + b"9" * 400 + b".0",
+        b'"messages":[1e999]',
+        b'"messages":1e999',
+    ],
+)
+def test_a_call_with_an_infinite_number_is_refused_as_such(rest: bytes) -> None:
+    with pytest.raises(InvalidRequest, match="number out of range"):
+        LlmCall.read(Completions(), b'{"model":"m",' + rest + b"}")
+
+
+def test_a_duplicate_is_told_before_any_other_fault() -> None:
+    with pytest.raises(InvalidRequest, match="twice"):
+        LlmCall.read(Completions(), b'{"model":5,"messages":5,"messages":5}')
 
 
 @given(st.dictionaries(st.text(), st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists)))

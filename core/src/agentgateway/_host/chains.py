@@ -96,7 +96,7 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """What is left of a route's policies at request time. `inline` says that no step needs awaiting."""
+    """What is left of a route's policies at request time. `inline` says that nothing in it needs a task."""
 
     accept: Steps = ()
     authn: Steps = ()
@@ -107,10 +107,16 @@ class Chain:
     post_response: Steps = ()
     log: Steps = ()
     inline: bool = True
+    log_awaits: bool = False
     decides: bool = False
     """Whether anything may happen before a route is chosen; false for most listeners."""
     origins: tuple[Origin, ...] = ()
     """Who takes part where, and why; for `explain`."""
+
+
+def log_of(chain: Chain) -> Chain:
+    """Its log phase alone."""
+    return Chain(log=chain.log, log_awaits=chain.log_awaits, inline=not chain.log_awaits)
 
 
 def compile_chain(participants: Iterable[Placed], *, skip: frozenset[str] = frozenset()) -> Chain:
@@ -134,7 +140,8 @@ def compile_chain(participants: Iterable[Placed], *, skip: frozenset[str] = froz
         origins.extend(Origin(phase, placed.slot, placed.at, placed.line) for placed, _ in found)
     inline = not any(step.awaits for steps in phases.values() for step in steps)
     decides = any(phases[phase] for phase in PHASES[:4])
-    return Chain(**phases, inline=inline, decides=decides, origins=tuple(origins))
+    log_awaits = any(step.awaits for step in phases["log"])
+    return Chain(**phases, inline=inline, log_awaits=log_awaits, decides=decides, origins=tuple(origins))
 
 
 def order(participants: Iterable[Placed]) -> list[Placed]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 KeyPath = tuple[str | int, ...]
 
 ROOM_FOR_ORIGINS = 4096
+BODILESS = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
+"""Methods whose requests announce no body when they have none."""
 
 
 @dataclass
@@ -109,32 +111,33 @@ class PluginHost(Host):
         out = exchange.outgoing
         if out is None:
             raise InternalError(detail="nothing to send")
-        origin = self._lends.origin(out.url, out.tls)
-        body = out.body
-        whole = body if isinstance(body, bytes) else body.data
-        length = len(whole) if whole is not None else (body.length if isinstance(body, Body) else None)
+        lends, method = self._lends, out.method
+        origin = lends.origins.get((out.url, out.tls)) or lends.origin(out.url, out.tls)
+        body, length = ready(out.body)
         head = encode_head(
-            out.method,
+            method,
             out.target,
             out.authority or origin.authority,
             out.headers.raw,
-            content_length=length if length or out.method not in ("GET", "HEAD", "OPTIONS", "TRACE") else None,
-            chunked=length is None and not announces_nothing(body),
+            content_length=length if length or method not in BODILESS else None,
+            chunked=length is None,
         )
-        response = await self._lends.transport.send(
+        response = await lends.transport.send(
             origin,
             head,
-            (whole or None) if whole is not None else chunks_of(body),
-            method=out.method.encode(),
+            body,
+            method=method.encode(),
             head_timeout=out.head_timeout,
             expect_stream=stream,
             connect_timeout=out.connect_timeout,
         )
         exchange.answered_at = time.monotonic()
-        headers = Headers(response.headers)
-        if stream and response.body is None:
-            return Reply(response.status, headers, response, upstream=True)
-        return Reply(response.status, headers, await response.read(self.body_limit), upstream=True)
+        whole = response.body
+        if whole is None and stream:
+            return Reply(response.status, Headers(response.headers), response, upstream=True)
+        if whole is None or len(whole) > self.body_limit:
+            whole = await response.read(self.body_limit)
+        return Reply(response.status, Headers(response.headers), whole, upstream=True)
 
     def environment(self, name: str) -> str | None:
         return self._lends.environ.get(name)
@@ -151,12 +154,13 @@ class PluginHost(Host):
         self._document.files.add(path)
 
 
-def announces_nothing(body: bytes | Body) -> bool:
-    return isinstance(body, Body) and body.data == b""
-
-
-def chunks_of(body: bytes | Body) -> Any:
-    return body.__aiter__() if isinstance(body, Body) else None
+def ready(body: bytes | Body) -> tuple[bytes | AsyncIterator[bytes] | None, int | None]:
+    """A body as the transport takes it, None for an empty one; and its length, None for one that nobody knows."""
+    whole = body if isinstance(body, bytes) else body.data
+    if whole is not None:
+        return whole or None, len(whole)
+    assert isinstance(body, Body)
+    return body.__aiter__(), body.length
 
 
 def split_path(at: str) -> KeyPath:

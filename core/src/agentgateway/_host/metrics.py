@@ -125,6 +125,8 @@ class Metrics:
     def __init__(self, remove: Collection[str] = ()) -> None:
         self._removed = frozenset(_plain(name) for name in remove)
         self._metrics: dict[str, Count | Histogram | Reading] = {}
+        self.before: list[Callable[[], None]] = []
+        """Called when somebody looks, by whoever counts later than it happens."""
 
     def counter(self, name: str, text: str, labels: Sequence[str] = ()) -> Count:
         """A counter; `name` ends in `_total`. Raises ValueError when the name is taken by a different metric."""
@@ -154,6 +156,8 @@ class Metrics:
         self._metrics[name] = Reading(name, kind, text, labels, read, "sum")
 
     def snapshot(self) -> Snapshot:
+        for count in self.before:
+            count()
         return [metric.family() for name, metric in self._metrics.items() if _plain(name) not in self._removed]
 
     def render(self) -> str:

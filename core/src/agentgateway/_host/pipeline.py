@@ -2,7 +2,7 @@
 
 `run` knows neither sockets nor ASGI: a face gives it an `Exchange`, the listener it came in by, and `write`, which
 puts the reply on the wire. It suspends only where a coroutine participant, the body, the upstream or the client make
-it wait, so a face may drive it without a task when `chain.inline` says so.
+it wait. For the first of these it asks for a task (`in_a_task`), so that a face may drive everything else without one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from agentgateway._host.chains import Chain, Step, Steps
+from agentgateway._host.chains import Chain, Steps
+from agentgateway._host.inline import in_a_task
 from agentgateway._host.routes import Listener
 from agentgateway._host.upstream import attempts
 from agentgateway.errors import Disconnected, GatewayError, InternalError, RequestTimeout
@@ -29,9 +30,13 @@ async def run(exchange: Exchange, listener: Listener, write: Write) -> None:
     chain = listener.chain
     try:
         try:
+            if not listener.inline:
+                await in_a_task()
             reply = await before_routing(chain, exchange) if chain.decides else None
             if reply is None:
                 chain = await listener.find(exchange)
+                if not chain.inline:
+                    await in_a_task()
                 reply = (
                     await phase(chain.accept, exchange)
                     or await phase(chain.authn, exchange)
@@ -50,7 +55,7 @@ async def run(exchange: Exchange, listener: Listener, write: Write) -> None:
         left(exchange)
         raise
     except Exception as error:
-        exchange.error = exchange.error or (error if isinstance(error, GatewayError) else fault(error))
+        exchange.error = exchange.error or known(error)
     finally:
         await settle(chain, exchange)
 
@@ -67,20 +72,20 @@ async def before_routing(chain: Chain, exchange: Exchange) -> Reply | None:
 
 async def phase(steps: Steps, exchange: Exchange) -> Reply | None:
     """Run participants in order, until one answers or raises."""
-    for step in steps:
+    for call, awaits, name in steps:
         try:
-            answer = step.call(exchange)
-            if step.awaits:
+            answer = call(exchange)
+            if awaits:
                 answer = await (answer if exchange.deadline is None else in_time(answer, exchange))
         except GatewayError as error:
-            error.by = error.by or step.name
+            error.by = error.by or name
             raise
         except (ClientGone, asyncio.CancelledError):
             raise
         except Exception as error:
-            raise InternalError(detail=f"{step.name}: {type(error).__name__}") from error
+            raise InternalError(detail=f"{name}: {type(error).__name__}") from error
         if answer is not None:
-            return checked(answer, step)
+            return checked(answer, name)
     return None
 
 
@@ -93,47 +98,47 @@ def readable(exchange: Exchange) -> Exchange:
 
 async def respond(chain: Chain, exchange: Exchange) -> None:
     """The way back: participants in reverse, then the bytes of whatever they changed."""
-    for step in chain.post_response:
+    for call, awaits, name in chain.post_response:
         try:
-            answer = step.call(exchange)
-            if step.awaits:
+            answer = call(exchange)
+            if awaits:
                 answer = await (answer if exchange.deadline is None else in_time(answer, exchange))
             if answer is not None:
-                checked(answer, step)
+                checked(answer, name)
                 raise TypeError("post_response edits `exchange.reply` and returns None")
         except (ClientGone, asyncio.CancelledError):
             await discard(exchange.reply)
             raise
         except Exception as error:
             if isinstance(error, GatewayError):
-                error.by = error.by or step.name
+                error.by = error.by or name
             await discard(exchange.reply)
             exchange.reply = refusal(exchange, error)
     reply = exchange.reply
     if reply is not None:
         if reply.content is not None and reply.content.changed and exchange.protocol is not None:
             exchange.protocol.render(exchange)
-        for name, value in exchange.reply_headers:
-            reply.headers.set(name, value)
+        if exchange.reply_headers:
+            reply.headers.update(exchange.reply_headers)
 
 
 async def settle(chain: Chain, exchange: Exchange) -> None:
     """The log phase: every participant, whatever happened before and whatever happens to the others."""
     exchange.ended = time.monotonic()
-    if any(step.awaits for step in chain.log):
-        await asyncio.shield(_settle(chain.log, exchange))
+    if chain.log_awaits:
+        await asyncio.shield(tell(chain.log, exchange))
     else:
-        await _settle(chain.log, exchange)
+        await tell(chain.log, exchange)
 
 
-async def _settle(steps: Steps, exchange: Exchange) -> None:
-    for step in steps:
+async def tell(steps: Steps, exchange: Exchange) -> None:
+    for call, awaits, name in steps:
         try:
-            answer = step.call(exchange)
-            if step.awaits:
+            answer = call(exchange)
+            if awaits:
                 await answer
         except Exception:
-            logger.exception("%s failed in the log phase", step.name)
+            logger.exception("%s failed in the log phase", name)
 
 
 def left(exchange: Exchange) -> None:
@@ -146,20 +151,22 @@ def refusal(exchange: Exchange, error: Exception) -> Reply:
     """An error as a reply in the client's own dialect."""
     if isinstance(error, ClientGone):
         raise error
-    known = error if isinstance(error, GatewayError) else fault(error)
-    if isinstance(known, InternalError) and known.__cause__ is not None:
-        logger.error("%s", known.detail, exc_info=known.__cause__)
-    exchange.error = known
+    exchange.error = told = known(error)
     if exchange.protocol is None:
-        return Reply.text(known.status, known.message, known.headers)
-    return exchange.protocol.error(exchange, known)
+        return Reply.text(told.status, told.message, told.headers)
+    return exchange.protocol.error(exchange, told)
 
 
-def fault(error: Exception) -> InternalError:
-    """A bug: the client learns nothing, the log everything."""
-    known = InternalError(detail=type(error).__name__)
-    known.__cause__ = error
-    return known
+def known(error: Exception) -> GatewayError:
+    """The error, or what stands for a bug: the client learns nothing of it, the log everything."""
+    if isinstance(error, GatewayError):
+        told = error
+    else:
+        told = InternalError(detail=type(error).__name__)
+        told.__cause__ = error
+    if isinstance(told, InternalError) and told.__cause__ is not None:
+        logger.error("%s", told.detail, exc_info=told.__cause__)
+    return told
 
 
 async def in_time(waiting: Awaitable[Any], exchange: Exchange) -> Any:
@@ -172,13 +179,13 @@ async def in_time(waiting: Awaitable[Any], exchange: Exchange) -> Any:
         raise RequestTimeout from None
 
 
-def checked(answer: object, step: Step) -> Reply:
+def checked(answer: object, name: str) -> Reply:
     if isinstance(answer, Reply):
         return answer
     close = getattr(answer, "close", None)
     if close is not None:
         close()
-    raise InternalError(detail=f"{step.name} returned {type(answer).__name__}, not a Reply or None")
+    raise InternalError(detail=f"{name} returned {type(answer).__name__}, not a Reply or None")
 
 
 async def discard(reply: Reply | None) -> None:

@@ -26,7 +26,8 @@ class FieldMatch(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """One entry of `matches`: everything in it must hold."""
+    """One entry of `matches`: everything in it must hold. `target` looks at what is likely to come again, `fields` at
+    the rest of the head; the model is asked for last, because the body has to be read for it."""
 
     path: PathMatch
     method: str | None = None
@@ -34,12 +35,12 @@ class Match:
     query: tuple[FieldMatch, ...] = ()
     model: ModelPattern | None = None
 
-    def head(self, request: Request) -> bool:
-        return (
-            self.path.matches(request.path)
-            and (self.method is None or self.method == request.method)
-            and (not self.headers or all(_header(request, field) for field in self.headers))
-            and (not self.query or _query(request, self.query))
+    def target(self, method: str, path: str) -> bool:
+        return (self.method is None or self.method == method) and self.path.matches(path)
+
+    def fields(self, request: Request) -> bool:
+        return (not self.headers or all(_header(request, field) for field in self.headers)) and (
+            not self.query or _query(request, self.query)
         )
 
 
@@ -109,6 +110,33 @@ def hostname_matches(pattern: str, host: str) -> bool:
     return host == pattern
 
 
+REMEMBERED = 1024
+"""Requests of one kind (authority, method, path), or models, whose candidates are kept."""
+
+
+class Candidates:
+    """The entries that fit requests of one kind, in order. `protocol` is the one that reads the calls of such requests,
+    when the first entry asks for a model and all that do are of that protocol."""
+
+    __slots__ = ("_asked", "entries", "protocol")
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self.entries = tuple(entries)
+        protocols = [route.protocol for match, route in entries if match.model is not None]
+        of_one = entries and entries[0].match.model is not None and all(one is protocols[0] for one in protocols)
+        self.protocol = protocols[0] if of_one else None
+        self._asked: dict[str | None, tuple[Entry, ...]] = {}
+
+    def asked(self, model: str | None) -> tuple[Entry, ...]:
+        """Those that match calls for that model."""
+        found = self._asked.get(model)
+        if found is None:
+            if len(self._asked) >= REMEMBERED:
+                self._asked.clear()
+            found = self._asked[model] = tuple([entry for entry in self.entries if _fits(entry.match.model, model)])
+        return found
+
+
 class RouteTable:
     """Entries by hostname, each list in order of precedence."""
 
@@ -118,6 +146,8 @@ class RouteTable:
             by_host.setdefault(hostname.lower(), []).append((rank(match, position), Entry(match, route)))
         ordered = sorted(by_host.items(), key=lambda item: hostname_rank(item[0]))
         self._hosts = tuple((host, tuple(e for _, e in sorted(found, key=_first))) for host, found in ordered)
+        self._known: dict[tuple[str, str, str], Candidates] = {}
+        self._candidates: dict[tuple[int, ...], Candidates] = {}
 
     def entries(self) -> Iterator[tuple[str, Match, Route]]:
         return ((host, entry.match, entry.route) for host, entries in self._hosts for entry in entries)
@@ -129,27 +159,59 @@ class RouteTable:
         entries that do not ask for a model.
         """
         request = exchange.request
-        host = request.host
-        for pattern, entries in self._hosts:
-            if not hostname_matches(pattern, host):
-                continue
-            for match, route in entries:
-                if not match.head(request):
-                    continue
-                if match.model is None or await _names(exchange, match.model, route.protocol):
+        kind = (request.authority, request.method, request.path)
+        candidates = self._known.get(kind) or self._remember(kind, request)
+        entries = candidates.entries
+        if candidates.protocol is not None:
+            await decoded(exchange, candidates.protocol)
+            entries = candidates.asked(model_of(exchange))
+        for match, route in entries:
+            if match.fields(request) and (
+                candidates.protocol is not None
+                or match.model is None
+                or await _names(exchange, match.model, route.protocol)
+            ):
+                if exchange.protocol is not route.protocol:
                     await decoded(exchange, route.protocol)
-                    return route
+                return route
         raise NotFound
+
+    def _remember(self, kind: tuple[str, str, str], request: Request) -> Candidates:
+        _, method, path = kind
+        host = request.host
+        found = [
+            entry
+            for pattern, entries in self._hosts
+            if hostname_matches(pattern, host)
+            for entry in entries
+            if entry.match.target(method, path)
+        ]
+        if len(self._known) >= REMEMBERED:
+            self._known.clear()
+            self._candidates.clear()
+        these = tuple(map(id, found))
+        candidates = self._candidates.get(these) or self._candidates.setdefault(these, Candidates(found))
+        self._known[kind] = candidates
+        return candidates
 
 
 def _first(item: tuple[Rank, Entry]) -> Rank:
     return item[0]
 
 
+def model_of(exchange: Exchange) -> str | None:
+    """The model that the call names, if it is a call and names one."""
+    model = getattr(exchange.call, "model", None)
+    return model if isinstance(model, str) else None
+
+
+def _fits(pattern: ModelPattern | None, model: str | None) -> bool:
+    return pattern is None or (model is not None and pattern.matches(model))
+
+
 async def _names(exchange: Exchange, pattern: ModelPattern, protocol: Protocol) -> bool:
     await decoded(exchange, protocol)
-    model = getattr(exchange.call, "model", None)
-    return isinstance(model, str) and pattern.matches(model)
+    return _fits(pattern, model_of(exchange))
 
 
 async def decoded(exchange: Exchange, protocol: Protocol) -> None:
@@ -176,13 +238,15 @@ def _query(request: Request, fields: tuple[FieldMatch, ...]) -> bool:
 
 
 class Listener:
-    """Where exchanges come in: its chain of phase `gateway`, and its routes."""
+    """Where exchanges come in: its chain of phase `gateway`, and its routes. `inline` says that nothing before the
+    choice of a route needs a task."""
 
     def __init__(self, name: str, hostname: str, place: Place, chain: Chain, routes: RouteTable) -> None:
         self.name = name
         self.hostname = hostname
         self.place = place
         self.chain = chain
+        self.inline = chain.inline and all(route.protocol.inline for _, _, route in routes.entries())
         self._routes = routes
 
     def entries(self) -> Iterator[tuple[str, Match, Route]]:

@@ -26,12 +26,13 @@ SLOTS = 32
 longest time, gives way."""
 
 _SLOT = struct.Struct("<16sdddd")  # digest, level, time of the last fill, time of the last use, time when full again
-_STATE = struct.Struct("<dddd")
 _GROUP = SLOTS * _SLOT.size
 _HEAD = 4096
 _MARK = struct.pack("<16sIIII", b"agentgateway-buc", 1, GROUPS, SLOTS, _SLOT.size)
 _SIZE = _HEAD + GROUPS * _GROUP
 _SANE = 1e15
+_REMEMBERED = 4096
+"""Keys of which a process knows by heart where their slots are."""
 
 
 class SharedBuckets(Buckets):
@@ -40,6 +41,7 @@ class SharedBuckets(Buckets):
     def __init__(self, folder: Path, name: str, clock: Callable[[], float] = time.monotonic) -> None:
         self.path = folder / f"{blake2b(name.encode(), digest_size=16).hexdigest()}.buckets"
         self._clock = clock
+        self._places: dict[str, tuple[bytes, int, int]] = {}  # by key: its digest, its group, where its slot was
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             _prepare(self._file)
@@ -49,33 +51,47 @@ class SharedBuckets(Buckets):
             raise
 
     def take(self, key: str, rule: Bucket, amount: int = 1, *, force: bool = False) -> Taken:
-        digest = blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-        group = _HEAD + int.from_bytes(digest[:4], "little") % GROUPS * _GROUP
+        digest, group, at = self._places.get(key) or self._place(key)
         lockf(self._file, LOCK_EX, _GROUP, group)
         try:
             now = self._clock()
-            at, level, since = self._find(digest, group, now, rule)
-            level, since = filled(level, since, now, rule)
-            allowed = level > 0 if amount == 0 else level >= amount
+            found, level, since, _, _ = _SLOT.unpack_from(self._map, at)
+            if found != digest:
+                at = self._find(key, rule, now)
+                _, level, since, _, _ = _SLOT.unpack_from(self._map, at)
+            if not (-_SANE < level <= rule.capacity and 0 <= since <= now):
+                level, since = rule.capacity, now
+            elif now - since >= rule.interval:
+                level, since = filled(level, since, now, rule)
+            allowed = level >= amount if amount else level > 0
             if allowed or force:
                 level -= amount
             full = since + ceil((rule.capacity - level) / rule.fill) * rule.interval
             _SLOT.pack_into(self._map, at, digest, level, since, now, full)
         finally:
             lockf(self._file, LOCK_UN, _GROUP, group)
-        return Taken(allowed, max(0, int(level)), since + rule.interval - now)
+        return Taken(allowed, int(level) if level > 0 else 0, since + rule.interval - now)
 
-    def _find(self, digest: bytes, group: int, now: float, rule: Bucket) -> tuple[int, float, float]:
-        """Where the key's slot is, its level and the time of its last fill; a new one is full."""
+    def _place(self, key: str) -> tuple[bytes, int, int]:
+        """A key's digest, its group, and where to look for its slot first; remembered."""
+        if len(self._places) >= _REMEMBERED:
+            self._places.clear()
+        digest = blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        group = _HEAD + int.from_bytes(digest[:4], "little") % GROUPS * _GROUP
+        place = self._places[key] = (digest, group, group)
+        return place
+
+    def _find(self, key: str, rule: Bucket, now: float) -> int:
+        """Where the key's slot is now; one that was nowhere is made, full. Needs the lock of the group."""
+        digest, group, _ = self._places[key]
         at = self._map.find(digest, group, group + _GROUP)
         while at >= 0 and (at - group) % _SLOT.size:
             at = self._map.find(digest, at + 1, group + _GROUP)
         if at < 0:
-            return self._give_way(group, now), float(rule.capacity), now
-        level, since, _, _ = _STATE.unpack_from(self._map, at + 16)
-        if -_SANE < level <= rule.capacity and 0 <= since <= now:
-            return at, level, since
-        return at, float(rule.capacity), now
+            at = self._give_way(group, now)
+            _SLOT.pack_into(self._map, at, digest, rule.capacity, now, now, now)
+        self._places[key] = (digest, group, at)
+        return at
 
     def _give_way(self, group: int, now: float) -> int:
         """The slot for a new key: an unused one, one that is full again, or the least recently used."""

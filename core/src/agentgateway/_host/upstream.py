@@ -6,12 +6,12 @@ into the choice of a target; this file only keeps what failed out of it.
 
 from __future__ import annotations
 
-import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from agentgateway._host.chains import Chain, Steps
+from agentgateway._host.suspension import sleep
 from agentgateway.errors import GatewayError, InternalError, NoEndpoint, RequestTimeout, UpstreamError
 from agentgateway.exchange import Exchange, Reply, Target
 from agentgateway.hookspecs import hookimpl
@@ -35,7 +35,7 @@ async def attempts(exchange: Exchange, chain: Chain, phase: Phase) -> Reply:
         if exchange.target is not None:
             exchange.attempt.failed.append(exchange.target)
         if exchange.retry is not None and exchange.retry.backoff:
-            await asyncio.sleep(exchange.retry.backoff)
+            await sleep(exchange.retry.backoff)
 
 
 async def attempt(exchange: Exchange, chain: Chain, phase: Phase) -> Reply:

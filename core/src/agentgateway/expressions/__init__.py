@@ -11,11 +11,11 @@ Parsed by cel-python. The common subset becomes Python closures over native valu
 Language, functions and differences: `docs/expressions.md`.
 """
 
-from agentgateway.expressions.environment import Environment, Getter
+from agentgateway.expressions.environment import Deferred, Environment, Getter
 from agentgateway.expressions.errors import ExpressionError, ExpressionSyntaxError
 from agentgateway.expressions.expression import Expression
 
-__all__ = ["Environment", "Expression", "ExpressionError", "ExpressionSyntaxError", "Getter", "compile"]
+__all__ = ["Deferred", "Environment", "Expression", "ExpressionError", "ExpressionSyntaxError", "Getter", "compile"]
 
 
 def compile(source: str, environment: Environment) -> Expression:

@@ -10,10 +10,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from agentgateway.expressions.errors import ExpressionError, MissingError
+from agentgateway.expressions.library.function import text
+from agentgateway.expressions.library.regexes import pattern
+from agentgateway.expressions.library.strings import ends_with, starts_with
 from agentgateway.expressions.values import (
     COMPARISONS,
     INT_MAX,
     INT_MIN,
+    KINDS,
     arithmetic,
     compare,
     contains,
@@ -36,7 +40,8 @@ def select(run: Run, name: str, label: str) -> Run:
 
     def selected(subject: Any) -> Any:
         container = run(subject)
-        if type(container) is dict:
+        container_type = type(container)
+        if container_type is dict or KINDS.get(container_type) == "map":
             try:
                 return container[name]
             except KeyError:
@@ -147,6 +152,32 @@ def member(item: str, run: Run) -> Run:
         return contains(item, container)
 
     return holds
+
+
+def starting(run: Run, prefix: str) -> Run:
+    """`run.startsWith("prefix")`"""
+
+    def holds(subject: Any) -> bool:
+        value = run(subject)
+        return value.startswith(prefix) if type(value) is str else starts_with(value, prefix)
+
+    return holds
+
+
+def ending(run: Run, suffix: str) -> Run:
+    """`run.endsWith("suffix")`"""
+
+    def holds(subject: Any) -> bool:
+        value = run(subject)
+        return value.endswith(suffix) if type(value) is str else ends_with(value, suffix)
+
+    return holds
+
+
+def matching(run: Run, source: str) -> Run:
+    """`run.matches("source")`, the pattern compiled at load."""
+    search = pattern(source).search
+    return lambda subject: search(text("matches", run(subject))) is not None
 
 
 def contained(item: Run, container: Run) -> Run:

@@ -14,8 +14,6 @@ from agentgateway.expressions.environment import Environment
 from agentgateway.expressions.errors import ExpressionError
 from agentgateway.expressions.expression import Expression
 from agentgateway.expressions.library.function import Function
-from agentgateway.expressions.library.regexes import matching
-from agentgateway.expressions.library.strings import ends_with, starts_with
 from agentgateway.expressions.parser import parse
 from agentgateway.expressions.scope import ForeignConstruct, Record, Scope, Variable
 from agentgateway.expressions.values import invert, make_map, negate
@@ -203,8 +201,7 @@ class Compiler:
         _check_literals(function, codes, node)
         shortcut = _SHORTCUTS.get(function.name)
         if shortcut is not None and len(codes) == 2 and type(codes[1].value) is str:
-            call, run = shortcut(codes[1].value), codes[0].run
-            return self._folded(lambda subject: call(run(subject)), *codes)
+            return self._folded(shortcut(codes[0].run, codes[1].value), *codes)
         made = closures.applied(function.call, tuple(code.run for code in codes))
         return self._folded(made, *codes) if function.pure else Code(made)
 
@@ -255,19 +252,11 @@ _FORMS: dict[str, Callable[[Compiler, syntax.Call], Code]] = {
 }
 
 
-def _prefix_test(prefix: str) -> Callable[[Any], bool]:
-    return lambda value: value.startswith(prefix) if type(value) is str else starts_with(value, prefix)
-
-
-def _suffix_test(suffix: str) -> Callable[[Any], bool]:
-    return lambda value: value.endswith(suffix) if type(value) is str else ends_with(value, suffix)
-
-
 # For a constant second argument: what is left to do on a request.
-_SHORTCUTS: dict[str, Callable[[str], Callable[[Any], bool]]] = {
-    "startsWith": _prefix_test,
-    "endsWith": _suffix_test,
-    "matches": matching,
+_SHORTCUTS: dict[str, Callable[[Run, str], Run]] = {
+    "startsWith": closures.starting,
+    "endsWith": closures.ending,
+    "matches": closures.matching,
 }
 
 

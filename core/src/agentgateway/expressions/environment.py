@@ -3,9 +3,18 @@
 import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 Getter = Callable[[Any], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Deferred:
+    """A getter to be imported: `load` gives it, and is called when the first expression that reads it is compiled."""
+
+    load: Callable[[], Getter]
+
 
 _PATH = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*(\.[_a-zA-Z][_a-zA-Z0-9]*)*")
 
@@ -17,7 +26,7 @@ class Branch:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.getter: Getter | None = None
+        self.getter: Getter | Deferred | None = None
         self.children: dict[str, Branch] = {}
 
     def variables(self) -> "list[Branch]":
@@ -36,7 +45,7 @@ class Environment:
     """
 
     def __init__(
-        self, variables: Mapping[str, Getter], functions: Mapping[str, Callable[..., Any]] | None = None
+        self, variables: Mapping[str, Getter | Deferred], functions: Mapping[str, Callable[..., Any]] | None = None
     ) -> None:
         self.variables = dict(variables)
         self.functions = dict(functions or {})
@@ -47,7 +56,7 @@ class Environment:
         for path, getter in self.variables.items():
             self._declare(path, getter)
 
-    def _declare(self, path: str, getter: Getter) -> None:
+    def _declare(self, path: str, getter: Getter | Deferred) -> None:
         branch = self.root
         for name in path.split("."):
             below = f"{branch.path}.{name}" if branch.path else name
@@ -59,7 +68,7 @@ class Environment:
         return frozenset(self.variables)
 
     def extended(
-        self, variables: Mapping[str, Getter], functions: Mapping[str, Callable[..., Any]] | None = None
+        self, variables: Mapping[str, Getter | Deferred], functions: Mapping[str, Callable[..., Any]] | None = None
     ) -> "Environment":
         """A new environment with these on top."""
         return Environment({**self.variables, **variables}, {**self.functions, **(functions or {})})

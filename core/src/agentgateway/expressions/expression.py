@@ -53,6 +53,14 @@ class Expression:
             return result
         raise ExpressionError(f"a condition must be bool, not {kind(result)}")
 
+    def holds_or(self, subject: Any, failing: bool) -> bool:
+        """The result of a condition, or `failing` where `holds` raises `ExpressionError`: for who guards something."""
+        try:
+            result = self._run(subject)
+        except (ExpressionError, KeyError, RecursionError):
+            return failing
+        return result if result is True or result is False else failing
+
     def _absent(self, subject: Any) -> MissingError:
         """Which variable it was: a bare KeyError comes from a getter, and only the getters can tell."""
         absent = []

@@ -8,7 +8,7 @@ from typing import Any
 
 from agentgateway.expressions import syntax
 from agentgateway.expressions.closures import Run
-from agentgateway.expressions.environment import Branch, Environment, Getter, close_to
+from agentgateway.expressions.environment import Branch, Deferred, Environment, Getter, close_to
 from agentgateway.expressions.errors import ExpressionError
 from agentgateway.expressions.library import library
 from agentgateway.expressions.library.function import Function
@@ -75,11 +75,22 @@ class Scope:
             branch = below
             inside = inside or branch.getter is not None
         if branch.getter is not None:
-            return Variable(branch.path, branch.getter)
+            return self._declared(branch, node)
         if inside:
             return None
-        leaves = ((leaf.path, leaf.getter) for leaf in branch.variables())
-        return Record(branch.path, tuple(Variable(path, getter) for path, getter in leaves if getter is not None))
+        return Record(branch.path, tuple(self._declared(leaf, node) for leaf in branch.variables()))
+
+    @staticmethod
+    def _declared(branch: Branch, node: syntax.Node) -> Variable:
+        """The variable of that branch, its getter imported if need be."""
+        getter = branch.getter
+        assert getter is not None
+        if isinstance(getter, Deferred):
+            try:
+                getter = getter.load()
+            except Exception as error:
+                raise node.at.error(f"{branch.path} cannot be loaded: {type(error).__name__}") from error
+        return Variable(branch.path, getter)
 
     @staticmethod
     def _path(node: syntax.Node) -> list[str] | None:

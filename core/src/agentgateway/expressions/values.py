@@ -25,7 +25,7 @@ class Uint(int):
 
 
 # Subclasses join as they are met, so that a header map costs one dictionary access after the first request.
-_KINDS: dict[type, str] = {
+KINDS: dict[type, str] = {
     bool: "bool",
     int: "int",
     Uint: "uint",
@@ -48,11 +48,11 @@ _UNEQUAL_KINDS = frozenset({"bool", "string", "bytes"})
 
 def kind(value: Any) -> str:
     """CEL's name of the value's type; of a type CEL does not know, its Python name."""
-    found = _KINDS.get(type(value))
+    found = KINDS.get(type(value))
     if found is None:
         base = next((base for base in _BASES if isinstance(value, base)), None)
-        found = "map" if isinstance(value, Mapping) else _KINDS[base] if base else type(value).__name__
-        _KINDS[type(value)] = found
+        found = "map" if isinstance(value, Mapping) else KINDS[base] if base else type(value).__name__
+        KINDS[type(value)] = found
     return found
 
 

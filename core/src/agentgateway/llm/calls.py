@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from agentgateway.errors import UpstreamError
+from agentgateway.errors import GatewayError, UpstreamError
 from agentgateway.exchange import Content, Usage
 from agentgateway.interfaces import Segment
 from agentgateway.llm import documents
@@ -61,29 +61,44 @@ from agentgateway.llm.dialect import (
 class LlmCall(Content):
     """A model call on its way: `exchange.call` of routes that speak to models.
 
-    `model` is what is asked for now, `requested_model` what the client asked; `raw` the bytes as they came.
+    `model` is what is asked for now, `requested_model` what the client asked; `raw` the bytes as they came. `prepared`
+    says of an outbound call that `Dialect.prepare` put something into it.
     """
 
-    __slots__ = ("_canonical", "_changed", "dialect", "document", "model", "path", "raw", "requested_model", "stream")
+    __slots__ = (
+        *("_canonical", "_changed", "dialect", "document", "model", "path", "prepared", "raw", "requested_model"),
+        "stream",
+    )
 
     def __init__(
-        self, dialect: Dialect, document: Json, head: Head, *, raw: bytes | None = None, path: str = ""
+        self, dialect: Dialect, document: Json, head: Head | LlmCall, *, raw: bytes | None = None, path: str = ""
     ) -> None:
+        """`head` may be a call that this one is made of."""
         self.dialect = dialect
         self.document = document
         self.raw = raw
         self.path = path
-        self.model = head.model
+        self.model: str = head.model
         self.requested_model = head.model
-        self.stream = head.stream
+        self.stream: bool = head.stream
+        self.prepared = False
         self._changed = raw is None
         self._canonical: ChatCall | None = None
 
     @classmethod
     def read(cls, dialect: Dialect, raw: bytes, path: str = "") -> LlmCall:
         """Parse and check a body. Raises `InvalidRequest`."""
-        document = documents.parse(raw)
-        return cls(dialect, document, dialect.read(document, path), raw=raw, path=path)
+        try:
+            document = documents.read_object(raw)
+        except ValueError as error:
+            raise documents.no_object(error) from None
+        try:
+            head = dialect.read(document, path)
+        except GatewayError:
+            documents.check(document, raw)  # that it says two things is told first
+            raise
+        documents.check(document, raw, head.flat)
+        return cls(dialect, document, head, raw=raw, path=path)
 
     @property
     def operation(self) -> str:
@@ -136,19 +151,21 @@ class LlmCall(Content):
         """The same call in another dialect. Raises `Untranslatable`."""
         if to.name == self.dialect.name:
             return self
-        call = LlmCall(to, to.encode_call(self.canonical()), Head(self.model, self.stream))
+        call = LlmCall(to, to.encode_call(self.canonical()), self)
         call.requested_model = self.requested_model
         return call
 
     def outbound(self, to: Dialect, model: str | None = None) -> LlmCall:
         """A call of its own for one attempt: in that dialect, asking for that model. Edits of keys at its top leave
         this one as it is, for the next attempt. Raises `Untranslatable`."""
-        call = self.translated(to)
-        if call is self:
-            call = LlmCall(to, dict(self.document), Head(self.model, self.stream), raw=self.raw, path=self.path)
+        if to.name != self.dialect.name:
+            call = self.translated(to)
+        else:
+            call = LlmCall(to, self.document.copy(), self, raw=self.raw, path=self.path)
             call.requested_model = self.requested_model
             call._changed = self._changed
             if to.prepare(call.document, call.stream):
+                call.prepared = True
                 call.mark_changed()
         if model is not None:
             call.ask(model)

@@ -35,12 +35,17 @@ class Untranslatable(InvalidRequest):
         super().__init__(f"{field}: {says} cannot be expressed for this model's provider", param=field)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Head:
-    """What routing needs of a call before anything else of it is read."""
+    """What routing needs of a call before anything else of it is read.
+
+    `flat` is an array of the document, if one was seen to hold only objects of two keys whose values are texts, as
+    ordinary messages are: nobody needs to walk it again.
+    """
 
     model: str
     stream: bool
+    flat: Sequence[Any] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +197,11 @@ class Dialect:
     def ends(self, event: Event) -> bool:
         """Whether that event is the stream's own end."""
         raise NotImplementedError
+
+    def only_usage(self, event: Event) -> bool:
+        """Whether that event tells usage and nothing else: one that comes only because `prepare` asked for it, and that
+        a client who did not ask does not get."""
+        return False
 
     # errors and listings
 

@@ -7,6 +7,7 @@ that obeys the first checks nothing (RFC 8259 section 4 leaves the choice to eac
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from math import isfinite
 from typing import Any
 
@@ -15,7 +16,6 @@ from pydantic_core import from_json, to_json
 from agentgateway.errors import InvalidRequest
 
 _BLANKS = b" \t\n\r"
-_MAY_END_A_KEY = frozenset((b'"', b" ", b"\t", b"\n", b"\r"))
 
 
 def parse(raw: bytes) -> dict[str, Any]:
@@ -25,18 +25,27 @@ def parse(raw: bytes) -> dict[str, Any]:
     double's range, anything but an object, and duplicate keys.
     """
     try:
-        document, duplicate = parse_lenient(raw)
+        document = read_object(raw)
     except ValueError as error:
-        raise InvalidRequest(f"the body is not a JSON object: {error}") from None
-    if duplicate is not None:
-        raise InvalidRequest(f"the body has the key {duplicate[:64]!r} twice in one object")
+        raise no_object(error) from None
+    check(document, raw)
     return document
 
 
-def parse_lenient(raw: bytes) -> tuple[dict[str, Any], str | None]:
-    """The object, and a key that occurs twice in one object if any does (the last one counts). Raises `ValueError`."""
-    document = read_object(raw)
-    return document, duplicate_in(document, raw)
+def check(document: dict[str, Any], raw: bytes, flat: Sequence[Any] = ()) -> None:
+    """Refuse duplicate keys and numbers beyond a double's range; `flat` as in `duplicate_in`. Raises
+    `InvalidRequest`."""
+    try:
+        duplicate = duplicate_in(document, raw, flat)
+    except ValueError as error:
+        raise no_object(error) from None
+    if duplicate is not None:
+        raise InvalidRequest(f"the body has the key {duplicate[:64]!r} twice in one object")
+
+
+def no_object(error: ValueError) -> InvalidRequest:
+    """What a request's body is that `read_object` or `duplicate_in` could not read."""
+    return InvalidRequest(f"the body is not a JSON object: {error}")
 
 
 def read_object(raw: bytes) -> dict[str, Any]:
@@ -47,23 +56,45 @@ def read_object(raw: bytes) -> dict[str, Any]:
     return document
 
 
-def duplicate_in(document: dict[str, Any], raw: bytes) -> str | None:
-    """A key that occurs twice in one object of `raw`, which is what `document` was read from. Raises `ValueError` for a
-    number that became an infinity."""
-    keys = _count_keys(document)
-    if keys == raw.count(b":"):
-        return None
-    endings = [piece for piece in raw.split(b":") if piece[-1:] in _MAY_END_A_KEY]
-    if keys == len(endings) or keys == sum(map(_ends_a_key, endings)):
+def duplicate_in(document: dict[str, Any], raw: bytes, flat: Sequence[Any] = ()) -> str | None:
+    """A key that occurs twice in one object of `raw`, which is what `document` was read from; the last one counts.
+    Raises `ValueError` for a number that became an infinity.
+
+    `flat` is an array in the document that is known to hold only objects of two keys whose values are texts.
+    """
+    keys = 2 * len(flat) + _count_keys(document, flat)
+    pieces = raw.split(b":")
+    pieces.pop()
+    if _in_texts(pieces, len(pieces) - keys):
         return None
     return find_duplicate(raw)
 
 
-def _ends_a_key(piece: bytes) -> bool:
-    """Whether an unescaped quote stands in front of a colon: it does behind every key, and in a string that begins with
-    a colon. So this says yes too often or rightly, never too seldom."""
+def _in_texts(pieces: list[bytes], expected: int) -> bool:
+    """Whether at least so many of the colons behind these pieces stand in texts: those that end no key. In valid JSON
+    every key was counted then, because one that was not would leave a colon too few."""
+    if not expected:
+        return True
+    for piece in pieces:
+        if piece[-1:] > b'"':  # neither a quote nor a blank
+            expected -= 1
+            if not expected:
+                return True
+    for piece in pieces:
+        if piece[-1:] <= b'"' and not _may_end_a_key(piece):
+            expected -= 1
+            if not expected:
+                return True
+    return False
+
+
+def _may_end_a_key(piece: bytes) -> bool:
+    """Whether its last byte but blanks is a quote without a backslash: so it is behind every key, and also in a string
+    that begins with a colon."""
     piece = piece.rstrip(_BLANKS)
-    return piece[-1:] == b'"' and (piece[-2:-1] != b"\\" or _backslashes(piece) % 2 == 0)
+    if piece[-1:] != b'"':
+        return False
+    return piece[-2:-1] != b"\\" or _backslashes(piece) % 2 == 0
 
 
 def _backslashes(piece: bytes) -> int:
@@ -90,8 +121,9 @@ def find_duplicate(raw: bytes) -> str | None:
     return found[0] if found else None
 
 
-def _count_keys(document: dict[str, Any]) -> int:
-    """Keys of all objects of the document. Raises `ValueError` for a number that became an infinity."""
+def _count_keys(document: dict[str, Any], known: Sequence[Any] = ()) -> int:
+    """Keys of all objects of the document, those in the array `known` left out. Raises `ValueError` for a number that
+    became an infinity."""
     keys = 0
     stack: list[Any] = [document]
     for container in stack:  # grows while it is walked
@@ -103,7 +135,8 @@ def _count_keys(document: dict[str, Any]) -> int:
             if kind is str:
                 continue
             if kind is dict or kind is list:
-                stack.append(value)
+                if value is not known:
+                    stack.append(value)
             elif kind is float and not isfinite(value):
                 raise ValueError("number out of range")
     return keys

@@ -25,6 +25,7 @@ class LlmProtocol(Protocol):
     """
 
     reads_body: ClassVar[bool] = True
+    inline: ClassVar[bool] = True
 
     def __init__(self, host: Host) -> None:
         self._limit = host.body_limit
@@ -35,7 +36,9 @@ class LlmProtocol(Protocol):
             return
         if request.headers.get("content-encoding") not in (None, "identity"):
             raise InvalidRequest("compressed request bodies are not supported", status=415, code="unsupported_encoding")
-        raw = await request.body.read(self._limit)
+        raw = request.body.data
+        if raw is None or len(raw) > self._limit:
+            raw = await request.body.read(self._limit)  # the rest of it, or an error
         found = by_path(request.path)
         if found is None and not goes_on(request.path):
             found = dialect(DEFAULT)

@@ -10,7 +10,7 @@ from agentgateway.errors import UpstreamError
 from agentgateway.exchange import Exchange, Reply
 from agentgateway.llm import documents
 from agentgateway.llm.calls import Dialect, ErrorFacts, LlmCall
-from agentgateway.llm.streams import Translator
+from agentgateway.llm.streams import Translator, UsageSieve
 from agentgateway.llm.usage import UsageMeter
 
 LONGEST = 64 * 1024 * 1024
@@ -19,17 +19,26 @@ LONGEST = 64 * 1024 * 1024
 class LlmStream:
     """The bytes of a streamed reply in the client's dialect; settles `exchange.usage` when it ends, however it ends.
 
-    Equal dialects: chunks pass as they come. Otherwise each is translated on its way.
+    Equal dialects: chunks pass as they come, but for an event of usage that only the gateway asked for. Otherwise each
+    is translated on its way.
     """
 
     def __init__(
-        self, exchange: Exchange, source: AsyncIterator[bytes], speaks: Dialect, wanted: Dialect, call: LlmCall
+        self,
+        exchange: Exchange,
+        source: AsyncIterator[bytes],
+        speaks: Dialect,
+        wanted: Dialect,
+        call: LlmCall,
+        *,
+        hides_usage: bool = False,
     ) -> None:
         self._exchange = exchange
         self._source = source
         self._wanted = wanted
         self._meter = UsageMeter(speaks)
         self._translator = None if speaks.name == wanted.name else Translator(speaks, wanted, call)
+        self._sieve = UsageSieve(wanted) if hides_usage else None
         self._call = call
         self._tail = b"\n\n"
         self._done = False
@@ -41,12 +50,16 @@ class LlmStream:
         while not self._done:
             try:
                 chunk = await self._source.__anext__()
-                self._meter.see(chunk)
-                self._tail = chunk[-2:] if len(chunk) > 1 else (self._tail + chunk)[-2:]
+                told = self._meter.see(chunk)
                 if self._exchange.first_token_at is None and self._meter.spoke:
                     self._exchange.first_token_at = time.monotonic()
-                if out := chunk if self._translator is None else self._translator.feed(chunk):
-                    return out
+                if self._translator is not None:
+                    chunk = self._translator.feed(chunk)
+                elif self._sieve is not None:
+                    chunk = self._sieve.feed(chunk, told)
+                if chunk:
+                    self._tail = chunk[-2:] if len(chunk) > 1 else (self._tail + chunk)[-2:]
+                    return chunk
             except StopAsyncIteration:
                 return self._last()
             except UpstreamError as error:
@@ -55,10 +68,13 @@ class LlmStream:
 
     def _last(self) -> bytes:
         self._settle()
-        translator = self._translator
-        out = translator.end() if translator is not None else b""
-        if translator is not None and (told := translator.failed) is not None:
-            self._exchange.error = UpstreamError(told.message, status=told.status, code=told.code)
+        out = b""
+        if self._translator is not None:
+            out = self._translator.end()
+            if (told := self._translator.failed) is not None:
+                self._exchange.error = UpstreamError(told.message, status=told.status, code=told.code)
+        elif self._sieve is not None:
+            out = self._sieve.end()
         if out:
             return out
         raise StopAsyncIteration
@@ -104,12 +120,9 @@ def translated_error(reply: Reply, speaks: Dialect, wanted: Dialect) -> None:
     reply.headers.remove("content-length")
 
 
-def decompressed(reply: Reply) -> bytes:
+def decompressed(reply: Reply, coding: str) -> bytes:
     """The body without its content encoding (gzip, deflate), bounded; upstreams were asked not to compress."""
     assert isinstance(reply.body, bytes)
-    coding = reply.headers.get("content-encoding")
-    if coding in (None, "", "identity"):
-        return reply.body
     if coding not in ("gzip", "x-gzip", "deflate"):
         raise UpstreamError("the upstream's reply has an unknown encoding", detail=f"content-encoding {coding}")
     reader = zlib.decompressobj(wbits=47 if coding != "deflate" else 15)

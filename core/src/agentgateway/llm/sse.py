@@ -107,6 +107,11 @@ class Parser:
             raise UpstreamError("the upstream sent an event that is too long", detail=f"over {self._limit} bytes")
         return events
 
+    @property
+    def waiting(self) -> int:
+        """Bytes of an event that is not complete yet."""
+        return len(self._buffer)
+
     def end(self) -> list[Event]:
         """What was left without its blank line. The standard drops it; vendors are known to end their last event so."""
         rest, self._buffer = self._buffer, b""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
 
 from agentgateway.llm.calls import Dialect, LlmCall
 from agentgateway.llm.chat import Delta, ErrorFacts, Failed
 from agentgateway.llm.sse import EVENT_LIMIT, Event, Parser
+
+_EVENT_ENDS = (b"\n\n", b"\r\n\r\n")
 
 
 class Translator:
@@ -45,6 +48,36 @@ class Translator:
                 self.failed = delta.facts
             out.append(self._encoder.feed(delta))
         return b"".join(out)
+
+
+class UsageSieve:
+    """Bytes of a stream in and out, but for the events that tell usage alone (`Dialect.only_usage`); no other byte is
+    touched. What is not a whole event yet is held; if one grows beyond the limit, everything passes from there on."""
+
+    def __init__(self, dialect: Dialect, *, limit: int = EVENT_LIMIT) -> None:
+        self._dialect = dialect
+        self._limit = limit
+        self._parser = Parser(sys.maxsize)
+        self._holds = False
+        self._passes = False
+
+    def feed(self, chunk: bytes, told: bool) -> bytes:
+        """`told`: whether usage stands in this chunk, for all that is known (`UsageMeter.see`)."""
+        if self._passes or (not (told or self._holds) and chunk.endswith(_EVENT_ENDS)):
+            return chunk
+        out = self._kept(self._parser.feed(chunk))
+        self._holds = self._parser.waiting > 0
+        if self._parser.waiting > self._limit:
+            self._passes = True
+            out += self.end()
+        return out
+
+    def end(self) -> bytes:
+        """What is still held."""
+        return self._kept(self._parser.end())
+
+    def _kept(self, events: Iterable[Event]) -> bytes:
+        return b"".join([event.raw for event in events if not self._dialect.only_usage(event)])
 
 
 Edit = Callable[[Event], Iterable[Event] | None]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import lru_cache
 
 from pydantic_core import from_json
@@ -75,19 +74,22 @@ class UsageMeter:
         self.spoke = False
         self.model: str | None = None
 
-    def see(self, chunk: bytes) -> None:
+    def see(self, chunk: bytes) -> bool:
+        """Whether the vendor told usage in the lines that are complete now."""
         if self._line or not chunk.endswith(b"\n"):
             chunk = self._whole_lines(chunk)
         if not chunk:
-            return
+            return False
         if len(chunk) > 2:  # more than the end of a line
             self._last = chunk
         self._bytes += len(chunk)
         self._chunks = number = self._chunks + 1
         if number <= MEASURED_FIRST or not number & 15 or not self.spoke:
             self._measure(chunk)
-        if b'"usage"' in chunk:
-            self._read(chunk)
+        if b'"usage"' not in chunk or _USAGE_OBJECT.search(chunk) is None:
+            return False  # not even in `"usage":null`, which one vendor writes into every event
+        self._read(chunk)
+        return True
 
     @property
     def ended(self) -> bool:
@@ -107,7 +109,7 @@ class UsageMeter:
         seen = usage.input_tokens or (estimate_input(call) if call is not None else 0)
         text = self._text * self._bytes // self._measured if self._measured else 0
         output = max(usage.output_tokens, estimate(text))
-        return replace(usage, input_tokens=seen, output_tokens=output, estimated=True)
+        return usage._replace(input_tokens=seen, output_tokens=output, estimated=True)
 
     def _flush(self) -> None:
         """A last line without its end is a line too."""
@@ -138,8 +140,6 @@ class UsageMeter:
         return whole
 
     def _read(self, chunk: bytes) -> None:
-        if _USAGE_OBJECT.search(chunk) is None:
-            return  # `"usage":null`, which one vendor writes into every event
         for document in _documents(chunk, b'"usage"'):
             fields = self._dialect.usage_fields(document)
             if fields is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic_core import from_json
@@ -114,14 +114,14 @@ def check_spelling(known: frozenset[str], holder: Json, at: str = "") -> None:
 
 def check_head(document: Json, known: frozenset[str], counts: Iterable[str]) -> Head:
     """Model, `stream`, and limits, for dialects that have them at the top. Raises `InvalidRequest`."""
-    check_spelling(known, document)
-    model = document.get("model")
+    if not known.issuperset(document):
+        check_spelling(known, document)
+    model, stream = document.get("model"), document.get("stream")
     if model is None or model == "":
         raise InvalidRequest("model: is missing", code="missing_model", param="model")
     if type(model) is not str or len(model) > LONGEST_MODEL:
         raise wrong("model", "the name of a model")
-    stream = document.get("stream")
-    if stream is not None and type(stream) is not bool:
+    if type(stream) is not bool and stream is not None:
         raise wrong("stream", "true or false")
     for key in counts:
         if key in document:
@@ -129,19 +129,25 @@ def check_head(document: Json, known: frozenset[str], counts: Iterable[str]) -> 
     return Head(model, stream is True)
 
 
-def check_messages(document: Json, known: frozenset[str], known_in_parts: frozenset[str]) -> None:
-    """The shapes that guards rely on: who speaks, and content that is a text or a list of objects."""
+def check_messages(document: Json, known: frozenset[str], known_in_parts: frozenset[str]) -> Sequence[Any]:
+    """The shapes that guards rely on: who speaks, and content that is a text or a list of objects. Returns the messages
+    if each is a role and a text and nothing else (`Head.flat`)."""
     messages = document.get("messages")
     if type(messages) is not list:
         raise wrong("messages", "an array")
+    flat: Sequence[Any] = messages
     for i, message in enumerate(messages):
         if type(message) is not dict or type(message.get("role")) is not str:
             raise wrong(f"messages[{i}]", "an object with a role")
+        content = message.get("content")
+        if type(content) is str and len(message) == 2:
+            continue
+        flat = ()
         if not known.issuperset(message):
             check_spelling(known, message, f"messages[{i}]")
-        content = message.get("content")
         if type(content) is not str and content is not None:
             _check_parts(content, known_in_parts, f"messages[{i}].content")
+    return flat
 
 
 def _check_parts(parts: Any, known: frozenset[str], at: str) -> None:
@@ -154,14 +160,10 @@ def _check_parts(parts: Any, known: frozenset[str], at: str) -> None:
             check_spelling(known, part, f"{at}[{i}]")
 
 
-def amount(fields: Json | None, *keys: str) -> int:
-    """The first of those counters that is a whole number above zero, else 0."""
-    if fields is not None:
-        for key in keys:
-            value = fields.get(key)
-            if type(value) is int and value > 0:
-                return value
-    return 0
+def amount(fields: Json, key: str) -> int:
+    """That counter when it is a whole number above zero, else 0."""
+    value = fields.get(key)
+    return value if type(value) is int and value > 0 else 0
 
 
 def error_object(body: bytes) -> Json:

@@ -1,5 +1,6 @@
 """API keys: who holds one, what it allows, and that it is never seen again."""
 
+import gc
 import hashlib
 import logging
 
@@ -175,6 +176,23 @@ async def test_a_second_credential_that_is_no_key_of_ours_is_left_for_the_upstre
     assert exchange.request.headers.get("authorization") == "Bearer vendor-token"
 
 
+async def test_of_two_valid_keys_the_one_in_authorization_says_who_it_is():
+    policy = auth({"key": "a", "metadata": {"user": "ada"}}, {"key": "b", "metadata": {"user": "bob"}})
+    for headers in ({"x-api-key": "b", "authorization": "Bearer a"}, {"authorization": "Bearer a", "x-api-key": "b"}):
+        exchange = http(headers=headers)
+        await run_phase(policy, "authn", exchange)
+        assert (exchange.principal.name, exchange.principal.credential.reveal()) == ("ada", "a")
+        assert [name for name, _ in exchange.request.headers] == ["host"]
+
+
+@pytest.mark.parametrize("mode", ["strict", "optional"])
+async def test_two_wrong_keys_are_both_taken_out_of_a_refused_request(mode):
+    exchange = bearer("wrong", **{"x-api-key": "wrong-too"})
+    with pytest.raises(Unauthenticated):
+        await run_phase(auth(mode=mode), "authn", exchange)
+    assert [name for name, _ in exchange.request.headers] == ["host"]
+
+
 async def test_a_configured_location_is_the_only_one():
     policy = auth(mode="strict", location={"header": {"name": "X-Key"}})
     exchange = http(headers={"x-key": CANARY})
@@ -346,10 +364,18 @@ async def test_nothing_shows_the_key(caplog):
     assert CANARY not in "\n".join(shown)
 
 
-def test_the_policy_keeps_no_copy_of_the_key():
+async def test_the_policy_keeps_no_copy_of_the_key():
     policy = auth()
+    await run_phase(policy, "authn", bearer(CANARY))
     assert not any(CANARY.encode() in bytes(str(value), "utf-8") for value in (policy._holders, policy.config))
     assert policy.config.keys[0].key.value == hashlib.sha256(CANARY.encode()).digest()
+
+
+async def test_the_key_lives_as_long_as_the_request_and_no_longer():
+    policy, exchange = auth(), bearer(CANARY)
+    await run_phase(policy, "authn", exchange)
+    (holder,) = gc.get_referrers(exchange.principal.credential)
+    assert holder is exchange.principal
 
 
 def test_the_digest_is_not_shown_either():

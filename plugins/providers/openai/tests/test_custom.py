@@ -10,6 +10,7 @@ import pytest
 from agentgateway.errors import ConfigError
 from agentgateway.exchange import Headers, Outgoing
 from agentgateway.interfaces import Provider
+from agentgateway.llm.dialects import dialect
 from agentgateway.testing import LoopbackHost, ProviderContract, chat, make
 
 GROUP = "agentgateway.providers"
@@ -78,6 +79,32 @@ def test_a_server_of_anthropics_format_is_told_a_version_unless_the_client_told_
     assert sent("messages").headers.get("anthropic-version") == "2023-06-01"
     assert sent("messages", anthropic_version="2026-10-21").headers.all("anthropic-version") == ["2026-10-21"]
     assert "anthropic-version" not in sent("completions").headers
+
+
+EXTENDED: dict[str, Any] = {
+    "top_k": 4,
+    "system": [{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}}],
+    "messages": [
+        {"role": "user", "content": "hi"},
+        {"role": "assistant", "content": [{"type": "thinking", "thinking": "a greeting", "signature": "s"}]},
+        {"role": "user", "content": "again"},
+    ],
+}
+EXTENSIONS = (b"top_k", b"cache_control", b"reasoning_content", b"thinking_blocks")
+
+
+def test_a_translated_call_says_nothing_that_only_some_servers_know() -> None:
+    call = chat(EXTENDED, speaks="messages").call.translated(dialect("completions"))
+    assert all(name in call.body() for name in EXTENSIONS)
+    custom({"type": "completions"}).finish(Outgoing("POST", "http://127.0.0.1:9", "/", Headers()), call)
+    assert not any(name in call.body() for name in EXTENSIONS)
+
+
+def test_a_call_in_the_servers_own_format_keeps_whatever_the_client_wrote() -> None:
+    call = chat(top_k=4, reasoning_content="x").call
+    before = call.body()
+    custom({"type": "completions"}).finish(Outgoing("POST", "http://127.0.0.1:9", "/", Headers()), call)
+    assert call.body() == before
 
 
 def test_the_limit_on_tokens_keeps_its_name() -> None:

@@ -47,6 +47,11 @@ async def call(limits: Policy, usage: Usage | None, *, sent: bool = True, **head
     return exchange
 
 
+async def call_refused(limits: Policy, exchange: Exchange) -> None:
+    exchange.attempt.number = 1
+    await run_phase(limits, "route", exchange)
+
+
 # --- requests ---------------------------------------------------------------------------------------------------------
 
 
@@ -67,6 +72,28 @@ async def test_all_limits_hold_and_the_tightest_is_reported() -> None:
     with pytest.raises(RateLimited) as refused:
         await ask(limits)
     assert refused.value.detail == "localRateLimit[1]"
+
+
+async def test_a_refusal_takes_nothing_from_the_limits_after_it() -> None:
+    limits = policy(limit(2), limit(1), limit(9))
+    await ask(limits)
+    with pytest.raises(RateLimited) as refused:
+        await ask(limits)
+    assert refused.value.detail == "localRateLimit[1]"
+    with pytest.raises(RateLimited) as refused:
+        await ask(limits)
+    assert refused.value.detail == "localRateLimit[0]"
+    (participant,) = limits.participants()
+    last = participant.hooks._others[-1]  # type: ignore[attr-defined]
+    assert last.buckets.take("", last.rule, 0).remaining == 8
+
+
+async def test_of_equally_tight_limits_the_first_is_reported() -> None:
+    assert await ask(policy(limit(3), limit(3, fillInterval="2h"))) == {
+        "x-ratelimit-limit": "3",
+        "x-ratelimit-remaining": "2",
+        "x-ratelimit-reset": "3600",
+    }
 
 
 async def test_who_told_the_client_first_is_not_contradicted() -> None:
@@ -116,6 +143,16 @@ async def test_tokens_are_charged_when_they_were_used_and_may_go_below_zero() ->
     with pytest.raises(RateLimited) as refused:
         await call(limits, Usage(1, 1))
     assert "retry-after" in dict(refused.value.headers)
+
+
+async def test_the_limit_with_fewest_tokens_left_is_reported() -> None:
+    limits = policy(limit(100, type="tokens"), limit(50, type="tokens"), limit(70, type="tokens"))
+    await call(limits, Usage(60, 0))
+    exchange = chat()
+    with pytest.raises(RateLimited) as refused:
+        await call_refused(limits, exchange)
+    assert refused.value.detail == "localRateLimit[1]"
+    assert dict(exchange.reply_headers)["x-ratelimit-limit"] == "50"
 
 
 async def test_estimated_tokens_are_charged_as_well() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Annotated, Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -33,6 +34,9 @@ NOT_FORWARDED = (
 own checks, which vendors take for a call from a web page."""
 NOT_RETURNED = frozenset((b"set-cookie", b"alt-svc", b"strict-transport-security", b"server", b"via"))
 """What a vendor's edge says to its own clients; `alt-svc` would lead ours around the gateway."""
+UNCODED = (b"", b"identity")
+NAME = itemgetter(0)
+"""Of a header field."""
 FIXED = ((b"content-type", b"application/json"), (b"accept-encoding", b"identity"))
 
 
@@ -103,9 +107,13 @@ class Entry:
     """A provider, ready: its dialects, where it is, and the model it is asked for whatever the client says."""
 
     provider: Provider
-    dialects: tuple[Dialect, ...]
+    dialects: dict[str, Dialect]
+    """By name, the preferred one first."""
     url: str
-    config: Address
+    path_override: str | None
+    base: str | None
+    """The operator's base path, which takes the place of the vendor's; None leaves that."""
+    own_base: str
     model: str | None
     key: Secret | None
     layer: Layer
@@ -113,23 +121,15 @@ class Entry:
 
     def dialect_for(self, call: LlmCall) -> Dialect:
         """The call's own dialect if the provider speaks it, else the provider's preferred one."""
-        for spoken in self.dialects:
-            if spoken.name == call.dialect.name:
-                return spoken
-        return self.dialects[0]
+        return self.dialects.get(call.dialect.name) or next(iter(self.dialects.values()))
 
     def path(self, call: LlmCall) -> str:
-        config = self.config
-        if config.path_override:
-            return config.path_override
+        if self.path_override:
+            return self.path_override
         path = self.provider.path(call)
-        if self.provider.verbatim(call):
+        if self.base is None or self.provider.verbatim(call):
             return path
-        base = urlsplit(config.base_url).path.rstrip("/") if config.base_url else config.path_prefix
-        if base is None:
-            return path
-        own = urlsplit(self.provider.url).path.rstrip("/")
-        return base.rstrip("/") + (path.removeprefix(own) if own else path)
+        return self.base + path.removeprefix(self.own_base)
 
 
 class AiBackend(Backend):
@@ -155,17 +155,23 @@ class AiBackend(Backend):
         ((kind, settings),) = vendor.items()
         where = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in (*at, "provider", kind))
         provider: Provider = self.host.build("agentgateway.providers", kind, settings or {}, where.lstrip("."))
-        spoken = tuple(dialect(name) for name in provider.dialects("chat"))
+        spoken = {name: dialect(name) for name in provider.dialects("chat")}
         url = _url(config, provider)
         variable = provider.key_variable
         ambient = self.host.environment(variable) if variable else None
         model = getattr(provider.config, "model", None)
         key = Secret(ambient) if ambient else None
         layer = Layer((*self.host.path, *at, "policies"), policies, "backend")
-        entry = Entry(provider, spoken, url, config, model, key, layer, NOT_FORWARDED | provider.unwanted)
+        base, own = _base(config), urlsplit(provider.url).path.rstrip("/")
+        kept_back = NOT_FORWARDED | provider.unwanted
+        entry = Entry(provider, spoken, url, config.path_override, base, own, model, key, layer, kept_back)
         name = config.name or kind
         endpoint = urlsplit(url).netloc or url.rstrip(":")
         return Target(self, name, endpoint, provider.system, model, weight, priority, entry)
+
+    @property
+    def inline(self) -> bool:  # type: ignore[override]
+        return not any(target.facts.provider.answers for target in self._targets)
 
     def targets(self) -> Sequence[Target]:
         return self._targets
@@ -216,7 +222,7 @@ class Finish:
     def upstream(self, exchange: Exchange) -> None:
         outgoing = exchange.outgoing
         assert outgoing is not None
-        if not outgoing.pinned and CREDENTIAL_FIELDS.isdisjoint([name for name, _ in outgoing.headers.raw]):
+        if not outgoing.pinned and CREDENTIAL_FIELDS.isdisjoint(map(NAME, outgoing.headers.raw)):
             self._ambient(exchange, outgoing)
         self._entry.provider.finish(outgoing, outgoing.call)
         outgoing.headers.raw.extend(FIXED)
@@ -236,38 +242,42 @@ class Finish:
 
 async def incoming(exchange: Exchange, reply: Reply, call: LlmCall, outbound: LlmCall) -> Reply:
     """The upstream's reply in the client's dialect, with an eye on its usage."""
-    reply.headers.raw = [field for field in reply.headers.raw if field[0] not in NOT_RETURNED]
+    fields = first_of_each(reply.headers.raw)
+    if not NOT_RETURNED.isdisjoint(fields):
+        reply.headers.raw = [field for field in reply.headers.raw if field[0] not in NOT_RETURNED]
     source, target = outbound.dialect, call.dialect
-    if reply.status < 400 and is_stream(reply):
+    if reply.status < 400 and fields.get(b"content-type", b"").startswith(b"text/event-stream"):
         reply.headers.remove("content-length")
         if isinstance(reply.body, bytes):
             reply.body = once(reply.body)
         if source.name != target.name:
             reply.headers.set("content-type", target.stream_content_type)
-        reply.body = LlmStream(exchange, reply.body, source, target, call)
+        reply.body = LlmStream(exchange, reply.body, source, target, call, hides_usage=outbound.prepared)
         return reply
     if not isinstance(reply.body, bytes):
         reply.body = b"".join([chunk async for chunk in _bounded(reply.body)])
-    reply.body = decompressed(reply)
+    if (coding := fields.get(b"content-encoding", b"")) not in UNCODED:
+        reply.body = decompressed(reply, coding.decode("latin-1"))
     if reply.status >= 400:
         if source.name != target.name:
             translated_error(reply, source, target)
         return reply
     content = LlmReply.read(source, reply.body)
-    exchange.usage = content.usage()
-    exchange.response_model = content.model()
+    exchange.usage = source.usage(content.document)
+    exchange.response_model = source.reply_model(content.document)
     exchange.first_token_at = exchange.answered_at
-    reply.content = content.translated(target, call.canonical() if source.name != target.name else None)
+    reply.content = content if source.name == target.name else content.translated(target, call.canonical())
     return reply
+
+
+def first_of_each(fields: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Header fields by name; of those that came more than once, the first."""
+    return dict(reversed(fields))
 
 
 async def once(body: bytes) -> AsyncIterator[bytes]:
     """A stream that arrived whole with its head."""
     yield body
-
-
-def is_stream(reply: Reply) -> bool:
-    return (reply.headers.get("content-type") or "").startswith("text/event-stream")
 
 
 LONGEST = 64 * 1024 * 1024
@@ -280,6 +290,12 @@ async def _bounded(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         if size > LONGEST:
             raise UpstreamError("the upstream's reply is too large", detail=f"over {LONGEST} bytes")
         yield chunk
+
+
+def _base(config: Address) -> str | None:
+    """The base path to send to in place of the vendor's own, if the operator named one."""
+    base = urlsplit(config.base_url).path if config.base_url else config.path_prefix
+    return None if base is None else base.rstrip("/")
 
 
 def _url(config: Address, provider: Provider) -> str:

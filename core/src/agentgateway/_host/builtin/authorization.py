@@ -8,7 +8,7 @@ from pydantic import ConfigDict, model_validator
 
 from agentgateway.errors import ConfigError, Forbidden
 from agentgateway.exchange import Exchange
-from agentgateway.expressions import Expression, ExpressionError
+from agentgateway.expressions import Expression
 from agentgateway.hookspecs import hookimpl
 from agentgateway.interfaces import Host, Policy
 from agentgateway.settings import CelText, PluginConfig, problem
@@ -73,29 +73,16 @@ class Authorization(Policy):
     @hookimpl
     def authz(self, exchange: Exchange) -> None:
         for index, rule in self._denies:
-            if not fails(rule, exchange):
+            if rule.holds_or(exchange, True):
                 raise self._refusal(f"rules[{index}] denies")
         for index, rule in self._requires:
-            if not holds(rule, exchange):
+            if not rule.holds_or(exchange, False):
                 raise self._refusal(f"rules[{index}] requires more")
-        if self._allows and not any(holds(rule, exchange) for _, rule in self._allows):
+        for _, rule in self._allows:
+            if rule.holds_or(exchange, False):
+                return
+        if self._allows:
             raise self._refusal("no rule allows it")
 
     def _refusal(self, why: str) -> Forbidden:
         return Forbidden("authorization failed", detail=f"{self.host.at}: {why}")
-
-
-def holds(rule: Expression, exchange: Exchange) -> bool:
-    """Whether it is true, and not an error."""
-    try:
-        return rule.holds(exchange)
-    except ExpressionError:
-        return False
-
-
-def fails(rule: Expression, exchange: Exchange) -> bool:
-    """Whether it is false, and not an error."""
-    try:
-        return not rule.holds(exchange)
-    except ExpressionError:
-        return False

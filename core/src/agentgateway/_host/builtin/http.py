@@ -18,6 +18,8 @@ ADDRESS = re.compile(r"https?://([\w.\-]+|\[[\w:.]+\])(:\d{1,5})?/?|unix:.+")
 class HttpProtocol(Protocol):
     """Requests pass as they are; errors are one line of text."""
 
+    inline = True
+
     def __init__(self, host: Host) -> None:
         pass
 
@@ -39,6 +41,7 @@ class HostBackend(Backend):
     rewrites it for this kind of backend."""
 
     Config = HostConfig
+    inline = True
 
     def targets(self) -> Sequence[Target]:
         name = self.config.root.partition("://")[2] or self.config.root
@@ -75,6 +78,7 @@ class InternalBackend(Backend):
     """Answers by itself: 200 as long as the gateway lives."""
 
     Config = InternalConfig
+    inline = True
 
     def targets(self) -> Sequence[Target]:
         return (Target(self, "internal"),)

@@ -24,6 +24,7 @@ class ModelsBackend(Backend):
 
     Config = ModelsConfig
     protocol: ClassVar[str] = "llm"
+    inline = True
 
     def __init__(self, config: ModelsConfig, host: Host) -> None:
         super().__init__(config, host)

@@ -1,7 +1,6 @@
 """Regular expressions, on RE2: time linear in the text, whatever the pattern."""
 
 import re
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -28,16 +27,6 @@ def pattern(source: str) -> Any:
 def matches(value: Any, source: Any) -> bool:
     """Whether the pattern is found anywhere in the text."""
     return pattern(text("matches", source)).search(text("matches", value)) is not None
-
-
-def matching(source: str) -> Callable[[Any], bool]:
-    """`matches` with the pattern compiled at load."""
-    search = pattern(source).search
-
-    def found(value: Any) -> bool:
-        return search(text("matches", value)) is not None
-
-    return found
 
 
 # What a replacement may refer to, as in the reference: $1, $name, ${name}, and $$ for a dollar.

@@ -80,6 +80,16 @@ def join(parts: Any, separator: Any = "") -> str:
     return text("join", separator).join(text("join", part) for part in parts)
 
 
+def lower_ascii(value: Any) -> str:
+    checked = text("lowerAscii", value)
+    return checked.lower() if checked.isascii() else checked.translate(_LOWER)
+
+
+def upper_ascii(value: Any) -> str:
+    checked = text("upperAscii", value)
+    return checked.upper() if checked.isascii() else checked.translate(_UPPER)
+
+
 def strip_prefix(value: Any, prefix: Any) -> str:
     return text("stripPrefix", value).removeprefix(text("stripPrefix", prefix))
 
@@ -99,8 +109,8 @@ FUNCTIONS: tuple[Function, ...] = (
     function("split", split, 2, 3),
     function("join", join, 1, 2),
     function("trim", lambda value: text("trim", value).strip(_SPACE), 1),
-    function("lowerAscii", lambda value: text("lowerAscii", value).translate(_LOWER), 1),
-    function("upperAscii", lambda value: text("upperAscii", value).translate(_UPPER), 1),
+    function("lowerAscii", lower_ascii, 1),
+    function("upperAscii", upper_ascii, 1),
     function("stripPrefix", strip_prefix, 2),
     function("stripSuffix", strip_suffix, 2),
 )

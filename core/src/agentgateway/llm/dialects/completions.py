@@ -40,7 +40,7 @@ class Completions(Dialect):
 
     def read(self, document: Json, path: str) -> Head:
         head = check_head(document, _KEYS, ("max_tokens", "max_completion_tokens", "n"))
-        check_messages(document, _MESSAGE_KEYS, _PART_KEYS)
+        head.flat = check_messages(document, _MESSAGE_KEYS, _PART_KEYS)
         return head
 
     def write_model(self, document: Json, model: str) -> None:
@@ -54,8 +54,10 @@ class Completions(Dialect):
 
     def prepare(self, document: Json, stream: bool) -> bool:
         """Ask a stream for its usage, unless the client said whether it wants it."""
+        if not stream:
+            return False
         options = document.get("stream_options")
-        if not stream or (isinstance(options, dict) and "include_usage" in options):
+        if isinstance(options, dict) and "include_usage" in options:
             return False
         document["stream_options"] = (options if isinstance(options, dict) else {}) | {"include_usage": True}
         return True
@@ -117,6 +119,11 @@ class Completions(Dialect):
     def event_segments(self, event: Event) -> list[Segment]:
         """Channels: `choices[0].delta.content`, `choices[0].delta.tool_calls[1].function.arguments`, …"""
         return list(_choices(event.document or {}, "delta", event.mark_changed))
+
+    def only_usage(self, event: Event) -> bool:
+        """https://platform.openai.com/docs/api-reference/chat/create#chat_create-stream_options-include_usage"""
+        document = event.document if b'"usage"' in event.raw else None
+        return document is not None and document.get("choices") == [] and isinstance(document.get("usage"), dict)
 
     def ends(self, event: Event) -> bool:
         return event.data is not None and event.data.strip() == DONE

@@ -131,19 +131,17 @@ def _encode_choice(parts: tuple[Part, ...], reason: StopReason | None) -> Json:
 def read_usage(fields: Json) -> Usage:
     """Counts include cached tokens and reasoning; some vendors leave reasoning out of `completion_tokens`, which
     their total shows."""
-    prompt, answer = fields.get("prompt_tokens_details"), fields.get("completion_tokens_details")
-    prompt = prompt if isinstance(prompt, dict) else None
-    reasoning = amount(answer if isinstance(answer, dict) else None, "reasoning_tokens")
     entered, left = amount(fields, "prompt_tokens"), amount(fields, "completion_tokens")
-    if reasoning and amount(fields, "total_tokens") == entered + left + reasoning:
-        left += reasoning
-    return Usage(
-        input_tokens=entered,
-        output_tokens=left,
-        cached_input_tokens=amount(prompt, "cached_tokens") or amount(fields, "prompt_cache_hit_tokens"),
-        cache_creation_input_tokens=amount(prompt, "cache_write_tokens"),
-        reasoning_tokens=reasoning,
-    )
+    cached = written = reasoning = 0
+    if type(details := fields.get("prompt_tokens_details")) is dict:
+        cached, written = amount(details, "cached_tokens"), amount(details, "cache_write_tokens")
+    if type(details := fields.get("completion_tokens_details")) is dict:
+        reasoning = amount(details, "reasoning_tokens")
+        if reasoning and amount(fields, "total_tokens") == entered + left + reasoning:
+            left += reasoning
+    if not cached and "prompt_cache_hit_tokens" in fields:
+        cached = amount(fields, "prompt_cache_hit_tokens")
+    return Usage(entered, left, cached, written, reasoning)
 
 
 def write_usage(usage: Usage) -> Json:

@@ -43,7 +43,7 @@ class Messages(Dialect):
 
     def read(self, document: Json, path: str) -> Head:
         head = check_head(document, _KEYS, ("max_tokens",))
-        check_messages(document, _MESSAGE_KEYS, _BLOCK_KEYS)
+        head.flat = check_messages(document, _MESSAGE_KEYS, _BLOCK_KEYS)
         if type(system := document.get("system")) is not str:
             for block, at in objects(system, "system"):
                 check_spelling(_BLOCK_KEYS, block, at)

@@ -109,14 +109,10 @@ def _encode_part(part: Part) -> Json:
 def read_usage(fields: Json) -> Usage:
     """`input_tokens` leaves cached tokens out, both read and written; `output_tokens` includes thinking."""
     read, written = amount(fields, "cache_read_input_tokens"), amount(fields, "cache_creation_input_tokens")
+    entered, left = amount(fields, "input_tokens"), amount(fields, "output_tokens")
     details = fields.get("output_tokens_details")
-    return Usage(
-        input_tokens=amount(fields, "input_tokens") + read + written,
-        output_tokens=amount(fields, "output_tokens"),
-        cached_input_tokens=read,
-        cache_creation_input_tokens=written,
-        reasoning_tokens=amount(details if isinstance(details, dict) else None, "thinking_tokens"),
-    )
+    thinking = amount(details, "thinking_tokens") if type(details) is dict else 0
+    return Usage(entered + read + written, left, read, written, thinking)
 
 
 def write_usage(usage: Usage) -> Json:

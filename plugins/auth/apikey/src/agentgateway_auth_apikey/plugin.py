@@ -10,14 +10,14 @@ from agentgateway.errors import ConfigError, Forbidden, Unauthenticated
 from agentgateway.exchange import Exchange, Principal
 from agentgateway.hookspecs import hookimpl
 from agentgateway.interfaces import Host, Policy
-from agentgateway.locations import BEARER, HeaderSpot, Spot
+from agentgateway.locations import BEARER, HeaderSpot, HeaderSpots, Spot
 from agentgateway.settings import Secret
 from agentgateway_auth_apikey.config import ApiKeyConfig
 from agentgateway_auth_apikey.digests import digest
 from agentgateway_auth_apikey.models import allows
 
 KIND = "apiKey"
-DEFAULT_SPOTS: tuple[Spot, ...] = (BEARER, HeaderSpot("x-api-key"))
+DEFAULT_PLACE = HeaderSpots(BEARER, HeaderSpot("x-api-key"))
 CHALLENGE = (("www-authenticate", "Bearer"),)  # RFC 9110 section 15.5.2: a 401 says what would help
 
 
@@ -38,28 +38,24 @@ class ApiKeyAuth(Policy):
     def __init__(self, config: ApiKeyConfig, host: Host) -> None:
         super().__init__(config, host)
         self._holders = holders(config, host.at)
-        self._spots = (config.location.readable(host),) if config.location is not None else DEFAULT_SPOTS
+        self._place = config.location.readable(host) if config.location is not None else DEFAULT_PLACE
         self._required = config.mode == "strict"
         self._refuses = config.mode != "permissive"
 
     @hookimpl
     def authn(self, exchange: Exchange) -> None:
-        found: Principal | None = None
-        wrong: list[Spot] = []
-        for spot in self._spots:
-            key = spot.extract(exchange)
-            if key is None:
-                continue
-            holder = self._holders.get(digest(key))
-            if holder is None:
-                wrong.append(spot)
-                continue
-            spot.remove(exchange)
-            found = found or Principal(KIND, holder.name, holder.claims, holder.models, Secret(key))
-        if found is not None:
-            exchange.establish(found)
+        principal, wrong = self._place.take(exchange, self._recognised)
+        if principal is not None:
+            exchange.establish(principal)
         elif self._refuses and (wrong or self._required):
             refuse(exchange, wrong)
+
+    def _recognised(self, key: str) -> Principal | None:
+        """Whose key it is. The key itself stays with the request, here there are digests only."""
+        holder = self._holders.get(digest(key))
+        if holder is None:
+            return None
+        return Principal(KIND, holder.name, holder.claims, holder.models, Secret(key))
 
     @hookimpl
     def authz(self, exchange: Exchange) -> None:

@@ -11,7 +11,7 @@ from pydantic_core import CoreSchema
 from agentgateway.errors import ConfigError, InternalError
 from agentgateway.exchange import Exchange, Headers, Outgoing
 from agentgateway.interfaces import Credential, Host
-from agentgateway.locations import BEARER, WritableLocation
+from agentgateway.locations import BEARER, Attach, WritableLocation
 from agentgateway.settings import PluginConfig, Secret
 
 
@@ -42,19 +42,20 @@ class KeyCredential(Credential):
 
     def __init__(self, config: KeyConfig, host: Host) -> None:
         super().__init__(config, host)
-        self._value = config.value
-        self._spot = config.location.spot() if config.location is not None else BEARER
-        self._pinned = config.location is not None
-        self._try(host.at)
-
-    def _try(self, at: str) -> None:
-        """Find out now whether the place can carry the key."""
-        try:
-            self._spot.attach(Outgoing("GET", "", "/", Headers()), self._value)
-        except InternalError as error:
-            raise ConfigError(error.detail, path=at, hint="is there a line break or a blank in it?") from None
+        self._attach = attaching(config, host.at)
 
     def apply(self, exchange: Exchange) -> None:
         if exchange.outgoing is None:
             raise InternalError(detail="there is no outgoing request")
-        self._spot.attach(exchange.outgoing, self._value, pinned=self._pinned)
+        self._attach(exchange.outgoing)
+
+
+def attaching(config: KeyConfig, at: str) -> Attach:
+    """What puts the key in its place. Raises `ConfigError` if the place cannot carry it."""
+    spot = config.location.spot() if config.location is not None else BEARER
+    try:
+        attach = spot.attaching(config.value, pinned=config.location is not None)
+        attach(Outgoing("GET", "", "/", Headers()))
+    except InternalError as error:
+        raise ConfigError(error.detail, path=at, hint="is there a line break or a blank in it?") from None
+    return attach

@@ -48,10 +48,11 @@ class Applied:
 
     def __init__(self, credential: Credential) -> None:
         self._credential = credential
+        self._apply = credential.apply
 
     @hookimpl
     def upstream(self, exchange: Exchange) -> Any:
-        return self._credential.apply(exchange)
+        return self._apply(exchange)
 
 
 class Awaited:

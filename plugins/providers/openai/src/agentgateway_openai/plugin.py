@@ -34,9 +34,15 @@ class OpenAI(Provider):
     def finish(self, outgoing: Outgoing, call: LlmCall) -> None:
         """The key stays a Bearer token. A call that was translated loses the fields that only compatible vendors
         know, and the limit on tokens gets its modern name."""
-        if call.raw is None:
-            call.dialect.plain(call.document)
+        leave_extensions(call)
         modernise_limit(call)
+
+
+def leave_extensions(call: LlmCall) -> None:
+    """Take what only some compatible vendors know out of a call that was translated; what the client wrote itself in
+    the vendor's format is the client's to say."""
+    if call.raw is None:
+        call.dialect.plain(call.document)
 
 
 def modernise_limit(call: LlmCall) -> None:
@@ -68,7 +74,9 @@ class Custom(Provider):
         return self._paths[call.dialect.name] is not None
 
     def finish(self, outgoing: Outgoing, call: LlmCall) -> None:
-        """The key stays a Bearer token; servers of Anthropic's format are told a version when the client told none."""
+        """The key stays a Bearer token; a call that was translated loses the fields that only some servers know; those
+        of Anthropic's format are told a version when the client told none."""
+        leave_extensions(call)
         if call.dialect.name == "messages" and "anthropic-version" not in outgoing.headers:
             outgoing.headers.add("anthropic-version", ANTHROPIC_VERSION)
 

@@ -78,7 +78,7 @@ def deltas(reply: ChatReply) -> Iterator[Delta]:
     """The reply as a stream tells it: usage of the input first, one part after the other, the rest of usage last."""
     usage = reply.usage
     yield Started(
-        reply.id, reply.model, replace(usage, output_tokens=1, reasoning_tokens=0) if usage else None, reply.created
+        reply.id, reply.model, usage._replace(output_tokens=1, reasoning_tokens=0) if usage else None, reply.created
     )
     for index, part in enumerate(reply.parts):
         match part:

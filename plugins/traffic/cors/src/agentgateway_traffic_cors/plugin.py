@@ -14,7 +14,9 @@ from agentgateway_traffic_cors.origins import compiled
 ALLOW = "access-control-allow-"
 ASKED_METHOD = "access-control-request-method"
 ASKED_HEADERS = "access-control-request-headers"
-GATEWAYS_OWN = (ALLOW + "origin", ALLOW + "credentials", "access-control-expose-headers")
+GATEWAYS_OWN = frozenset(
+    (b"access-control-allow-origin", b"access-control-allow-credentials", b"access-control-expose-headers")
+)
 _TOKENS = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:[ \t]*,[ \t]*[!#$%&'*+.^_`|~0-9A-Za-z-]+)*")
 
 
@@ -64,13 +66,14 @@ class Cors(Policy):
         reply = exchange.reply
         if reply is None:
             return
+        headers = reply.headers
         if reply.upstream:
-            for name in GATEWAYS_OWN:
-                reply.headers.remove(name)
-        vary = ", ".join(reply.headers.all("vary"))
-        names = {name.strip().lower() for name in vary.split(",")}
-        if not names & {"*", "origin"}:
-            reply.headers.set("vary", f"{vary}, origin" if vary else "origin")
+            headers.raw = [field for field in headers.raw if field[0] not in GATEWAYS_OWN]
+        vary = ", ".join(headers.all("vary"))
+        if not vary:
+            headers.set("vary", "origin")
+        elif not {name.strip().lower() for name in vary.split(",")} & {"*", "origin"}:
+            headers.set("vary", f"{vary}, origin")
 
 
 def _granted(allowed: str, asked: str | None) -> str:

@@ -18,7 +18,8 @@ class RequestHeaderModifier(Policy):
 
     def __init__(self, config: HeaderModifierConfig, host: Host) -> None:
         super().__init__(config, host)
-        self._edit: object = OutgoingEdit(config) if host.level == "backend" else RequestEdit(config)
+        edit = Edit(config)
+        self._edit: object = OutgoingEdit(edit) if host.level == "backend" else RequestEdit(edit)
 
     def participants(self) -> Iterable[Participant]:
         return (Participant(self._edit),)
@@ -31,35 +32,48 @@ class ResponseHeaderModifier(Policy):
     levels: ClassVar[frozenset[Level]] = frozenset({"gateway", "route", "backend"})
     composes: ClassVar[bool] = True
 
+    def __init__(self, config: HeaderModifierConfig, host: Host) -> None:
+        super().__init__(config, host)
+        self._edit = Edit(config)
+
     @hookimpl
     def post_response(self, exchange: Exchange) -> None:
         if exchange.reply is not None:
-            edit(exchange.reply.headers, self.config)
+            self._edit.apply(exchange.reply.headers)
 
 
 class RequestEdit:
-    def __init__(self, config: HeaderModifierConfig) -> None:
-        self._config = config
+    def __init__(self, edit: "Edit") -> None:
+        self._edit = edit
 
     @hookimpl
     def pre_request(self, exchange: Exchange) -> None:
-        edit(exchange.request.headers, self._config)
+        self._edit.apply(exchange.request.headers)
 
 
 class OutgoingEdit:
-    def __init__(self, config: HeaderModifierConfig) -> None:
-        self._config = config
+    def __init__(self, edit: "Edit") -> None:
+        self._edit = edit
 
     @hookimpl
     def upstream(self, exchange: Exchange) -> None:
         if exchange.outgoing is not None:
-            edit(exchange.outgoing.headers, self._config)
+            self._edit.apply(exchange.outgoing.headers)
 
 
-def edit(headers: Headers, config: HeaderModifierConfig) -> None:
-    for name in config.remove:
-        headers.remove(name)
-    for name, value in config.set:
-        headers.set(name, value)
-    for name, value in config.add:
-        headers.add(name, value)
+class Edit:
+    """A modifier's work as one pass: the fields that leave, and those that come after the rest."""
+
+    def __init__(self, config: HeaderModifierConfig) -> None:
+        new = Headers()
+        for name, value in config.set:
+            new.set(name, value)
+        for name, value in config.add:
+            new.add(name, value)
+        self._new = new.raw
+        self._gone = frozenset(name.encode("latin-1") for name in (*config.remove, *dict(config.set)))
+
+    def apply(self, headers: Headers) -> None:
+        gone = self._gone
+        headers.raw = [field for field in headers.raw if field[0] not in gone]
+        headers.raw += self._new

@@ -7,7 +7,7 @@ from agentgateway.exchange import Exchange
 from agentgateway.hookspecs import hookimpl
 from agentgateway.interfaces import Bucket, Host, Participant, Policy
 from agentgateway_traffic_ratelimit.config import LimitConfig, LocalRateLimitConfig
-from agentgateway_traffic_ratelimit.limits import Limit, report
+from agentgateway_traffic_ratelimit.limits import LIMIT, Limit, left, report
 
 
 class LocalRateLimit(Policy):
@@ -39,6 +39,7 @@ def limit(config: LimitConfig, index: int, host: Host) -> Limit:
         Bucket(config.max_tokens, config.tokens_per_fill, config.fill_interval),
         host.buckets(f"{host.at}[{index}] {digest}"),
         host.expression(config.key) if config.key else None,
+        (LIMIT, str(config.max_tokens)),
     )
 
 
@@ -46,17 +47,19 @@ class RequestLimits:
     """Every request takes one from each bucket, until one of them has none."""
 
     def __init__(self, limits: Sequence[Limit]) -> None:
-        self._limits = limits
+        self._first, *self._others = limits
 
     @hookimpl
     def pre_request(self, exchange: Exchange) -> None:
-        outcomes = []
-        for limit in self._limits:
-            taken = limit.buckets.take(limit.owner(exchange), limit.rule)
-            outcomes.append((limit, taken))
-            if not taken.allowed:
+        tightest = self._first
+        least = tightest.take(exchange)
+        for limit in self._others:
+            if not least.allowed:
                 break
-        report(exchange, outcomes)
+            taken = limit.take(exchange)
+            if left(taken) < left(least):
+                tightest, least = limit, taken
+        report(exchange, tightest, least)
 
 
 class TokenLimits:
@@ -64,23 +67,23 @@ class TokenLimits:
 
     def __init__(self, limits: Sequence[Limit]) -> None:
         self._limits = limits
-        self._owners: dict[int, list[str]] = {}  # by exchange, from its first attempt to its log phase
+        self._owners: dict[int, list[tuple[Limit, str]]] = {}  # by exchange, from its first attempt to its log phase
 
     @hookimpl
     def route(self, exchange: Exchange) -> None:
         if exchange.call is None or exchange.attempt.number != 1:
             return
-        owners = [limit.owner(exchange) for limit in self._limits]
-        outcomes = [
-            (limit, limit.buckets.take(owner, limit.rule, 0)) for limit, owner in zip(self._limits, owners, strict=True)
-        ]
-        report(exchange, outcomes)
+        owners = [(limit, limit.owner(exchange)) for limit in self._limits]
+        outcomes = [(limit, limit.buckets.take(owner, limit.rule, 0)) for limit, owner in owners]
+        limit, least = outcomes[0] if len(outcomes) == 1 else min(outcomes, key=lambda outcome: left(outcome[1]))
+        report(exchange, limit, least)
         self._owners[id(exchange)] = owners
 
     @hookimpl
     def log(self, exchange: Exchange) -> None:
         owners = self._owners.pop(id(exchange), None)
-        if owners is None or exchange.sent_at is None or exchange.usage is None:
+        usage = exchange.usage
+        if owners is None or usage is None or exchange.sent_at is None:
             return
-        for limit, owner in zip(self._limits, owners, strict=True):
-            limit.buckets.take(owner, limit.rule, exchange.usage.total_tokens, force=True)
+        for limit, owner in owners:
+            limit.buckets.take(owner, limit.rule, usage.total_tokens, force=True)
