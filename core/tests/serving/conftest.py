@@ -137,8 +137,14 @@ class Running:
 Serving = Callable[..., Awaitable[Running]]
 
 
+@pytest.fixture(params=["edge", "twin"])
+def face(request: pytest.FixtureRequest) -> str:
+    """Who reads HTTP/1.1: the edge, or Hypercorn for the ASGI twin."""
+    return str(request.param)
+
+
 @pytest.fixture
-async def serving() -> AsyncIterator[Serving]:
+async def serving(face: str) -> AsyncIterator[Serving]:
     """Starts the real server around one answering function; drains it at the end."""
     running: list[Running] = []
 
@@ -151,7 +157,8 @@ async def serving() -> AsyncIterator[Serving]:
         binds: dict[int, Bind] | None = None,
     ) -> Running:
         hooks = Hooks(answer)
-        static = StaticConfig(**{"connectionTerminationDeadline": "1s", **(settings or {})})
+        own = {"connectionTerminationDeadline": "1s", "server": {"edge": face == "edge"}}
+        static = StaticConfig(**{**own, **(settings or {})})
         gateway = FakeGateway(binds or {0: bind_of(hooks, tls=tls)}, static, HttpFrontend(**(http or {})))
         runtime = FakeRuntime(gateway)
         shutdown = asyncio.Event()

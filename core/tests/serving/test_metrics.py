@@ -12,8 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families as families
 from pydantic_core import from_json, to_json
 
 from agentgateway._host import metrics as module
+from agentgateway._host import request_metrics
 from agentgateway._host.metrics import Metrics, lasting, merge, render
-from agentgateway._host.request_metrics import RequestMetrics
+from agentgateway._host.request_metrics import BATCH, RequestMetrics
 from agentgateway.errors import RateLimited
 from agentgateway.exchange import Exchange, Place, Reply, Target, Usage
 from agentgateway.interfaces import Backend
@@ -203,6 +204,47 @@ def test_methods_that_nobody_knows_share_a_label_and_labels_of_ones_own_are_adde
     RequestMetrics(metrics, [("team", lambda exchange: exchange.request.authority)]).log(exchange)
     ((labels, _),) = samples(metrics.render())["agentgateway_requests_total"].items()
     assert (dict(labels)["method"], dict(labels)["team"]) == ("OTHER", "gateway.test")
+
+
+def test_whoever_looks_sees_every_request_that_ended():
+    metrics = Metrics()
+    log = RequestMetrics(metrics).log
+    for number in range(1, 2 * BATCH + 3):
+        log(finished())
+        if number in (1, BATCH, BATCH + 1, 2 * BATCH + 2):
+            assert list(samples(metrics.render())["agentgateway_requests_total"].values()) == [number]
+
+
+def test_a_place_that_took_another_ones_room_in_memory_is_not_taken_for_it():
+    metrics = Metrics()
+    requests = RequestMetrics(metrics)
+    for number in range(50):
+        requests.log(finished(place=Place(route=f"r{number}")))
+        requests.count()
+    shown = samples(metrics.render())["agentgateway_requests_total"]
+    assert {dict(labels)["route"] for labels in shown} == {f"r{number}" for number in range(50)}
+    assert set(shown.values()) == {1}
+
+
+def test_rows_are_remembered_within_bounds_and_count_on_when_they_were_forgotten(monkeypatch):
+    monkeypatch.setattr(request_metrics, "ROOM", 3)
+    metrics = Metrics()
+    requests = RequestMetrics(metrics)
+    places = [Place(route=f"r{number}") for number in range(10)]
+    for place in places * 2:
+        requests.log(finished(place=place))
+    assert set(samples(metrics.render())["agentgateway_requests_total"].values()) == {2}
+    assert len(requests._rows) <= 3
+
+
+def test_a_call_whose_tokens_cannot_be_counted_costs_no_request_its_count(caplog):
+    metrics = Metrics()
+    log = RequestMetrics(metrics).log
+    odd = finished(usage=SimpleNamespace(), sent_at=0.0)
+    for exchange in (finished(), odd, finished()):
+        log(exchange)
+    assert max(samples(metrics.render())["agentgateway_request_duration_seconds_count"].values()) == 3
+    assert "could not be counted" in caplog.text
 
 
 async def test_counting_is_safe_between_steps_of_many_requests():

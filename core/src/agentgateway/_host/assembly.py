@@ -7,9 +7,7 @@ change (`parts`), swaps, and stops what is left of the old one when its last exc
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import hashlib
-import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,9 +16,11 @@ from typing import Any
 from agentgateway._host import registry
 from agentgateway._host.chains import Chain, Origin, Placed, Steps, compile_chain
 from agentgateway._host.config import DownstreamTls, HttpFrontend, MatchConfig, StaticConfig
-from agentgateway._host.drafts import Drafts, GatewayDraft, ListenerDraft, draft, policies_of
+from agentgateway._host.conflicts import conflicts
+from agentgateway._host.drafts import Drafts, GatewayDraft, ListenerDraft, draft, policies_of, served_hosts
 from agentgateway._host.host import Lends, PluginHost, located
 from agentgateway._host.load import Document, dotted, validate
+from agentgateway._host.parts import PartKey, Parts
 from agentgateway._host.redaction import redacted
 from agentgateway._host.routes import (
     FieldMatch,
@@ -38,8 +38,9 @@ from agentgateway.exchange import Place, Target
 from agentgateway.hookspecs import PHASES
 from agentgateway.interfaces import Backend, BackendDraft, Layer, Level, Policy, Protocol, RouteDraft
 
+logger = logging.getLogger("agentgateway.assembly")
+
 KeyPath = tuple[str | int, ...]
-PartKey = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +114,10 @@ class Gateway:
         kept = set(map(id, keep.parts.values())) if keep is not None else set()
         for part in reversed(list(self.parts.values())):
             if id(part) not in kept:
-                with contextlib.suppress(Exception):
+                try:
                     await part.stop()
+                except Exception:
+                    logger.exception("%s failed to stop", type(part).__name__)
 
     def dump(self) -> dict[str, Any]:
         """The configuration with secrets redacted, and the compiled chains, for people."""
@@ -136,10 +139,8 @@ class Assembly:
     def __init__(self, document: Document, lends: Lends, previous: Gateway | None) -> None:
         self._document = document
         self._lends = lends
-        self._previous = previous.parts if previous is not None else {}
-        self._previous_files = previous.files if previous is not None else {}
-        self._parts: dict[PartKey, Any] = {}
-        self._files: dict[PartKey, set[Path]] = {}
+        self._previous = previous
+        self._policies: dict[tuple[str, KeyPath, int], Policy | None] = {}
         self._protocols: dict[str, Protocol] = {}
         self._upstream: dict[Target, list[Origin]] = {}
         self._errors: list[ConfigError] = []
@@ -148,8 +149,12 @@ class Assembly:
     def gateway(self) -> Gateway:
         drafts = draft(self._document)
         self._limit = drafts.root.frontend_policies.http.max_buffer_size
+        self._parts = Parts(self._document, self._lends, self._limit)
+        if self._previous is not None:
+            self._parts.inherit(self._previous.parts, self._previous.files)
         log = (self._document.data.get("frontendPolicies") or {}).get("accessLog") or {}
         self._always = Layer(("frontendPolicies",), {"accessLog": log}, "gateway")
+        self._errors.extend(conflicts(drafts, self._document))
         self._check_references(drafts)
         binds = {gateway.port: self._bind(gateway, drafts) for gateway in drafts.gateways}
         if not binds and not self._errors:
@@ -165,8 +170,8 @@ class Assembly:
             root.config,
             root.frontend_policies.http,
             binds,
-            self._parts,
-            self._files,
+            self._parts.built,
+            self._parts.files,
             tuple(self._routes),
         )
 
@@ -191,22 +196,19 @@ class Assembly:
 
     def _listener(self, bind: str, gateway: GatewayDraft, listener: ListenerDraft, drafts: Drafts) -> Listener:
         place = Place(bind, gateway.name, listener.name)
-        early = list(self._placed(gateway.early))
         always = [*self._placed([self._always]), *self._lends.always]
-        chain = self._compile([*early, *always], listener.at)
+        early = Early([*self._placed(gateway.early), *always])
         entries: list[tuple[str, Match, Route]] = []
         above = [*gateway.layers, *listener.layers]
         for route in drafts.routes:
-            if serves(route, gateway.name, listener.name):
-                entries.extend(self._entries(route, above, [*early, *always], listener, place))
-        return Listener(listener.name, listener.hostname, place, chain, RouteTable(entries))
+            hosts = served_hosts(route, gateway, listener)
+            if hosts:
+                entries.extend(self._entries(route, hosts, above, early, place))
+        return Listener(listener.name, listener.hostname, place, early.chain, RouteTable(entries))
 
     def _entries(
-        self, draft: RouteDraft, above: Sequence[Layer], early: Sequence[Placed], listener: ListenerDraft, place: Place
+        self, draft: RouteDraft, hosts: Sequence[str], above: Sequence[Layer], early: Early, place: Place
     ) -> Iterator[tuple[str, Match, Route]]:
-        hosts = [host for host in draft.hostnames or ["*"] if compatible(listener.hostname, host)]
-        if not hosts:
-            return
         try:
             compiled = self._route(draft, above, early, place)
         except ConfigError as error:
@@ -217,12 +219,12 @@ class Assembly:
             for host in hosts:
                 yield host, match_of(read), compiled
 
-    def _route(self, draft: RouteDraft, above: Sequence[Layer], early: Sequence[Placed], place: Place) -> Route:
+    def _route(self, draft: RouteDraft, above: Sequence[Layer], early: Early, place: Place) -> Route:
         layers = [*above, *draft.layers]
         backends = [(one, self._backend(one)) for one in draft.backends]
         protocol = self._protocol(draft, [backend for _, backend in backends])
         alone = backends[0][0].layers if len(backends) == 1 else []
-        placed = [*early, *self._placed([*layers, *alone])]
+        placed = [*early.placed, *self._placed([*layers, *alone])]
         self._refuse_deaf(draft, protocol, placed)
         if len(backends) > 1:
             for one, _ in backends:
@@ -231,7 +233,7 @@ class Assembly:
         where = (*draft.at, "backends")
         line = self._document.line(where)
         choice = Placed(WeightedChoice(targets), "backends", "backend", dotted(where), line=line)
-        chain = self._compile([*placed, choice], draft.at, early=early)
+        chain = early.taken_from(compile_chain([*placed, choice]))
         names = replace(place, route=draft.name, route_rule=draft.rule or "unknown")
         chain = self._with_upstream(chain, targets)
         self._routes.append((draft.name, draft.rule, chain))
@@ -252,7 +254,8 @@ class Assembly:
             shown.extend(
                 replaced._replace(name=f"{target.name}: {replaced.name}") for replaced in self._upstream[target]
             )
-        inline = chain.inline and not any(step.awaits for target in targets for step in target.steps)
+        waits = any(step.awaits for target in targets for step in target.steps)
+        inline = chain.inline and not waits and all(target.backend.inline for target in targets)
         return replace(chain, upstream=(), origins=tuple(shown), inline=inline)
 
     def _targets(self, one: BackendDraft, backend: Backend, layers: Sequence[Layer]) -> Iterator[Target]:
@@ -265,25 +268,6 @@ class Assembly:
             chosen = replace(target, weight=target.weight * one.weight, steps=chain.upstream)
             self._upstream[chosen] = [origin for origin in chain.origins if origin.phase == "upstream"]
             yield chosen
-
-    def _compile(self, placed: Sequence[Placed], at: KeyPath, *, early: Sequence[Placed] = ()) -> Chain:
-        chain = compile_chain(placed)
-        ran = {id(one.hooks) for one in early}
-        if not ran:
-            return chain
-
-        def fresh(steps: Steps) -> Steps:
-            return tuple(step for step in steps if id(getattr(step.call, "__self__", None)) not in ran)
-
-        done = {(origin.phase, origin.at) for origin in compile_chain(early).origins if origin.phase in EARLY}
-        return replace(
-            chain,
-            accept=fresh(chain.accept),
-            authn=fresh(chain.authn),
-            authz=fresh(chain.authz),
-            pre_request=fresh(chain.pre_request),
-            origins=tuple(origin for origin in chain.origins if (origin.phase, origin.at) not in done),
-        )
 
     def _only_upstream(self, one: BackendDraft) -> None:
         for placed in self._placed(one.layers):
@@ -317,8 +301,15 @@ class Assembly:
                     )
 
     def _policy(self, name: str, raw: Any, path: KeyPath, level: Level) -> Policy | None:
+        """The policy at that place, None if it is wrong. Looked at once, however many routes it stands above."""
+        place = (name, path, id(raw))
+        if place not in self._policies:
+            self._policies[place] = self._read_policy(name, raw, path, level)
+        return self._policies[place]
+
+    def _read_policy(self, name: str, raw: Any, path: KeyPath, level: Level) -> Policy | None:
         try:
-            policy: Policy = self._part("agentgateway.policies", name, raw, path, level)
+            policy: Policy = self._parts.at("agentgateway.policies", name, raw, path, level)
         except ConfigError as error:
             self._errors.extend(getattr(error, "errors", None) or [located(error, self._document, path)])
             return None
@@ -330,25 +321,8 @@ class Assembly:
         return policy
 
     def _backend(self, one: BackendDraft) -> Backend:
-        backend: Backend = self._part("agentgateway.backends", one.kind, one.config, one.at, "backend")
+        backend: Backend = self._parts.at("agentgateway.backends", one.kind, one.config, one.at, "backend")
         return backend
-
-    def _part(self, group: str, name: str, raw: Any, path: KeyPath, level: Level) -> Any:
-        """The plugin at that place: the one of the previous gateway when nothing about it changed."""
-        key = (group, dotted(path) + ":" + name, fingerprint(raw, self._document.folder))
-        if key not in self._parts:
-            kept = self._previous.get(key)
-            before = set(self._document.files)
-            self._parts[key] = kept if kept is not None else self._build(group, name, raw, path, level)
-            read = self._document.files - before | {self._document.folder / name for name in files_in(raw)}
-            self._files[key] = self._previous_files.get(key, set()) if kept is not None else read
-            self._document.files.update(self._files[key])
-        return self._parts[key]
-
-    def _build(self, group: str, name: str, raw: Any, path: KeyPath, level: Level) -> Any:
-        plugin = registry.load(group, name)
-        config = validate(plugin.Config, raw, self._document, path)
-        return plugin(config, PluginHost(self._lends, self._document, path, level, self._limit))
 
     def _protocol(self, draft: RouteDraft, backends: Sequence[Backend]) -> Protocol:
         spoken = {backend.protocol for backend in backends} or {"http"}
@@ -363,7 +337,32 @@ class Assembly:
         return self._protocols[name]
 
 
-EARLY = PHASES[:4]
+class Early:
+    """What runs before a route is chosen, on every request of a listener."""
+
+    PHASES = PHASES[:4]
+
+    def __init__(self, placed: Sequence[Placed]) -> None:
+        self.placed = placed
+        self.chain = compile_chain(placed)
+        self._ran = {id(one.hooks) for one in placed}
+        self._told = {(origin.phase, origin.at) for origin in self.chain.origins if origin.phase in self.PHASES}
+
+    def taken_from(self, chain: Chain) -> Chain:
+        """A route's chain without what has run by then."""
+        return replace(
+            chain,
+            accept=self._rest(chain.accept),
+            authn=self._rest(chain.authn),
+            authz=self._rest(chain.authz),
+            pre_request=self._rest(chain.pre_request),
+            origins=tuple(origin for origin in chain.origins if (origin.phase, origin.at) not in self._told),
+        )
+
+    def _rest(self, steps: Steps) -> Steps:
+        return tuple(step for step in steps if id(getattr(step.call, "__self__", None)) not in self._ran)
+
+
 LAST = ("provider", "backendAuth.signing")
 
 
@@ -376,16 +375,6 @@ def last_come_last(placed: Sequence[Placed]) -> list[Placed]:
     ]
 
 
-def serves(route: RouteDraft, gateway: str, listener: str) -> bool:
-    references = route.gateways
-    return not references or gateway in references or f"{gateway}/{listener}" in references
-
-
-def compatible(listener: str, route: str) -> bool:
-    """Whether a listener for one host name can get requests for the other."""
-    return listener == "*" or route == "*" or hostname_matches(listener, route) or hostname_matches(route, listener)
-
-
 def match_of(config: MatchConfig) -> Match:
     return Match(
         config.path,
@@ -394,27 +383,3 @@ def match_of(config: MatchConfig) -> Match:
         tuple(FieldMatch(one.name, one.value) for one in config.query),
         ModelPattern(config.model) if config.model is not None else None,
     )
-
-
-def fingerprint(raw: Any, folder: Path) -> str:
-    """A digest of a configuration value, with the contents of the files it names."""
-    digest = hashlib.sha256(json.dumps(raw, sort_keys=True, default=str).encode())
-    for name in files_in(raw):
-        path = folder / name
-        if path.is_file():  # not a pipe or device, which might never end
-            with contextlib.suppress(OSError):
-                digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
-def files_in(raw: Any) -> Iterator[str]:
-    if isinstance(raw, dict):
-        names = ("file",) if set(raw) == {"file"} else ("cert", "key", "root") if "cert" in raw or "root" in raw else ()
-        for key, value in raw.items():
-            if key in names and isinstance(value, str):
-                yield value
-            else:
-                yield from files_in(value)
-    elif isinstance(raw, list):
-        for value in raw:
-            yield from files_in(value)

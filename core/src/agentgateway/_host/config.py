@@ -3,11 +3,13 @@ by that plugin's own model; see `docs/configuration.md`."""
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
 from agentgateway._host.access_log import LogFields
+from agentgateway._host.inbound_head import Limits
 from agentgateway.settings import (
     CelText,
     Duration,
@@ -66,6 +68,13 @@ class MetricsConfig(PluginConfig):
     """Labels of your own."""
 
 
+class ServerConfig(PluginConfig):
+    """How requests come in."""
+
+    edge: bool = True
+    """HTTP/1.1 is read by the gateway's own protocol. `off` leaves it to Hypercorn, like HTTP/2: slower, for comparing."""
+
+
 class StaticConfig(PluginConfig):
     """`config`: settings of the process. Changing them needs a restart."""
 
@@ -85,6 +94,8 @@ class StaticConfig(PluginConfig):
     """How long a drain may last before what is left is cut."""
     connection_min_termination_deadline: Duration = 0.0
     """How long a drain lasts at least, while a load balancer still sends."""
+    server: ServerConfig = ServerConfig()
+    """How requests come in."""
     backend: UpstreamConfig = UpstreamConfig()
     """Upstream connections."""
     logging: Logging = Logging()
@@ -116,6 +127,10 @@ class HttpFrontend(PluginConfig):
     """How long a client may pause while sending a body, or while reading a reply."""
     http2_max_concurrent_streams: int = Field(100, ge=1, alias="http2MaxConcurrentStreams")
     """Requests at once on one HTTP/2 connection."""
+
+    @cached_property
+    def of_heads(self) -> Limits:
+        return Limits(self.http1_max_headers, self.http1_max_head_size)
 
 
 class FrontendPolicies(PluginConfig):
@@ -232,10 +247,13 @@ class GatewayConfig(PluginConfig):
             raise ValueError("`listeners` exclude `tls` on the gateway")
         if self.protocol == "HTTPS" and self.tls is None and not self.listeners:
             raise ValueError("HTTPS needs `tls`")
-        kinds = {listener.protocol for listener in self.listeners}
-        if len(kinds) > 1:
-            raise ValueError("HTTP and HTTPS cannot share a port")
+        _one_protocol(self.listeners)
         return self
+
+
+def _one_protocol(listeners: list[ListenerConfig]) -> None:
+    if len({listener.protocol for listener in listeners}) > 1:
+        raise ValueError("HTTP and HTTPS cannot share a port")
 
 
 class BindConfig(PluginConfig):
@@ -245,6 +263,11 @@ class BindConfig(PluginConfig):
     """The address to listen on; every one when absent."""
     listeners: list[ListenerConfig] = Field(min_length=1)
     """What is served on it."""
+
+    @model_validator(mode="after")
+    def _plain_or_tls(self) -> BindConfig:
+        _one_protocol(self.listeners)
+        return self
 
 
 class NamedBackend(RouteBackendConfig):

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from agentgateway._host.entrance import entrance
 from agentgateway._host.face import INTAKE, PEER, UNKNOWN, Intake, Message, Peer, Receive, Runtime, Scope, Send
-from agentgateway._host.inbound_head import read_head
+from agentgateway._host.inbound_head import read_scope
 from agentgateway._host.pipeline import discard, run
 from agentgateway._host.reply_head import CLOSE, HOP, Field, bodiless, check, fields, head_of_whole
 from agentgateway._host.routes import Listener
@@ -71,7 +70,7 @@ class Conversation:
         extensions = scope["extensions"]
         self._peer: Peer = extensions.get(PEER, UNKNOWN)
         self._intake: Intake = extensions.get(INTAKE) or Intake()
-        self._head = read_head(scope, limits.http1_max_headers, limits.http1_max_head_size)
+        self._head = read_scope(scope, limits.of_heads)
         self._owed = self._head.length  # bytes of the announced body still to come
         self._ended = False  # the client's body is complete
         self._touched = False  # somebody began to read it
@@ -128,7 +127,7 @@ class Conversation:
             try:
                 return await self._unannounced()
             except GatewayError as error:
-                self._head = replace(self._head, error=error)
+                self._head = self._head._replace(error=error)
                 return Body(b"")
         return Body(None, receive=self._chunk, length=self._owed)
 

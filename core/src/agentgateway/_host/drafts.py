@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from agentgateway._host import registry
 from agentgateway._host.config import (
@@ -23,6 +22,7 @@ from agentgateway._host.config import (
 )
 from agentgateway._host.host import split_path
 from agentgateway._host.load import Document, validate
+from agentgateway._host.routes import hostname_matches
 from agentgateway.errors import ConfigError
 from agentgateway.interfaces import BackendDraft, Layer, RouteDraft, Section
 
@@ -34,6 +34,7 @@ class ListenerDraft:
     at: Path
     name: str
     hostname: str
+    """In lower case; `*` for every one."""
     tls: DownstreamTls | None
     layers: list[Layer]
 
@@ -71,9 +72,9 @@ def draft(document: Document) -> Drafts:
     for index, route in enumerate(root.routes):
         drafts.routes.append(_route(("routes", index), f"route-{index}", route, backends))
     _sections(drafts, document)
+    targets = Targets(drafts, backends)
     for index, policy in enumerate(root.policies):
-        _apply(("policies", index), policy, drafts, backends, document)
-    _check_ports(drafts, document)
+        _apply(("policies", index), policy, targets, document)
     return drafts
 
 
@@ -92,7 +93,7 @@ def _bind(at: Path, config: BindConfig) -> GatewayDraft:
 
 def _listener(at: Path, name: str, config: ListenerConfig) -> ListenerDraft:
     layer = Layer((*at, "policies"), config.policies, "gateway")
-    return ListenerDraft(at, config.name or name, config.hostname, config.tls, [layer])
+    return ListenerDraft(at, config.name or name, config.hostname.lower() or "*", config.tls, [layer])
 
 
 def _nested_routes(at: Path, gateway: str, listeners: list[ListenerConfig], backends: Backends) -> Iterator[RouteDraft]:
@@ -163,30 +164,46 @@ def _sections(drafts: Drafts, document: Document) -> None:
         drafts.routes.extend(lowered.routes)
 
 
-def _apply(at: Path, config: TargetedPolicy, drafts: Drafts, backends: Backends, document: Document) -> None:
+class Targets:
+    """What targeted policies may name."""
+
+    def __init__(self, drafts: Drafts, backends: Backends) -> None:
+        self.gateways = drafts.gateways
+        self.named = backends.named
+        self.routes: dict[str, list[RouteDraft]] = {}
+        self.uses: dict[Path, list[BackendDraft]] = {}
+        """Where a named backend is used, by its own place."""
+        for route in drafts.routes:
+            self.routes.setdefault(route.name, []).append(route)
+            for backend in route.backends:
+                self.uses.setdefault(backend.at, []).append(backend)
+
+
+def _apply(at: Path, config: TargetedPolicy, targets: Targets, document: Document) -> None:
     target = config.target
     if config.phase == "gateway" and target.gateway is None:
         raise document.error((*at, "phase"), "phase `gateway` needs a gateway as its target")
-    found: list[Any]
+    known: bool
     if target.gateway is not None:
-        found = _apply_to_gateway(at, config, drafts, target.gateway)
+        known = bool(_apply_to_gateway(at, config, targets.gateways, target.gateway))
     elif target.route is not None:
-        found = [route for route in drafts.routes if route.name == target.route]
-        for route in found:
+        known = target.route in targets.routes
+        for route in targets.routes.get(target.route, ()):
             route.layers.append(Layer((*at, "policy"), config.policy))
     else:
-        named = backends.named.get(str(target.backend))
-        found = [] if named is None else [d for r in drafts.routes for d in r.backends if d.at == named.at]
-        for backend in found:
+        named = targets.named.get(str(target.backend))
+        known = named is not None
+        for backend in targets.uses.get(named.at, ()) if named is not None else ():
             backend.layers.insert(0, Layer((*at, "policy"), config.policy, "backend"))
-        found = [named] if named is not None else []
-    if not found:
+    if not known:
         raise document.error((*at, "target"), "nothing in this file has that name")
 
 
-def _apply_to_gateway(at: Path, config: TargetedPolicy, drafts: Drafts, reference: str) -> list[GatewayDraft]:
+def _apply_to_gateway(
+    at: Path, config: TargetedPolicy, gateways: list[GatewayDraft], reference: str
+) -> list[GatewayDraft]:
     name, _, listener = reference.partition("/")
-    found = [one for one in drafts.gateways if one.name == name]
+    found = [one for one in gateways if one.name == name]
     if listener:
         found = [one for one in found if listener in [below.name for below in one.listeners]]
     for gateway in found:
@@ -199,17 +216,17 @@ def _apply_to_gateway(at: Path, config: TargetedPolicy, drafts: Drafts, referenc
     return found
 
 
-def _check_ports(drafts: Drafts, document: Document) -> None:
-    taken: dict[int, str] = {}
-    for gateway in drafts.gateways:
-        if gateway.port and gateway.port in taken:
-            other = taken[gateway.port]
-            raise document.error(
-                (*gateway.at, "port"),
-                f"port {gateway.port} is already used by gateway `{other}`",
-                f"attach to it instead: gateways: {other}",
-            )
-        taken[gateway.port] = gateway.name
+def served_hosts(route: RouteDraft, gateway: GatewayDraft, listener: ListenerDraft) -> list[str]:
+    """The host names for which the listener serves the route, in lower case; empty when it does not."""
+    references = route.gateways
+    if references and gateway.name not in references and f"{gateway.name}/{listener.name}" not in references:
+        return []
+    return [host for host in map(str.lower, route.hostnames or ["*"]) if _compatible(listener.hostname, host)]
+
+
+def _compatible(listener: str, route: str) -> bool:
+    """Whether a listener for one host name can get requests for the other."""
+    return listener == "*" or route == "*" or hostname_matches(listener, route) or hostname_matches(route, listener)
 
 
 def policies_of(layer: Layer) -> Mapping[str, Path]:

@@ -88,17 +88,14 @@ def child(work: Work, context: WorkerContext) -> int:
     try:
         signal.set_wakeup_fd(-1)
         for number in SIGNALS:
-            ignored = number in (
-                signal.SIGINT,
-                signal.SIGHUP,
-            )  # a terminal sends them to every process; the parent acts
+            ignored = number in (signal.SIGINT, signal.SIGHUP)  # a terminal tells every process; the parent acts
             signal.signal(number, signal.SIG_IGN if ignored else signal.SIG_DFL)
         abandon_descriptors({0, 1, 2, context.control.fileno(), context.pipe.fileno()})
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         code = work(context)
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
-    except BaseException:
+    except BaseException:  # the end of this process, whatever it is: what lies below is the parent's
         traceback.print_exc()
     finally:
         with suppress(OSError, ValueError):

@@ -23,6 +23,7 @@ from agentgateway.files import MAX_FILE_BYTES
 __all__ = ["Document", "Source", "dotted", "parse", "read", "validate"]
 
 STDIN = "<stdin>"
+_PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 ENVIRON: Mapping[str, str] = os.environ
 """The process's environment, for everybody who is handed one."""
 
@@ -117,7 +118,7 @@ def dotted(path: Sequence[str | int]) -> str:
     for key in path:
         if isinstance(key, int):
             text += f"[{key}]"
-        elif re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]*", key):
+        elif _PLAIN_KEY.fullmatch(key):
             text += f".{key}" if text else key
         else:
             text += f"[{json.dumps(key, ensure_ascii=False)}]"

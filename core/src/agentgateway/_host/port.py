@@ -7,20 +7,21 @@ import logging
 import socket
 import ssl
 import time
-from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.config import Config
 
 from agentgateway._host.connection import Connection
-from agentgateway._host.face import UNKNOWN, App, Peer
+from agentgateway._host.edge.connection import EdgeConnection
+from agentgateway._host.face import UNKNOWN, App, Peer, Runtime
 from agentgateway._host.sockets import BACKLOG
 from agentgateway._host.traffic import Traffic
 
 if TYPE_CHECKING:
     from agentgateway._host.config import HttpFrontend
-    from agentgateway._host.downstream_tls import Certificates
+    from agentgateway._host.downstream_tls import Certificates, Handshake
 
 logger = logging.getLogger("agentgateway.server")
 
@@ -47,7 +48,10 @@ def server_config(http: HttpFrontend) -> Config:
 
 
 class Port:
-    """A listening socket and the connections that came by it."""
+    """A listening socket and the connections that came by it.
+
+    With `runtime` the edge takes them in, and Hypercorn gets what is not HTTP/1.1; without, Hypercorn has them all.
+    """
 
     def __init__(
         self,
@@ -56,16 +60,23 @@ class Port:
         http: Callable[[], HttpFrontend],
         traffic: Traffic,
         certificates: Certificates | None = None,
+        *,
+        runtime: Runtime | None = None,
+        number: int = 0,
     ) -> None:
         self.socket = sock
         self.certificates = certificates
+        self.traffic = traffic
+        self.number = number
+        self._runtime = runtime
         self._app = app
         self._http = http
-        self._traffic = traffic
         self._config: tuple[HttpFrontend, Config] | None = None
         self._context = WorkerContext(None)
         self._loop = asyncio.get_running_loop()
         self._connections: dict[asyncio.Task[None], Connection | None] = {}
+        self._edges: set[EdgeConnection] = set()
+        self._left = asyncio.Event()
         self._paused: asyncio.TimerHandle | None = None
 
     def listen(self) -> None:
@@ -82,9 +93,7 @@ class Port:
                 self._pause(error)
                 return
             connection.setblocking(False)
-            task = self._loop.create_task(self._serve(connection))
-            self._connections[task] = None
-            task.add_done_callback(self._forget)
+            self._spawn(self._serve(connection))
 
     def _pause(self, error: OSError) -> None:
         logger.error("cannot accept connections for the moment: %s", error.strerror)
@@ -92,14 +101,30 @@ class Port:
         self._paused = self._loop.call_later(ACCEPT_AGAIN, self.listen)
 
     async def _serve(self, sock: socket.socket) -> None:
-        reader = asyncio.StreamReader(loop=self._loop)
-        protocol = asyncio.StreamReaderProtocol(reader, loop=self._loop)
+        """Take a connection in; whoever speaks on it is told by its transport."""
+        self.traffic.connections += 1
+        runtime, handshake = self._runtime, None
+        tls: dict[str, Any] = {}
+        if self.certificates is not None:
+            handshake = self.certificates.current()
+            tls = {"ssl": handshake.context, "ssl_handshake_timeout": HANDSHAKE_SECONDS}
+        entry = Entry(self, handshake)
+        factory = (lambda: Spoken(entry)) if runtime is None else (lambda: EdgeConnection(self, runtime, entry.peer))
         try:
-            transport, peer = await self._transport(sock, protocol)
+            await self._loop.connect_accepted_socket(factory, sock, **tls)
         except (OSError, TimeoutError) as error:
             logger.debug("no connection was made: %s", type(error).__name__)
             sock.close()
-            return
+
+    def hand_over(self, transport: asyncio.Transport, peer: Peer, data: bytes) -> None:
+        """Let Hypercorn go on with a connection from which `data` was read."""
+        reader = asyncio.StreamReader(loop=self._loop)
+        protocol = asyncio.StreamReaderProtocol(reader, loop=self._loop)
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
+        if data:
+            self.traffic.received -= len(data)  # it is counted once more there
+            reader.feed_data(data)
         http = self._http()
         writer = asyncio.StreamWriter(transport, protocol, reader, self._loop)
         connection = Connection(
@@ -107,37 +132,29 @@ class Port:
             self._settings(http),
             self._context,
             peer,
-            self._traffic,
+            self.traffic,
             http.http1_header_timeout,
             reader,
             writer,
         )
-        task = asyncio.current_task()
-        if task is None or self._context.terminated.is_set():
+        if self._context.terminated.is_set():
             connection.cut()
             return
-        self._connections[task] = connection
-        await connection.run()
+        self._spawn(connection.run(), connection)
 
-    async def _transport(
-        self, sock: socket.socket, protocol: asyncio.StreamReaderProtocol
-    ) -> tuple[asyncio.Transport, Peer]:
-        self._traffic.connections += 1
-        if self.certificates is None:
-            transport, _ = await self._loop.connect_accepted_socket(lambda: protocol, sock)
-            return transport, UNKNOWN
-        started = time.monotonic()
-        handshake = self.certificates.current()
-        transport, _ = await self._loop.connect_accepted_socket(
-            lambda: protocol, sock, ssl=handshake.context, ssl_handshake_timeout=HANDSHAKE_SECONDS
-        )
-        try:
-            peer = handshake.peer(transport.get_extra_info("ssl_object"))
-        except ssl.SSLError:
-            transport.abort()
-            raise
-        self._traffic.shook_hands(time.monotonic() - started)
-        return transport, peer
+    def entered(self, connection: EdgeConnection) -> None:
+        self._edges.add(connection)
+        if self._context.terminated.is_set():
+            connection.cut()
+
+    def left(self, connection: EdgeConnection) -> None:
+        self._edges.discard(connection)
+        self._left.set()
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None], connection: Connection | None = None) -> None:
+        task = self._loop.create_task(coroutine)
+        self._connections[task] = connection
+        task.add_done_callback(self._forget)
 
     def _settings(self, http: HttpFrontend) -> Config:
         if self._config is None or self._config[0] is not http:
@@ -146,13 +163,20 @@ class Port:
 
     def _forget(self, task: asyncio.Task[None]) -> None:
         self._connections.pop(task, None)
+        self._left.set()
         if not task.cancelled() and task.exception() is not None:
             logger.error("a connection failed", exc_info=task.exception())
 
     @property
-    def busy(self) -> Collection[asyncio.Task[None]]:
-        """The connections that are still open."""
-        return self._connections.keys()
+    def busy(self) -> bool:
+        """Whether a connection is still open."""
+        return bool(self._connections or self._edges)
+
+    async def gone(self) -> None:
+        """Until no connection is open."""
+        while self.busy:
+            self._left.clear()
+            await self._left.wait()
 
     def stop(self) -> None:
         """Take what waits in the queue, and nothing more. The socket stays open."""
@@ -164,6 +188,8 @@ class Port:
     async def retire(self) -> None:
         """Close what is idle; what is in flight ends, and then its connection."""
         await self._context.terminated.set()
+        for edge in list(self._edges):
+            edge.retire()
         for task, connection in list(self._connections.items()):
             if connection is not None:
                 connection.retire()
@@ -172,24 +198,66 @@ class Port:
 
     def cut(self) -> None:
         """End whatever is left."""
+        for edge in list(self._edges):
+            edge.cut()
         for connection in self._connections.values():
             if connection is not None:
                 connection.cut()
 
+    def cancel(self) -> None:
+        """Cancel the tasks that are left."""
+        for task in self._connections:
+            task.cancel()
+
+
+class Entry:
+    """A connection as it comes in, and what its handshake tells of the peer."""
+
+    __slots__ = ("_handshake", "_port", "_started")
+
+    def __init__(self, port: Port, handshake: Handshake | None) -> None:
+        self._port = port
+        self._handshake = handshake
+        self._started = time.monotonic()
+
+    def peer(self, transport: asyncio.BaseTransport) -> Peer:
+        """Who is at the other end. Raises `ssl.SSLError` for somebody who may not come in."""
+        if self._handshake is None:
+            return UNKNOWN
+        peer = self._handshake.peer(transport.get_extra_info("ssl_object"))
+        self._port.traffic.shook_hands(time.monotonic() - self._started)
+        return peer
+
+    def give_to_hypercorn(self, transport: asyncio.Transport) -> None:
+        try:
+            self._port.hand_over(transport, self.peer(transport), b"")
+        except ssl.SSLError:
+            transport.abort()
+
+
+class Spoken(asyncio.Protocol):
+    """The protocol of a connection until Hypercorn's takes its place, which is at once."""
+
+    def __init__(self, entry: Entry) -> None:
+        self._entry = entry
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._entry.give_to_hypercorn(cast(asyncio.Transport, transport))  # uvloop's is no subclass
+
 
 async def ended(ports: Sequence[Port], seconds: float) -> bool:
     """Whether every connection ended within that time."""
-    tasks = [task for port in ports for task in port.busy]
-    if not tasks:
-        return True
-    _, left = await asyncio.wait(tasks, timeout=max(0.0, seconds))
-    return not left
+    try:
+        async with asyncio.timeout(max(0.0, seconds)):
+            for port in ports:
+                await port.gone()
+    except TimeoutError:
+        return False
+    return True
 
 
 async def cancelled(ports: Sequence[Port], seconds: float) -> None:
     """Cancel what is left, and give it that time to notice."""
-    tasks = [task for port in ports for task in port.busy]
-    for task in tasks:
-        task.cancel()
-    if tasks:
-        await asyncio.wait(tasks, timeout=seconds)
+    for port in ports:
+        port.cancel()
+    await ended(ports, seconds)

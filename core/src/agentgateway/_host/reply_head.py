@@ -20,17 +20,17 @@ CLOSE = (b"connection", b"close")
 
 _TOKEN = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _BREAKS = re.compile(rb"[\x00\n\v\f\r]")
-_WORDLESS = frozenset((204, 304))
+WORDLESS = frozenset((204, 304))
 
 
 def bodiless(method: str, status: int) -> bool:
     """Whether such a reply has no body, whatever its head says (RFC 9112 section 6.3)."""
-    return method == "HEAD" or status in _WORDLESS
+    return method == "HEAD" or status in WORDLESS
 
 
 def head_of_whole(method: str, reply: Reply, body: bytes) -> list[Field]:
     """The head of a reply whose body is known. Without a body, a `content-length` tells of what would have been."""
-    if bodiless(method, reply.status) and (not body or reply.status in _WORDLESS):
+    if bodiless(method, reply.status) and (not body or reply.status in WORDLESS):
         return fields(reply, HOP if reply.status != 204 else MEASURED)
     measured = fields(reply, MEASURED)
     measured.append((b"content-length", b"%d" % len(body)))

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from agentgateway._host.access_log import LINES
 from agentgateway._host.assembly import Gateway, assemble
@@ -61,7 +62,7 @@ class Runtime:
         self._watch: FileWatch | None = None
         self._reloading = asyncio.Lock()
         self._old: set[asyncio.Task[None]] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self.reloads = self.metrics.counter("agentgateway_config_reloads_total", "Reloads by outcome.", ("outcome",))
 
     async def start(self) -> None:
@@ -91,9 +92,21 @@ class Runtime:
         async for _ in watch.changes():
             await self.reload()
 
+    def ask_to_reload(self) -> None:
+        """Reload soon, whether the file changed or not; for a signal."""
+        if self._file in (None, "-"):
+            logger.warning("no file to reload: standard input is read once")
+        elif self._watch is not None:  # else it is about to be read
+            task = asyncio.get_running_loop().create_task(self.reload())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
     async def reload(self) -> bool:
-        """Read the file again. A configuration that cannot be used changes nothing but the log."""
+        """Read the file again. A configuration that cannot be used changes nothing but the log; one that comes during
+        the drain, nothing at all."""
         async with self._reloading:
+            if self.draining:
+                return False
             started = time.monotonic()
             try:
                 document = read(self._file, environ=self._environ)

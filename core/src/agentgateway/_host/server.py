@@ -120,7 +120,16 @@ class Server:
     async def _open(self, bind: Bind) -> Port:
         scheme = "https" if secure(bind) else "http"
         sock = await self._sockets.open(bind.name, bind.address, bind.port, scheme)
-        return Port(sock, self._plane.app(bind.port), lambda: self._runtime.gateway.http, self._meters.traffic(bind))
+        runtime = self._runtime
+        edge = runtime.gateway.settings.server.edge
+        return Port(
+            sock,
+            self._plane.app(bind.port),
+            lambda: runtime.gateway.http,
+            self._meters.traffic(bind),
+            runtime=runtime if edge else None,
+            number=bind.port,
+        )
 
     def _moves(self, bind: Bind) -> bool:
         """Whether the port is open at another address, which may be in the way."""

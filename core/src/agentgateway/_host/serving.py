@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Mapping
@@ -54,6 +55,7 @@ async def alone(runtime: Runtime, settings: StaticConfig) -> int:
     ports = AdminPorts(settings)
     ports.open()
     shutdown = on_signals()
+    on_hang_up(runtime.ask_to_reload, shutdown.set)
 
     async def admin() -> None:
         await asyncio.to_thread(import_module, "agentgateway._host.admin")  # some 300 ms, and requests come meanwhile
@@ -86,6 +88,19 @@ def on_signals() -> asyncio.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop)
     return shutdown
+
+
+def on_hang_up(reload: Callable[[], None], end: Callable[[], None]) -> None:
+    """SIGHUP reloads; but it ends a process whose terminal is gone, as nobody can stop it any more."""
+    had_terminal = os.isatty(0)
+
+    def hang_up() -> None:
+        if had_terminal and not os.isatty(0):
+            end()
+        else:
+            reload()
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hang_up)
 
 
 def several(file: str, document: Document, environ: Mapping[str, str], settings: StaticConfig) -> int:

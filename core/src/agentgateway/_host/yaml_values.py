@@ -2,7 +2,7 @@
 
 Scalars resolve by the core schema of YAML 1.2 (https://yaml.org/spec/1.2.2/#103-core-schema): `yes` and `on` are text,
 `0o17` is octal, there are no dates. The one thing kept from 1.1 is the merge key `<<`. Aliases are copied, and what
-they may grow to is bounded. No message contains a value; keys are shown.
+they may add is bounded. No message contains a value; keys are shown.
 """
 
 import re
@@ -13,7 +13,8 @@ from typing import Any
 from agentgateway._host.yaml_nodes import MAX_DEPTH, Collection, Node, Scalar
 from agentgateway.errors import ConfigError
 
-MAX_NODES = 200_000
+MAX_COPIED = 200_000
+"""Values that aliases may add to those that are written out."""
 
 Path = tuple[str | int, ...]
 
@@ -39,7 +40,7 @@ def construct(root: Node, expand: Callable[[str], str]) -> tuple[Any, Mark]:
 
     Raises NodeError.
     """
-    walk = _Walk(expand)
+    walk = _Walk(root, expand)
     data, children = walk.value(root, ())
     return data, Mark(root.line, children)
 
@@ -56,14 +57,18 @@ Built = tuple[Any, dict[str | int, Mark]]
 
 
 class _Walk:
-    def __init__(self, expand: Callable[[str], str]) -> None:
+    def __init__(self, root: Node, expand: Callable[[str], str]) -> None:
+        self.root = root
         self.expand = expand
         self.visited = 0
+        self.most = MAX_COPIED
 
     def value(self, node: Node, at: Path) -> Built:
         self.visited += 1
-        if self.visited > MAX_NODES:
-            raise NodeError(f"more than {MAX_NODES} values, aliases counted", at, node.line)
+        if self.visited > self.most:
+            self.most = MAX_COPIED + written(self.root)
+            if self.visited > self.most:
+                raise NodeError(f"aliases add more than {MAX_COPIED} values", at, node.line)
         if len(at) > MAX_DEPTH:
             raise NodeError(f"nested deeper than {MAX_DEPTH} levels", at, node.line)
         if isinstance(node, Scalar):
@@ -116,6 +121,18 @@ class _Walk:
             values, children = self.value(source, at)
             for key in [key for key in values if key not in data]:
                 data[key], marks[key] = values[key], children[key]
+
+
+def written(root: Node) -> int:
+    """How many values the text has; one that aliases repeat counts once."""
+    seen: set[int] = set()
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        if id(node) not in seen:
+            seen.add(id(node))
+            waiting.extend(node.values if isinstance(node, Collection) else ())
+    return len(seen)
 
 
 def _key(node: Node, at: Path) -> str:

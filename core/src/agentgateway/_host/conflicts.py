@@ -1,0 +1,78 @@
+"""What cannot be served together, though each part of it is right: ports, names and host names that stand twice.
+
+The rules are the Gateway API's. A port has one gateway. In a gateway, a listener's name and its host name are its own.
+On a listener, a route's name is its own, together with its `ruleName`, which tells the rules of one route apart. The
+reference loads what stands twice, and serves one of the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from agentgateway._host.drafts import Drafts, GatewayDraft, ListenerDraft, served_hosts
+from agentgateway._host.load import Document
+from agentgateway.errors import ConfigError
+from agentgateway.interfaces import RouteDraft
+
+NAMED_BY_PEOPLE = ("gateways", "binds", "routes")
+"""Top-level keys with routes; those that a section makes are its own to name."""
+
+
+def conflicts(drafts: Drafts, document: Document) -> Iterator[ConfigError]:
+    """Each conflict, at the later of its two places."""
+    ports: dict[int, GatewayDraft] = {}
+    names: dict[str, GatewayDraft] = {}
+    for gateway in drafts.gateways:
+        on_port, of_name = ports.setdefault(gateway.port, gateway), names.setdefault(gateway.name, gateway)
+        if on_port is not gateway:
+            message = f"port {gateway.port} is already used by gateway `{on_port.name}`"
+            yield document.error((*gateway.at, "port"), message, f"attach to it instead: gateways: {on_port.name}")
+        elif of_name is not gateway:
+            message = f"a gateway is named `{gateway.name}` already, on line {document.line(of_name.at)}"
+            yield document.error(gateway.at, message, "give that one another name")
+        yield from _in_gateway(gateway, document)
+    yield from _on_listeners(drafts, document)
+
+
+def _in_gateway(gateway: GatewayDraft, document: Document) -> Iterator[ConfigError]:
+    names: dict[str, ListenerDraft] = {}
+    hosts: dict[str, ListenerDraft] = {}
+    for listener in gateway.listeners:
+        first = names.setdefault(listener.name, listener)
+        if first is not listener:
+            message = f"a listener is named `{listener.name}` already, on line {document.line((*first.at, 'name'))}"
+            hint = "give each a name of its own: routes and policies refer to `gateway/listener`"
+            yield document.error((*listener.at, "name"), message, hint)
+        first = hosts.setdefault(listener.hostname, listener)
+        if first is not listener:
+            message = f"listener `{first.name}` answers to this host name already: this one would never be asked"
+            hint = "give each a `hostname` of its own (none is `*`), or put the routes on one listener"
+            yield document.error((*listener.at, "hostname"), message, hint)
+
+
+def _on_listeners(drafts: Drafts, document: Document) -> Iterator[ConfigError]:
+    by_name: dict[tuple[str, str], list[RouteDraft]] = {}
+    for route in drafts.routes:
+        if route.at[0] in NAMED_BY_PEOPLE:
+            by_name.setdefault((route.name, route.rule), []).append(route)
+    for routes in by_name.values():
+        if len(routes) > 1:
+            yield from _of_one_name(routes, drafts, document)
+
+
+def _of_one_name(routes: list[RouteDraft], drafts: Drafts, document: Document) -> Iterator[ConfigError]:
+    taken: dict[int, RouteDraft] = {}
+    for route in routes:
+        listeners = [
+            id(listener)
+            for gateway in drafts.gateways
+            for listener in gateway.listeners
+            if served_hosts(route, gateway, listener)
+        ]
+        first = next((taken[listener] for listener in listeners if listener in taken), None)
+        if first is not None:
+            line = document.line((*first.at, "name"))
+            message = f"a route of the same listener is named `{route.name}` already, on line {line}"
+            hint = "give each a `name` of its own, or a `ruleName` if they are rules of one route"
+            yield document.error((*route.at, "ruleName" if route.rule else "name"), message, hint)
+        taken.update((listener, route) for listener in listeners if listener not in taken)
