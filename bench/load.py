@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,12 +31,15 @@ class Outcome:
     errors: int
 
 
-def buffered(port: int, body: Path, headers: dict[str, str], *, connections: int, seconds: int) -> Outcome:
+def buffered(
+    port: int, body: Path, headers: dict[str, str], *, connections: int, seconds: int, tls: bool = False
+) -> Outcome:
     """POST as fast as the connections allow. Raises `LoadFailed` when nothing was answered."""
     command = [programs.wrk(), "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "--timeout", "20s"]
     for name, value in headers.items():
         command += ["-H", f"{name}: {value}"]
-    command += ["-s", str(programs.HERE / "post.lua"), f"http://127.0.0.1:{port}{PATH}", "--", str(body)]
+    scheme = "https" if tls else "http"
+    command += ["-s", str(programs.HERE / "post.lua"), f"{scheme}://127.0.0.1:{port}{PATH}", "--", str(body)]
     said = _pinned(command, seconds + 40)
     requests = re.search(r"(\d+) requests in", said)
     if requests is None or requests[1] == "0":
@@ -53,11 +57,21 @@ def buffered(port: int, body: Path, headers: dict[str, str], *, connections: int
     )
 
 
-def streamed(port: int, body: Path, headers: dict[str, str], *, connections: int, rounds: int, seconds: int) -> Outcome:
+def streamed(
+    port: int,
+    body: Path,
+    headers: dict[str, str],
+    *,
+    connections: int,
+    rounds: int,
+    seconds: int,
+    tls: bool = False,
+) -> Outcome:
     """Read streams to their end. Raises `LoadFailed` when no chunk came."""
     lines = "\r\n".join(f"{name}: {value}" for name, value in headers.items())
     numbers = [str(number) for number in (port, connections, rounds, seconds)]
-    said = _pinned([str(programs.build("sse_client")), *numbers, str(body), PATH, lines], seconds + 60)
+    client = [sys.executable, str(programs.HERE / "tls_client.py")] if tls else [str(programs.build("sse_client"))]
+    said = _pinned([*client, *numbers, str(body), PATH, lines], seconds + 60)
     try:
         result = json.loads(said.splitlines()[-1])
     except (ValueError, IndexError) as error:

@@ -6,6 +6,9 @@
 // open streams (0: back to back), then one with the usage, then [DONE]. Anything else gets a completion of about 1 KB.
 // Each chunk's text is "t" and the CLOCK_MONOTONIC nanoseconds at which it was sent, for sse_client.c to read.
 //
+// A body with a string "soak-..." is echoed, for soak.py to check: a completion begins with that word, and each chunk has
+// it and its own number behind the time.
+//
 // One thread, epoll, HTTP/1.1 with keep-alive on 127.0.0.1. It believes its clients; serve nobody else with it.
 
 #define _GNU_SOURCE
@@ -32,6 +35,7 @@ typedef struct {
     size_t length, capacity;
     int chunks_left;
     int streaming;
+    char word[48];
 } Connection;
 
 static Connection *connections[MAX_FDS];
@@ -44,10 +48,13 @@ static size_t completion_length;
 static const char STREAM_HEAD[] = "HTTP/1.1 200 OK\r\n"
                                   "Content-Type: text/event-stream; charset=utf-8\r\n"
                                   "Cache-Control: no-cache\r\n"
+                                  "X-Accel-Buffering: no\r\n"
                                   "Transfer-Encoding: chunked\r\n\r\n";
+#define WORD "\"soak-"
+
 static const char CHUNK[] = "data: {\"id\":\"chatcmpl-mock0001\",\"object\":\"chat.completion.chunk\",\"created\":1700000000,"
                             "\"model\":\"mock-model\",\"system_fingerprint\":\"fp_mock\",\"choices\":[{\"index\":0,"
-                            "\"delta\":{\"content\":\"t%llu\"},\"logprobs\":null,\"finish_reason\":null}]}\n\n";
+                            "\"delta\":{\"content\":\"t%llu%s\"},\"logprobs\":null,\"finish_reason\":null}]}\n\n";
 static const char STREAM_END[] = "data: {\"id\":\"chatcmpl-mock0001\",\"object\":\"chat.completion.chunk\","
                                  "\"created\":1700000000,\"model\":\"mock-model\",\"choices\":[{\"index\":0,\"delta\":{},"
                                  "\"finish_reason\":\"stop\"}]}\n\n"
@@ -56,17 +63,17 @@ static const char STREAM_END[] = "data: {\"id\":\"chatcmpl-mock0001\",\"object\"
                                  "{\"prompt_tokens\":120,\"completion_tokens\":100,\"total_tokens\":220}}\n\n"
                                  "data: [DONE]\n\n";
 
-static void compose_completion(void) {
+static size_t compose_completion(char *out, size_t room, const char *word) {
     char text[641], body[2048];
     for (size_t i = 0; i < sizeof text - 1; i++)
         text[i] = i % 6 == 5 ? ' ' : 'a';
     text[sizeof text - 1] = 0;
     int length = snprintf(body, sizeof body,
         "{\"id\":\"chatcmpl-mock0001\",\"object\":\"chat.completion\",\"created\":1700000000,\"model\":\"mock-model\","
-        "\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"%s\",\"refusal\":null},"
+        "\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"%s%s\",\"refusal\":null},"
         "\"logprobs\":null,\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":120,\"completion_tokens\":80,"
-        "\"total_tokens\":200},\"service_tier\":\"default\",\"system_fingerprint\":\"fp_mock\"}", text);
-    completion_length = snprintf(completion, sizeof completion,
+        "\"total_tokens\":200},\"service_tier\":\"default\",\"system_fingerprint\":\"fp_mock\"}", word, text);
+    return snprintf(out, room,
         "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\nx-request-id: req_mock\r\n\r\n%s",
         length, body);
 }
@@ -122,8 +129,11 @@ static void tick(void) {
         int fd = streams[i], failed;
         Connection *c = connections[fd];
         if (c->chunks_left > 0) {
+            char said[64] = "";
+            if (c->word[0])
+                snprintf(said, sizeof said, "%s %d", c->word, chunks_per_stream - c->chunks_left);
             c->chunks_left--;
-            failed = write_http_chunk(fd, data, snprintf(data, sizeof data, CHUNK, now_ns()), "");
+            failed = write_http_chunk(fd, data, snprintf(data, sizeof data, CHUNK, now_ns(), said), "");
         } else {
             forget_stream(fd);
             c->streaming = 0;
@@ -134,7 +144,18 @@ static void tick(void) {
     }
 }
 
+// The word to echo, behind a blank; nothing where there is none.
+static void find_word(Connection *c, const char *body, size_t length) {
+    const char *mark = memmem(body, length, WORD, sizeof WORD - 1), *end;
+    c->word[0] = 0;
+    if (mark && (end = memchr(mark + 1, '"', body + length - mark - 1)) && end - mark < 40)
+        snprintf(c->word, sizeof c->word, " %.*s", (int)(end - mark - 1), mark + 1);
+}
+
 static int reply(int fd, Connection *c, int stream) {
+    char echo[4096];
+    if (!stream && c->word[0])
+        return write_all(fd, echo, compose_completion(echo, sizeof echo, c->word));
     if (!stream)
         return write_all(fd, completion, completion_length);
     c->chunks_left = chunks_per_stream;
@@ -169,6 +190,7 @@ static void answer_requests(int fd) {
         char *body = c->bytes + head;
         size_t length = total - head;
         int stream = memmem(body, length, "\"stream\":true", 13) || memmem(body, length, "\"stream\": true", 14);
+        find_word(c, body, length);
         memmove(c->bytes, c->bytes + total, c->length - total);
         c->length -= total;
         if (reply(fd, c, stream) < 0) {
@@ -239,7 +261,7 @@ int main(int argc, char **argv) {
     long interval = atol(argv[2]);
     chunks_per_stream = atoi(argv[3]);
     signal(SIGPIPE, SIG_IGN);
-    compose_completion();
+    completion_length = compose_completion(completion, sizeof completion, "");
     int poll = epoll_create1(0), listener = listen_on(atoi(argv[1])), timer = interval > 0 ? tick_every(interval) : -1;
     watch(poll, listener);
     if (timer >= 0)

@@ -31,12 +31,13 @@ class Process:
         self,
         command: Sequence[str | Path],
         *,
-        core: int,
+        core: int | None,
         environ: Mapping[str, str] | None = None,
         log: Path | None = None,
         quiet: bool = False,
     ) -> None:
-        """`log` takes what the program writes; with `quiet` only its errors, while its output goes to /dev/null."""
+        """`core` is the one it is pinned to; None leaves it on all of them. `log` takes what the program writes; with
+        `quiet` only its errors, while its output goes to /dev/null."""
         errors = log.open("wb") if log is not None else subprocess.DEVNULL
         self.log = log
         self.started = time.monotonic()
@@ -47,7 +48,7 @@ class Process:
             stderr=errors,
             env={**os.environ, **(environ or {})},
             start_new_session=True,
-            preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+            preexec_fn=(lambda: os.sched_setaffinity(0, {core})) if core is not None else None,
         )
         if not isinstance(errors, int):
             errors.close()

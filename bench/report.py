@@ -10,6 +10,14 @@ from typing import Any
 from load import Outcome
 
 US = 1e6
+TITLES = {
+    "buffered": "1.8 KB call, 1 KB reply",
+    "buffered TLS": "the same over TLS",
+    "200 KB": "200 KB call, 1 KB reply",
+    "200 KB TLS": "the same over TLS",
+    "stream": "streamed chunk",
+    "stream TLS": "the same over TLS",
+}
 
 
 @dataclass
@@ -22,25 +30,31 @@ class Measured:
 
 @dataclass
 class Results:
-    """Everything of a run, by contestant and scenario."""
+    """Everything of a run, by kind of load, contestant and number of connections."""
 
     machine: dict[str, Any]
     calibration_ms: list[float] = field(default_factory=list)
     start_seconds: dict[str, float] = field(default_factory=dict)
     idle_memory: dict[str, float] = field(default_factory=dict)
     memory: dict[str, float] = field(default_factory=dict)
-    loads: dict[str, dict[str, list[Measured]]] = field(default_factory=dict)
+    loads: dict[str, dict[str, dict[int, list[Measured]]]] = field(default_factory=dict)
     failures: dict[str, dict[str, str]] = field(default_factory=dict)
 
-    def add(self, name: str, scenario: str, measured: Measured) -> None:
-        self.loads.setdefault(name, {}).setdefault(scenario, []).append(measured)
+    def add(self, name: str, kind: str, connections: int, measured: Measured) -> None:
+        self.loads.setdefault(kind, {}).setdefault(name, {}).setdefault(connections, []).append(measured)
 
     def fail(self, name: str, scenario: str, reason: str) -> None:
         self.failures.setdefault(name, {})[scenario] = reason
 
-    def best(self, name: str, scenario: str) -> Measured | None:
+    def best(self, name: str, kind: str, connections: int) -> Measured | None:
         """The repetition that cost least CPU."""
-        return min(self.loads.get(name, {}).get(scenario, []), key=lambda one: one.cpu, default=None)
+        found = self.loads.get(kind, {}).get(name, {}).get(connections, [])
+        return min(found, key=lambda one: one.cpu, default=None)
+
+    def quickest(self, name: str, kind: str, connections: int) -> Outcome | None:
+        """The repetition with the least median, for latencies that are compared."""
+        found = self.loads.get(kind, {}).get(name, {}).get(connections, [])
+        return min((one.outcome for one in found), key=lambda outcome: outcome.p50, default=None)
 
 
 def write(results: Results, folder: Path) -> Path:
@@ -53,7 +67,11 @@ def write(results: Results, folder: Path) -> Path:
 
 
 def markdown(results: Results) -> str:
-    return "\n".join([*_machine(results), "", *_buffered(results), "", *_streamed(results), "", *_process(results), ""])
+    lines = _machine(results)
+    for kind in TITLES:
+        if kind in results.loads:
+            lines += ["", *_load(results, kind)]
+    return "\n".join([*lines, "", *_process(results), ""])
 
 
 def _machine(results: Results) -> list[str]:
@@ -65,39 +83,51 @@ def _machine(results: Results) -> list[str]:
     ]
 
 
-def _buffered(results: Results) -> list[str]:
+def _load(results: Results, kind: str) -> list[str]:
+    """One kind of load: a row for each number of connections and contestant."""
+    unit = "chunk" if "stream" in kind else "call"
     lines = [
-        "| buffered call | CPU µs | calls per core-second | calls/s at 32 | p50 / p99 ms at 32 | p50 / p99 ms at 1 "
-        "| CPU µs, 200 KB | errors |",
-        "|---|---|---|---|---|---|---|---|",
+        f"| {TITLES[kind]} | connections | CPU µs | {unit}s per core-second | to nginx | {unit}s/s | p50 / p99 ms "
+        "| added p50 / p99 µs | errors |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
-    for name in results.start_seconds:
-        many, few, large = (results.best(name, scenario) for scenario in ("buffered-32", "buffered-1", "large-4"))
-        cells = [
-            _cpu(many),
-            f"{1 / many.cpu:,.0f}" if many else "–",
-            f"{many.outcome.per_second:,.0f}" if many else "–",
-            _latency(many),
-            _latency(few),
-            _cpu(large),
-            str(_errors(many, few, large)),
-        ]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
+    contestants = results.loads[kind]
+    for connections in sorted({number for loads in contestants.values() for number in loads}):
+        for name in results.start_seconds:
+            best = results.best(name, kind, connections)
+            if best is not None:
+                lines.append(_row(results, kind, connections, name, best))
     return lines
 
 
-def _streamed(results: Results) -> list[str]:
-    lines = [
-        "| streamed chunk | CPU µs, 32 streams | CPU µs, 1 stream | chunks/s | p50 / p99 ms, 32 streams "
-        "| p50 / p99 ms, 1 stream | errors |",
-        "|---|---|---|---|---|---|---|",
+def _row(results: Results, kind: str, connections: int, name: str, best: Measured) -> str:
+    cells = [
+        str(connections),
+        _cpu(best),
+        f"{1 / best.cpu:,.0f}",
+        _to_nginx(results, kind, connections, best),
+        f"{best.outcome.per_second:,.0f}",
+        _latency(best.outcome),
+        _added(results, kind, connections, name) if connections == 1 else "",
+        str(best.outcome.errors),
     ]
-    for name in results.start_seconds:
-        many, one = results.best(name, "stream-32"), results.best(name, "stream-1")
-        rate = f"{many.outcome.per_second:,.0f}" if many else "–"
-        cells = [_cpu(many), _cpu(one), rate, _latency(many), _latency(one), str(_errors(many, one))]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return lines
+    return f"| {name} | {' | '.join(cells)} |"
+
+
+def _to_nginx(results: Results, kind: str, connections: int, best: Measured) -> str:
+    """Work for each core-second, as a share of nginx's."""
+    name = next((name for name in results.start_seconds if name.startswith("nginx")), "")
+    nginx = results.best(name, kind, connections)
+    return f"{nginx.cpu / best.cpu:.2f}" if nginx is not None else "–"
+
+
+def _added(results: Results, kind: str, connections: int, name: str) -> str:
+    """Latency that is not the mock's own; over TLS, too, where the mock has none, against the mock's plain one."""
+    ours = results.quickest(name, kind, connections)
+    floor = results.quickest("direct", kind.removesuffix(" TLS"), connections)
+    if ours is None or floor is None or name == "direct":
+        return "–"
+    return f"{ours.p50 - floor.p50:,.0f} / {ours.p99 - floor.p99:,.0f}"
 
 
 def _process(results: Results) -> list[str]:
@@ -110,20 +140,11 @@ def _process(results: Results) -> list[str]:
     return lines
 
 
-def _cpu(measured: Measured | None) -> str:
-    return f"{measured.cpu * US:,.0f}" if measured else "–"
+def _cpu(measured: Measured) -> str:
+    return f"{measured.cpu * US:,.1f}" if measured.cpu * US < 100 else f"{measured.cpu * US:,.0f}"
 
 
-def _latency(measured: Measured | None) -> str:
+def _latency(outcome: Outcome) -> str:
     """The percentiles in milliseconds, with two digits that mean something."""
-    if measured is None:
-        return "–"
-    return " / ".join(f"{us / 1000:.2f}" if us < 10_000 else f"{us / 1000:,.0f}" for us in _percentiles(measured))
-
-
-def _percentiles(measured: Measured) -> tuple[float, float]:
-    return measured.outcome.p50, measured.outcome.p99
-
-
-def _errors(*measured: Measured | None) -> int:
-    return sum(one.outcome.errors for one in measured if one)
+    percentiles = (outcome.p50, outcome.p99)
+    return " / ".join(f"{us / 1000:.2f}" if us < 10_000 else f"{us / 1000:,.0f}" for us in percentiles)

@@ -28,26 +28,49 @@ OUT = Path(__file__).parent / "out"
 
 @dataclass(frozen=True)
 class Scenario:
-    """One kind of load: so many connections, for so many seconds or rounds of streams."""
+    """One kind of load: so many connections, for so many seconds or rounds of streams, encrypted or not."""
 
-    name: str
+    load: str
     connections: int
     body: str = "small"
     rounds: int = 0
+    tls: bool = False
     share: float = 1.0
     """Of the run's seconds for one load."""
+    everybody: bool = False
+    """Also those who are slow."""
+    quick: bool = False
+    """Also with `--quick`."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.load}{' TLS' if self.tls else ''}-{self.connections}"
 
     @property
     def streams(self) -> bool:
         return self.rounds > 0
 
+    def takes(self, contestant: Contestant) -> bool:
+        if self.tls and contestant.secure_port is None:
+            return False
+        return self.everybody or not contestant.slow
 
+
+BUFFERED, LARGE, STREAM = "buffered", "200 KB", "stream"
 SCENARIOS = (
-    Scenario("buffered-32", 32),
-    Scenario("buffered-1", 1, share=0.5),
-    Scenario("large-4", 4, body="large", share=0.5),
-    Scenario("stream-32", 32, body="stream", rounds=2),
-    Scenario("stream-1", 1, body="stream", rounds=1),
+    Scenario(BUFFERED, 1, share=0.5, everybody=True, quick=True),
+    Scenario(BUFFERED, 32, everybody=True, quick=True),
+    Scenario(BUFFERED, 256),
+    Scenario(LARGE, 1, body="large", share=0.5, quick=True),
+    Scenario(LARGE, 32, body="large", share=0.5, everybody=True),
+    Scenario(STREAM, 1, body="stream", rounds=1, everybody=True),
+    Scenario(STREAM, 32, body="stream", rounds=2, everybody=True, quick=True),
+    Scenario(STREAM, 256, body="stream", rounds=2),
+    Scenario(BUFFERED, 1, share=0.5, tls=True),
+    Scenario(BUFFERED, 32, tls=True, quick=True),
+    Scenario(BUFFERED, 256, tls=True),
+    Scenario(LARGE, 32, body="large", share=0.5, tls=True),
+    Scenario(STREAM, 32, body="stream", rounds=2, tls=True),
 )
 
 
@@ -59,6 +82,7 @@ class Plan:
     """For waiting until the machine is quiet, in all."""
     rounds: int = 2
     """Streams that each of many connections reads, one after the other."""
+    scenarios: tuple[Scenario, ...] = SCENARIOS
 
 
 def main() -> None:
@@ -87,7 +111,7 @@ def parsed() -> argparse.Namespace:
 
 def planned(arguments: argparse.Namespace) -> Plan:
     if arguments.quick:
-        return Plan(2, 2, machine.Patience(10), rounds=1)
+        return Plan(2, 2, machine.Patience(10), 1, tuple(scenario for scenario in SCENARIOS if scenario.quick))
     return Plan(arguments.seconds, arguments.repetitions, machine.Patience(60))
 
 
@@ -101,9 +125,9 @@ def measure(plan: Plan, *, with_peers: bool) -> report.Results:
             warm(contestant, files["small"])
         for repetition in range(plan.repetitions):
             results.calibration_ms.append(machine.calibration(SERVER_CORE))
-            for scenario in SCENARIOS:
-                for contestant in field:
-                    say(f"{repetition + 1}/{plan.repetitions} {scenario.name:<12} {contestant.name}")
+            for scenario in plan.scenarios:
+                for contestant in filter(scenario.takes, field):
+                    say(f"{repetition + 1}/{plan.repetitions} {scenario.name:<16} {contestant.name}")
                     one(results, contestant, scenario, files[scenario.body], plan)
         for contestant in field:
             results.memory[contestant.name] = contestant.process.memory()
@@ -117,9 +141,9 @@ def start(stack: ExitStack, results: report.Results, *, with_peers: bool) -> lis
     mock = direct()
     stack.callback(mock.process.stop)
     field = [mock]
-    for name, begin in gateways(with_peers=with_peers):
+    for name, begin, install in gateways(with_peers=with_peers):
         if begin is None:
-            say(f"{name}: not installed here, left out (python bench/run.py --peers installs it)")
+            say(f"{name}: not installed here, left out ({install})")
             continue
         say(f"starting {name}")
         try:
@@ -145,23 +169,31 @@ def warm(contestant: Contestant, body: Path) -> None:
 
 def one(results: report.Results, contestant: Contestant, scenario: Scenario, body: Path, plan: Plan) -> None:
     plan.patience.wait()
-    port, headers = contestant.port, contestant.headers
+    port, headers = contestant.secure_port if scenario.tls else contestant.port, contestant.headers
+    assert port is not None
     seconds = max(1, round(plan.seconds * scenario.share))
     rounds = min(scenario.rounds, plan.rounds)
     before = contestant.process.cpu()
     try:
         if scenario.streams:
             outcome = load.streamed(
-                port, body, headers, connections=scenario.connections, rounds=rounds, seconds=seconds * 4
+                *(port, body, headers),
+                connections=scenario.connections,
+                rounds=rounds,
+                seconds=seconds * 4,
+                tls=scenario.tls,
             )
         else:
-            outcome = load.buffered(port, body, headers, connections=scenario.connections, seconds=seconds)
+            outcome = load.buffered(
+                port, body, headers, connections=scenario.connections, seconds=seconds, tls=scenario.tls
+            )
     except load.LoadFailed as error:
         say(f"{contestant.name}: {scenario.name}: {error}")
         results.fail(contestant.name, scenario.name, str(error))
         return
     cpu = (contestant.process.cpu() - before) / outcome.count
-    results.add(contestant.name, scenario.name, report.Measured(outcome, cpu))
+    kind = f"{scenario.load} TLS" if scenario.tls else scenario.load
+    results.add(contestant.name, kind, scenario.connections, report.Measured(outcome, cpu))
 
 
 def say(line: str) -> None:

@@ -1,4 +1,4 @@
-"""A real server process for each test that asks for one, on ports the system chooses."""
+"""A real server process for each test that asks for one, on ports the system chooses, and on both faces of HTTP/1.1."""
 
 import asyncio
 import os
@@ -90,34 +90,57 @@ config:
   statsAddr: "off"
   readinessAddr: "off"
 """
+TWIN = """config:
+  server: {edge: off}"""
+
+
+@pytest.fixture(scope="module", params=["edge", "twin"])
+def face(request: pytest.FixtureRequest) -> str:
+    """Who reads HTTP/1.1: the edge, or Hypercorn for the ASGI twin."""
+    return str(request.param)
+
+
+def on_face(face: str, config: str) -> str:
+    """The configuration with that face, whatever else `config` says."""
+    if face == "edge":
+        return config
+    twin = "config: {server: {edge: off}, " if re.search("^config: {", config, re.M) else TWIN
+    return re.sub("^config: {|^config:$", twin, config, count=1, flags=re.M)
 
 
 @pytest.fixture
-async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
+async def serve(tmp_path: Path, face: str) -> AsyncIterator[Serve]:
     """`await serve(config)`: write the configuration, start the gateway, return when it is ready."""
-    async with serving(tmp_path) as start:
+    async with serving(tmp_path, face) as start:
         yield start
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def serve_all(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Serve]:
+async def serve_all(tmp_path_factory: pytest.TempPathFactory, face: str) -> AsyncIterator[Serve]:
     """The same for one gateway that all tests of a module share: they and their fixtures run in the module's loop."""
-    async with serving(tmp_path_factory.mktemp("gateway")) as start:
+    async with serving(tmp_path_factory.mktemp("gateway"), face) as start:
         yield start
 
 
 @asynccontextmanager
-async def serving(folder: Path) -> AsyncIterator[Serve]:
+async def serving(folder: Path, face: str) -> AsyncIterator[Serve]:
     running: list[Served] = []
 
-    async def start(config: str, *, env: dict[str, str] | None = None) -> Served:
-        text = textwrap.dedent(config)
-        file = folder / f"gateway{len(running)}.yaml"
-        file.write_text(text if re.search(r"^config:", text, re.M) else OFF + text)
-        command = [str(Path(sys.executable).with_name("agentgateway")), "-f", str(file)]
+    async def start(
+        config: str | Path, *, env: dict[str, str] | None = None, stdin: int | None = None, named: str = ""
+    ) -> Served:
+        """A configuration, or the file that has one. `named` is what the command line calls it."""
+        if isinstance(config, str):
+            text = textwrap.dedent(config)
+            file = folder / f"gateway{len(running)}.yaml"
+            file.write_text(on_face(face, text if re.search(r"^config:", text, re.M) else OFF + text))
+        else:
+            file = config
+        command = [str(Path(sys.executable).with_name("agentgateway")), "-f", named or str(file)]
         clean = {key: value for key, value in os.environ.items() if not key.endswith("_API_KEY")}
         process = await asyncio.create_subprocess_exec(
             *command,
+            stdin=stdin,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             env={**clean, **(env or {})},
@@ -158,6 +181,57 @@ async def _access_log(served: Served) -> None:
     assert served.process.stdout is not None
     async for raw in served.process.stdout:
         served.access.append(raw.decode())
+
+
+@dataclass
+class Load:
+    """Clients that make so many calls each, one after the other, on connections they keep or on one for each call."""
+
+    url: str
+    clients: int = 8
+    calls: int = 40
+    keep: bool = True
+    answered: int = 0
+    failures: list[str] = field(default_factory=list)
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    """What a test wants to happen meanwhile has happened: the last quarter of each client's calls waits for it."""
+
+    async def run(self) -> None:
+        await asyncio.gather(*(self._client(number) for number in range(self.clients)))
+
+    async def reached(self, calls: int) -> None:
+        """Wait until so many calls have ended, well or not."""
+        async with asyncio.timeout(60):
+            while self.answered + len(self.failures) < calls:
+                await asyncio.sleep(0.01)
+
+    async def _client(self, name: int) -> None:
+        limits = httpx.Limits(max_keepalive_connections=1 if self.keep else 0)
+        async with httpx.AsyncClient(timeout=60, trust_env=False, limits=limits) as client:
+            for number in range(self.calls):
+                if number == self.calls * 3 // 4:
+                    await self.over.wait()
+                if failure := await self._call(client):
+                    self.failures.append(f"client {name}: {failure}")
+                else:
+                    self.answered += 1
+
+    async def _call(self, client: httpx.AsyncClient) -> str:
+        """What went wrong."""
+        try:
+            answered = await client.post(self.url + "/v1/chat/completions", json=HELLO)
+        except httpx.HTTPError as error:
+            return repr(error)
+        well = answered.status_code == 200 and answered.json()["choices"][0]["message"]["content"]
+        return "" if well else f"{answered.status_code} {answered.text[:200]}"
+
+
+HELLO = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+
+
+@pytest.fixture
+def load() -> type[Load]:
+    return Load
 
 
 @pytest.fixture

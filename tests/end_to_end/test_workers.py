@@ -43,33 +43,22 @@ async def two(serve):
     return gateway
 
 
-async def test_a_killed_worker_is_replaced_and_nobody_notices_who_was_not_served_by_it(two):
-    stop, failures = asyncio.Event(), list[str]()
-
-    async def client() -> int:
-        count = 0
-        while not stop.is_set():
-            try:
-                status = await ask(two.url)
-            except httpx.HTTPError as error:
-                failures.append(repr(error))
-            else:
-                count += status == 200
-        return count
-
-    clients = [asyncio.create_task(client()) for _ in range(4)]
-    await asyncio.sleep(0.5)
+async def test_a_killed_worker_is_replaced_and_nobody_notices_who_was_not_served_by_it(two, load):
+    clients = load(two.url, clients=4, calls=40, keep=False)
+    running = asyncio.create_task(clients.run())
+    await clients.reached(40)
     before = children(two.process.pid)
     assert len(before) == 2
     os.kill(before[0], signal.SIGKILL)
     await two.told("another one comes")
-    async with asyncio.timeout(20):
-        while len(children(two.process.pid)) < 2 or children(two.process.pid) == before:
+    async with asyncio.timeout(60):
+        while len(set(children(two.process.pid)) - {before[0]}) < 2:
             await asyncio.sleep(0.05)
-    await asyncio.sleep(0.5)
-    stop.set()
-    assert all(await asyncio.gather(*clients))
-    assert len(failures) <= 4, failures
+    clients.over.set()
+    await running
+    assert clients.answered + len(clients.failures) == 4 * 40
+    victims = [failure.partition(":")[0] for failure in clients.failures]
+    assert len(victims) == len(set(victims)), clients.failures  # what each had under way when the worker died
     assert await two.stop() == 0
 
 
