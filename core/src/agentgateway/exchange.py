@@ -96,11 +96,7 @@ class Headers:
         return Headers(kept)
 
     def __contains__(self, name: str) -> bool:
-        wanted = name.encode("latin-1")
-        for key, _ in self.raw:
-            if key == wanted:
-                return True
-        return False
+        return self.get(name) is not None
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         return ((name.decode("latin-1"), value.decode("latin-1")) for name, value in self.raw)

@@ -72,7 +72,8 @@ class ServerConfig(PluginConfig):
     """How requests come in."""
 
     edge: bool = True
-    """HTTP/1.1 is read by the gateway's own protocol. `off` leaves it to Hypercorn, like HTTP/2: slower, for comparing."""
+    """HTTP/1.1 is read by the gateway's own protocol; `off` leaves it to Hypercorn, like HTTP/2: slower, for
+    comparing."""
 
 
 class StaticConfig(PluginConfig):
