@@ -87,7 +87,12 @@ class Generator:
         yield
 
 
-@pytest.mark.parametrize("part", [Tryfirst, Trylast, Wrapper, Unknown, Greedy, Empty, Generator])
+class Renamed:
+    @hookimpl(specname="authn")
+    def who_is_it(self, exchange: Exchange) -> None: ...
+
+
+@pytest.mark.parametrize("part", [Tryfirst, Trylast, Wrapper, Unknown, Greedy, Empty, Generator, Renamed])
 def test_hooks_of_another_form_are_refused_at_load(part):
     with pytest.raises(ConfigError):
         compile_chain([Placed(part(), "part", "route", "")])
@@ -101,6 +106,14 @@ class Late:
 def test_a_chain_knows_whether_it_needs_a_task():
     assert compile_chain([placed("a")]).inline
     assert not compile_chain([placed("a"), Placed(Late(), "late", "route", "")]).inline
+
+
+def test_hooks_are_each_participants_own_whatever_others_of_its_class_have():
+    first, second, third = Part(), Part(), Part()
+    second.log = hookimpl(lambda exchange: None)  # type: ignore[attr-defined]
+    chain = compile_chain([Placed(one, "part", "route", "") for one in (first, second, third)])
+    assert [step.call.__self__ for step in chain.pre_request] == [first, second, third]  # type: ignore[attr-defined]
+    assert [step.call for step in chain.log] == [second.log]  # type: ignore[attr-defined]
 
 
 def test_a_chain_says_where_each_participant_came_from():

@@ -1,19 +1,12 @@
-"""Participants, put in order and frozen: one tuple of steps a phase.
-
-pluggy checks that a hook exists and takes what it is given; its callers are read once, here, and never called.
-"""
+"""Participants, put in order and frozen: one tuple of steps a phase."""
 
 from __future__ import annotations
 
-import functools
-import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import pluggy
-
-from agentgateway import hookspecs
+from agentgateway._host.hooks import hooks_of
 from agentgateway.errors import ConfigError
 from agentgateway.hookspecs import PHASES
 from agentgateway.interfaces import Level
@@ -124,19 +117,13 @@ def compile_chain(participants: Iterable[Placed], *, skip: frozenset[str] = froz
 
     Raises `ConfigError` for a hook that has the wrong form.
     """
-    manager = pluggy.PluginManager("agentgateway")
-    manager.add_hookspecs(hookspecs)
-    ordered = order(participants)
-    names = {}
-    for index, placed in enumerate(ordered):
-        names[f"{index}:{placed.slot}"] = placed
-        _register(manager, placed, f"{index}:{placed.slot}")
+    ordered = [(placed, hooks_of(placed.hooks, placed.slot, placed.at)) for placed in order(participants)]
     phases: dict[str, Steps] = {}
     origins: list[Origin] = []
     for phase in PHASES:
-        found = [(names[impl.plugin_name], _step(impl, phase)) for impl in _hooks(manager, phase) if phase not in skip]
+        found = [(placed, hooks[phase]) for placed, hooks in ordered if phase in hooks and phase not in skip]
         found = found[::-1] if phase == "post_response" else found
-        phases[phase] = tuple(step for _, step in found)
+        phases[phase] = tuple(Step(getattr(placed.hooks, phase), awaits, placed.slot) for placed, awaits in found)
         origins.extend(Origin(phase, placed.slot, placed.at, placed.line) for placed, _ in found)
     inline = not any(step.awaits for steps in phases.values() for step in steps)
     decides = any(phases[phase] for phase in PHASES[:4])
@@ -167,35 +154,3 @@ def _position(placed: Placed, ordered: Sequence[Placed]) -> int:
     if last_after > first_before:
         raise ConfigError(f"cannot stand both after {placed.after} and before {placed.before}", path=placed.at)
     return first_before if placed.before else (last_after if placed.after else len(ordered))
-
-
-def _register(manager: pluggy.PluginManager, placed: Placed, name: str) -> None:
-    try:
-        if manager.register(placed.hooks, name=name) is None:
-            raise ConfigError(f"{placed.slot} cannot be registered", path=placed.at)
-        manager.check_pending()
-    except (pluggy.PluginValidationError, ValueError) as error:
-        raise ConfigError(f"{placed.slot}: {error}", path=placed.at) from error
-
-
-def _hooks(manager: pluggy.PluginManager, phase: str) -> Sequence[pluggy.HookImpl]:
-    caller: pluggy.HookCaller = getattr(manager.hook, phase)
-    return caller.get_hookimpls()
-
-
-def _step(impl: pluggy.HookImpl, phase: str) -> Step:
-    name = impl.plugin_name.partition(":")[2]
-    if impl.wrapper or impl.hookwrapper or impl.tryfirst or impl.trylast or impl.optionalhook:
-        raise ConfigError(f"{name}.{phase}: wrappers, tryfirst, trylast and optionalhook are not available")
-    if impl.argnames != ("exchange",):
-        raise ConfigError(f"{name}.{phase}: must take exactly `exchange`, not {list(impl.argnames)}")
-    return Step(impl.function, is_coroutine(impl.function), name)
-
-
-def is_coroutine(function: Callable[..., Any]) -> bool:
-    """Whether a call must be awaited. Generators are refused: nobody would run them."""
-    while isinstance(function, functools.partial):
-        function = function.func
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise ConfigError(f"{function!r} is a generator")
-    return inspect.iscoroutinefunction(function)
