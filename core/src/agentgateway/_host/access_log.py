@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
-import sys
 from collections import deque
 from collections.abc import Mapping
 from typing import Any, ClassVar, TextIO
@@ -17,6 +16,7 @@ from typing import Any, ClassVar, TextIO
 from pydantic_core import from_json
 
 from agentgateway._host.log_line import JSON, TEXT, Facts, Plain, as_json, as_text, described, facts
+from agentgateway._host.outlet import Outlet
 from agentgateway.exchange import Exchange, Headers
 from agentgateway.expressions import Expression, ExpressionError
 from agentgateway.hookspecs import hookimpl
@@ -57,6 +57,7 @@ class Lines:
         self.json = json
         self.sensitive = SENSITIVE
         self._out = out
+        self.outlet = Outlet()
         self._ended: deque[Facts] = deque()
         self._waiting: list[str] = []
         self._scheduled = False
@@ -80,10 +81,11 @@ class Lines:
         self._scheduled = False
         self._describe()
         waiting, self._waiting = self._waiting, []
-        if waiting:
-            out = self._out or sys.stdout
-            out.write("\n".join(waiting) + "\n")
-            out.flush()
+        if waiting and self._out is None:
+            self.outlet.put("\n".join(waiting) + "\n")
+        elif waiting and self._out is not None:
+            self._out.write("\n".join(waiting) + "\n")
+            self._out.flush()
 
     def _describe(self) -> None:
         form = JSON if self.json else TEXT

@@ -63,6 +63,8 @@ class Runtime:
         self._reloading = asyncio.Lock()
         self._old: set[asyncio.Task[None]] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
+        name, text = "agentgateway_access_log_dropped_total", "Lines of the access log that nobody read."
+        self.metrics.reading(name, "counter", text, (), LINES.outlet.counted)
         self.reloads = self.metrics.counter("agentgateway_config_reloads_total", "Reloads by outcome.", ("outcome",))
 
     async def start(self) -> None:
@@ -85,6 +87,7 @@ class Runtime:
             await client.aclose()
         await self._lends.transport.aclose()
         LINES.flush()
+        LINES.outlet.close()
 
     async def _follow(self, watch: FileWatch) -> None:
         if changed_since(self.gateway.document):
