@@ -66,6 +66,16 @@ def test_llm_opens_port_4000_of_its_own():
     assert list(gateway.binds) == [4000]
 
 
+def test_llm_without_gateways_attaches_to_the_default_one():
+    gateway = built("""
+        gateways:
+          default: {port: 5000}
+          other: {port: 5001}
+        llm: {models: []}
+    """)
+    assert sorted(gateway.binds) == [5000, 5001]
+
+
 # --- policies and levels ---------------------------------------------------------------------------------------------
 
 

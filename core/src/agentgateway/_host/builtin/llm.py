@@ -105,7 +105,8 @@ class LlmConfig(PluginConfig):
     """Model traffic in a few lines."""
 
     gateways: str | list[str] | None = None
-    """The gateways to attach to; a gateway of its own when absent."""
+    """The gateways to attach to. When absent: `default` if the file has it and names neither `port` nor `tls` here, else
+    a gateway of its own."""
     port: int | None = Field(None, ge=0, le=65535, json_schema_extra={"deprecated": True})
     """The port of its own gateway (4000)."""
     tls: Any = Field(None, json_schema_extra={"deprecated": True})
@@ -125,7 +126,9 @@ class LlmSection(Section):
 
     def lower(self, config: LlmConfig, gateways: frozenset[str]) -> Lowered:
         lowered = Lowered()
-        if config.gateways is None:
+        if config.gateways is None and config.port is None and config.tls is None and "default" in gateways:
+            attached = ["default"]
+        elif config.gateways is None:
             fields: dict[str, Any] = {"port": DEFAULT_PORT if config.port is None else config.port}
             lowered.gateways["llm"] = {**fields, "tls": config.tls} if config.tls is not None else fields
             attached = ["llm"]
