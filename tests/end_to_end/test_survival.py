@@ -186,18 +186,21 @@ async def test_a_client_that_leaves_before_the_head_closes_the_upstream(serve):
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
 async def test_an_upstream_that_dies_in_a_stream_is_told_in_the_clients_own_words(serve, client, path):
-    def dies(request: Received) -> list[bytes]:
-        return [stream_head() + chunk(delta("half")), b"zz\r\n"]
+    seen = asyncio.Event()
 
-    async def answer(request: Received) -> AsyncIterator[bytes]:
-        for piece in dies(request):
-            yield piece
-            await asyncio.sleep(0.01)
+    async def dies(request: Received) -> AsyncIterator[bytes]:
+        yield stream_head() + chunk(delta("half"))
+        await seen.wait()
+        yield b"zz\r\n"
 
-    async with Upstream(answer) as upstream:
+    async with Upstream(dies) as upstream:
         gateway = await serve(config(upstream))
-        body = {**STREAM, "max_tokens": 50}
-        text = (await client.post(gateway.url + path, json=body)).text
+        text = ""
+        async with client.stream("POST", gateway.url + path, json={**STREAM, "max_tokens": 50}) as answered:
+            async for piece in answered.aiter_text():
+                text += piece
+                if "half" in text:
+                    seen.set()
         assert "half" in text
         assert '"error"' in text
         assert "[DONE]" not in text

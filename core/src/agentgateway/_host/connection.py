@@ -235,7 +235,7 @@ class Connection(TCPServer):
     def retire(self) -> None:
         """Close when nothing is going on; a connection that is busy ends with what it is busy with, because its
         context is terminated."""
-        if self.idle:
+        if self.idle and not self._closed:
             self._leave()
 
     def cut(self) -> None:

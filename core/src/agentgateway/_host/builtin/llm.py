@@ -105,8 +105,8 @@ class LlmConfig(PluginConfig):
     """Model traffic in a few lines."""
 
     gateways: str | list[str] | None = None
-    """The gateways to attach to. When absent: `default` if the file has it and names neither `port` nor `tls` here, else
-    a gateway of its own."""
+    """The gateways to attach to. When absent: `default`, if the file has it and neither `port` nor `tls` stands here,
+    else a gateway of its own."""
     port: int | None = Field(None, ge=0, le=65535, json_schema_extra={"deprecated": True})
     """The port of its own gateway (4000)."""
     tls: Any = Field(None, json_schema_extra={"deprecated": True})

@@ -243,15 +243,16 @@ class EdgeConnection(asyncio.Protocol):
             self._kept = data  # the beginning of HTTP/2, or of a request
             return
         at = 0
-        while at < len(data) and self._parser is not None and not (self._ready or self._transport.is_closing()):
+        while at < len(data) and not (self._parser is None or self._transport.is_closing()):
+            if self._ready or self._kept:
+                self._kept += data[at:]
+                self._pause()
+                return
             bite = data[at : at + BITE]
             at += len(bite)
             if (given := self._feed(bite)) is not None:
                 self._hand_over(given + data[at:])
                 return
-        if at < len(data) and self._parser is not None and not self._transport.is_closing():
-            self._kept = data[at:]
-            self._pause()
 
     def _feed(self, data: bytes) -> bytes | None:
         """Parse, and go on with what is there then. Returns what Hypercorn is to go on with, if it is."""
@@ -264,9 +265,16 @@ class EdgeConnection(asyncio.Protocol):
                 self._parser.feed_data(data)
                 break
             except HttpParserUpgrade as upgrade:
-                if self._at_rest and len(self._ready) == 1 and self._ready[0].may_upgrade:
-                    return request_head(self._ready.popleft()) + data[upgrade.args[0] :]
-                data = self._not_upgraded(data[upgrade.args[0] :])
+                turn, rest = self._ready.pop(), data[upgrade.args[0] :]
+                if not turn.may_upgrade:
+                    data = self._not_upgraded(turn, rest)
+                elif self._at_rest and not self._ready:
+                    return request_head(turn) + rest
+                else:  # the requests before it come first
+                    self._kept = request_head(turn) + rest
+                    self._parser = HttpRequestParser(self)
+                    self._pause()
+                    break
             except HttpParserError as error:
                 self._malformed(error, data, begun)
         self._go_on()
@@ -435,6 +443,8 @@ class EdgeConnection(asyncio.Protocol):
             self._wait("head", self._limits.http1_header_timeout)
         else:
             self._wait("idle", self._limits.http1_idle_timeout)
+            if self._kept:
+                self.resume_reading()
 
     # --- endings -----------------------------------------------------------------------------------------------------
 
@@ -505,22 +515,17 @@ class EdgeConnection(asyncio.Protocol):
         turn.keep = False
         return turn
 
-    def _not_upgraded(self, rest: bytes) -> bytes:
-        """An upgrade that is none of ours, or CONNECT, and what came behind its head: what is to be parsed again.
-
-        Without `Upgrade` it is a request like others (RFC 9110 section 7.8 lets a server ignore that field). CONNECT is
-        the last on its connection: what follows it is meant for somebody else.
-        """
-        turn = self._ready[-1]
-        if turn.method == "CONNECT":
-            self._parser = None
-            self._last = True
-            turn.keep = False
-            return b""
-        self._ready.pop()
-        self._parser = HttpRequestParser(self)
-        turn.headers = [field for field in turn.headers if field[0] != b"upgrade"]
-        return request_head(turn) + rest
+    def _not_upgraded(self, turn: Turn, rest: bytes) -> bytes:
+        """An upgrade that is none, and what came behind its head: what is to be parsed again."""
+        if turn.method != "CONNECT":  # the rest of the head counts
+            self._parser = HttpRequestParser(self)
+            turn.headers = [field for field in turn.headers if field[0] != b"upgrade"]
+            return request_head(turn) + rest
+        self._parser = None  # what follows is meant for somebody else
+        self._last = True
+        turn.keep = False
+        self._ready.append(turn)
+        return b""
 
     def _hand_over(self, data: bytes) -> None:
         self._parser = None
