@@ -183,3 +183,9 @@ async def test_what_is_remembered_is_bounded():
     assert len(table._known) <= 1024 and len(table._candidates) == 1
     (candidates,) = table._candidates.values()
     assert len(candidates._asked) <= 1024
+
+
+async def test_long_paths_find_their_route_and_are_not_kept():
+    table = RouteTable([entry("model", model="m*")])
+    assert (await table.find(http("POST", "/" + "x" * 5000, body=b"m" * 100))).name == "model"
+    assert not table._known

@@ -112,6 +112,8 @@ def hostname_matches(pattern: str, host: str) -> bool:
 
 REMEMBERED = 1024
 """Requests of one kind (authority, method, path), or models, whose candidates are kept."""
+LONGEST_REMEMBERED = 512
+"""Characters of a path, an authority or a model that are kept."""
 
 
 class Candidates:
@@ -133,7 +135,9 @@ class Candidates:
         if found is None:
             if len(self._asked) >= REMEMBERED:
                 self._asked.clear()
-            found = self._asked[model] = tuple([entry for entry in self.entries if _fits(entry.match.model, model)])
+            found = tuple([entry for entry in self.entries if _fits(entry.match.model, model)])
+            if model is None or len(model) <= LONGEST_REMEMBERED:
+                self._asked[model] = found
         return found
 
 
@@ -189,6 +193,8 @@ class RouteTable:
         if len(self._known) >= REMEMBERED:
             self._known.clear()
             self._candidates.clear()
+        if len(path) + len(request.authority) > LONGEST_REMEMBERED:
+            return Candidates(found)
         these = tuple(map(id, found))
         candidates = self._candidates.get(these) or self._candidates.setdefault(these, Candidates(found))
         self._known[kind] = candidates
