@@ -320,7 +320,7 @@ class EdgeConnection(asyncio.Protocol):
             self._transport.abort()
         finally:
             self._beginning = False
-        if not self._ready and not self._last:
+        if not (self._ready or self._last or (self._kept and self.congested is not None)):
             self.resume_reading()
 
     def _begin(self, turn: Turn) -> None:
