@@ -29,6 +29,12 @@ class TestBackendTls(PolicyContract):
     levels = ("route", "backend")
 
 
+class TestBackendTunnel(PolicyContract):
+    name = "backendTunnel"
+    config: ClassVar[Any] = {"proxy": {"host": "proxy.test:3128"}}
+    levels = ("gateway", "route", "backend")
+
+
 class TestRetry(PolicyContract):
     name = "retry"
     config: ClassVar[Any] = {"attempts": 2, "codes": [503]}

@@ -5,8 +5,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from agentgateway._host.builtin.retry import Retry
 from agentgateway._host.builtin.timeout import Timeout
-from agentgateway._host.upstream import again, retry_wanted
-from agentgateway.errors import ConfigError
+from agentgateway._host.upstream import again, repeatable, retry_wanted
+from agentgateway.errors import ConfigError, ConnectFailed, UpstreamError, UpstreamTimeout
 from agentgateway.exchange import Exchange, Headers, Outgoing, Reply
 from agentgateway.testing import LoopbackHost, http, run_phase
 
@@ -111,6 +111,28 @@ async def test_only_requests_that_fit_the_precondition_are_tried_again(precondit
 
 async def test_a_failed_connection_has_no_reply_to_ask_the_condition_about():
     assert again(await ruled({"condition": "response.code == 503"}))
+
+
+@pytest.mark.parametrize(
+    ("method", "config", "error", "expected"),
+    [
+        ("POST", {}, ConnectFailed(), True),
+        ("POST", {}, UpstreamError(), False),
+        ("POST", {}, UpstreamTimeout(), False),
+        ("POST", {"codes": [504]}, UpstreamTimeout(), True),
+        ("POST", {"codes": [504]}, UpstreamError(), False),
+        ("POST", {"codes": [502, 503]}, UpstreamError(), True),
+        ("POST", {"condition": "response.code == 502"}, UpstreamError(), False),
+        ("PATCH", {}, UpstreamError(), False),
+        *((method, {}, UpstreamError(), True) for method in ("GET", "HEAD", "OPTIONS", "PUT", "DELETE")),
+    ],
+)
+async def test_what_may_have_been_executed_is_repeated_if_its_method_or_the_rule_allows(
+    method, config, error, expected
+):
+    exchange = await ruled(config)
+    exchange.outgoing.method = method
+    assert repeatable(exchange, error) is expected
 
 
 async def test_the_wait_between_attempts_is_in_seconds():

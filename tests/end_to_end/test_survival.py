@@ -239,7 +239,7 @@ async def test_a_failover_asks_the_next_provider_for_its_own_model_and_no_leftov
         gateway = await serve(f"""
             gateways: {{default: {{port: 0, address: 127.0.0.1}}}}
             routes:
-              - policies: {{retry: {{attempts: 1}}}}
+              - policies: {{retry: {{attempts: 1, codes: [502]}}}}
                 backends:
                   - ai:
                       groups:

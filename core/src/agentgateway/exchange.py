@@ -17,7 +17,7 @@ from pydantic_core import to_json
 from agentgateway.errors import BodyTooLarge, GatewayError
 
 if TYPE_CHECKING:
-    from agentgateway.endpoints import TlsSettings
+    from agentgateway.endpoints import Proxy, TlsSettings
     from agentgateway.interfaces import Backend, Protocol, Segment
     from agentgateway.settings import Secret
 
@@ -267,12 +267,16 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class RetryRule:
-    """`retry` of the configuration, compiled: how often to try again, on what, and how long to wait (seconds)."""
+    """`retry` of the configuration, compiled: how often to try again, on what, and how long to wait (seconds).
+
+    `repeats` are the statuses of failures after which even a request that may have been executed is sent again.
+    """
 
     attempts: int = 1
     backoff: float = 0.0
     codes: frozenset[int] = frozenset()
     allows: Callable[[Exchange], bool] | None = None
+    repeats: frozenset[int] = frozenset()
 
 
 @dataclass(slots=True)
@@ -291,6 +295,7 @@ class Outgoing:
     body: bytes | Body = b""
     authority: str | None = None
     tls: TlsSettings | None = None
+    proxy: Proxy | None = None
     connect_timeout: float | None = None
     head_timeout: float | None = None
     call: Any = None

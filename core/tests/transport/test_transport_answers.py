@@ -90,6 +90,22 @@ async def test_trailers_and_interim_headers_do_not_join_the_headers(upstream, tr
     assert response.reason == b"OK"
 
 
+async def test_trailers_do_not_join_the_headers_of_the_next_answer(upstream, transport, ask):
+    async def script(peer):
+        await peer.request()
+        chunks = b"1\r\na\r\n0\r\nset-cookie: somebody=else\r\ntransfer-encoding: chunked\r\n\r\n"
+        await peer.send(HEAD + b"transfer-encoding: chunked\r\n\r\n" + chunks)
+        await peer.request()
+        await peer.answer(b"b")
+
+    server, client = await upstream(script), transport()
+    assert await (await ask(client, server.origin)).read() == b"a"
+    response = await ask(client, server.origin)
+    assert response.headers == [(b"content-length", b"1")]
+    assert response.body == b"b"
+    assert server.accepted == 1
+
+
 async def test_an_answer_ended_by_close_may_last_as_long_as_it_likes(upstream, transport, ask):
     server, client = await upstream(sending(HEAD + b"\r\nhel", b"lo", b"!")), transport()
     response = await ask(client, server.origin)
@@ -123,6 +139,32 @@ async def test_an_answer_ended_by_close_may_last_as_long_as_it_likes(upstream, t
         b"HTTP/1.1 101 Switching Protocols\r\n\r\n" + HEAD + b"content-length: 2\r\n\r\nhi",
         b"HTTP/1.1 099 Low\r\ncontent-length: 2\r\n\r\nhi",
         b"HTTP/1.1 abc\r\n\r\n",
+        b"HTTP/1.1 000 Low\r\ncontent-length: 2\r\n\r\nhi",
+        b"HTTP/1.1 2000 OK\r\ncontent-length: 2\r\n\r\nhi",
+        b"HTTP/1.1  200 OK\r\ncontent-length: 2\r\n\r\nhi",
+        b"HTTP/1.2 200 OK\r\ncontent-length: 2\r\n\r\nhi",
+        b"HTTP/2.0 200 OK\r\ncontent-length: 2\r\n\r\nhi",
+        b"HTTP/0.9 200 OK\r\ncontent-length: 2\r\n\r\nhi",
+        b"RTSP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nhi",
+        b"ICE/1.0 200 OK\r\ncontent-length: 2\r\n\r\nhi",
+        b"\r\n\r\n" + HEAD + b"content-length: 2\r\n\r\nhi",
+        b" " + HEAD + b"content-length: 2\r\n\r\nhi",
+        b"HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+        b"HTTP/1.1 204 No Content\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n",
+        b"HTTP/1.1 103 Early\r\nconnection: close\r\n\r\n" + HEAD + b"content-length: 2\r\n\r\nhi",
+        HEAD + b"content-length: 2 2\r\n\r\nhi",
+        HEAD + b"content-length: \x0c2\r\n\r\nhi",
+        HEAD + b"content-length: 1e1\r\n\r\nhi",
+        HEAD + b"transfer-encoding: chunked, identity\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+        HEAD + b"transfer-encoding: \x0bchunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+        HEAD + b"transfer-encoding:\r\n\r\nhi",
+        HEAD + b"transfer-encoding: \r\ncontent-length: 2\r\n\r\nhi",
+        HEAD + b"a: b\ncontent-length: 2\r\n\r\nhi",
+        HEAD + b"content-length: 2\r\r\n\r\nhi",
+        HEAD + b"content-length: 2\r\n\nhi",
+        HEAD + b"a: \x01\r\ncontent-length: 2\r\n\r\nhi",
+        HEAD + b": a\r\ncontent-length: 2\r\n\r\nhi",
+        HEAD + b"no colon\r\ncontent-length: 2\r\n\r\nhi",
         b"hello\r\n",
         b"SSH-2.0-OpenSSH_9.2\r\n",
         b"\x15\x03\x01\x00\x02\x02\x46",
@@ -149,6 +191,15 @@ async def test_an_ambiguous_or_malformed_answer_is_refused(upstream, transport, 
         b"fffffffffffffffff\r\nhi\r\n0\r\n\r\n",
         b"2\r\nhiX\r\n0\r\n\r\n",
         b"2\r\nhi0\r\n\r\n",
+        b"2 \r\nhi\r\n0\r\n\r\n",
+        b"\r\nhi\r\n0\r\n\r\n",
+        b"2\r\nhi\n0\r\n\r\n",
+        b"2;a\nhi\r\n0\r\n\r\n",
+        b"2;a\rb\r\nhi\r\n0\r\n\r\n",
+        b"2\r\nhi\r\n0\n\n",
+        b"2\r\nhi\r\n0\r\n\n",
+        b"2\r\nhi\r\n0\r\ncontent-length: 5\r\n\r\n",
+        b"2\r\nhi\r\n0\r\na: b\r\n folded\r\n\r\n",
     ],
 )
 async def test_malformed_chunks_fail_the_body(upstream, transport, ask, chunks):

@@ -106,16 +106,17 @@ async def test_the_silence_of_a_paused_body_is_the_readers(upstream, transport, 
     assert len(await response.read()) == total
 
 
-async def test_a_handshake_without_answer_is_a_connect_timeout(upstream, transport, ask):
+async def test_a_handshake_without_answer_is_a_connect_timeout(upstream, transport, ask, until):
     async def script(peer):
         await peer.closed()
 
-    server, client = await upstream(script), transport(connect_timeout=0.1)
+    server, client = await upstream(script), transport(connect_timeout=0.5)
     origin = Origin("127.0.0.1", server.origin.port, TlsSettings())
     with pytest.raises(UpstreamTimeout) as caught:
         await ask(client, origin)
     assert (caught.value.status, caught.value.sent) == (504, False)
     assert "127.0.0.1" not in str(caught.value)
+    await until(lambda: server.accepted == 1)
     await server.peers[0].gone.wait()
     assert client._pools[origin].empty
 
@@ -160,7 +161,7 @@ async def test_a_caller_that_leaves_while_connecting_leaves_nothing_behind(upstr
     with pytest.raises(asyncio.CancelledError):
         await task
     await server.peers[0].gone.wait()
-    assert client._pools[origin].empty
+    await until(lambda: client._pools[origin].empty)
 
 
 async def test_many_callers_leaving_at_random_moments_leave_exact_books(upstream, transport, ask, until):

@@ -241,10 +241,10 @@ async def test_a_request_beyond_the_limit_gets_the_connection_that_becomes_free(
 
 
 async def test_a_full_pool_refuses_in_time(upstream, transport, drive):
-    server, client = await upstream(never), transport(max_connections=1, connect_timeout=0.05)
+    server, client = await upstream(never), transport(max_connections=1)
     holding = drive(send(client, server.origin))
     with pytest.raises(PoolExhausted):
-        await drive(send(client, server.origin)).outcome
+        await drive(send(client, server.origin, connect_timeout=0.05)).outcome
     holding.cancel()
 
 
@@ -287,7 +287,7 @@ async def test_leaving_the_queue_gives_the_place_to_the_next(upstream, transport
 async def test_leaving_before_the_answer_closes_the_connection(upstream, transport, drive, until):
     server, client = await upstream(never), transport()
     driven = drive(send(client, server.origin))
-    await until(lambda: client.stats().get(server.origin, {}).get("active") == 1)
+    await until(lambda: server.accepted == 1 and client.stats()[server.origin]["active"] == 1)
     driven.cancel()
     assert driven.outcome.cancelled()
     await asyncio.wait_for(server.peers[0].gone.wait(), 5)

@@ -110,6 +110,24 @@ async def test_a_connection_that_ends_or_says_too_much_is_closed_after_its_answe
     assert client.stats()[server.origin]["idle"] == 0
 
 
+@pytest.mark.parametrize(
+    "head", ["204 No Content\r\n", "304 Not Modified\r\n", "204 No Content\r\ncontent-length: 2\r\n"]
+)
+@pytest.mark.parametrize("parts", [1, 2])
+async def test_a_body_behind_an_answer_that_has_none_ends_the_connection(upstream, transport, ask, until, head, parts):
+    async def script(peer):
+        await peer.request()
+        whole = (f"HTTP/1.1 {head}\r\n".encode(), b"2\r\nhi\r\n0\r\n\r\n")
+        await peer.send(*(whole if parts == 2 else (b"".join(whole),)))
+        await peer.closed()
+
+    server, client = await upstream(script), transport()
+    for _ in range(2):
+        assert await (await ask(client, server.origin)).read() == b""
+        await until(lambda: client.stats()[server.origin]["idle"] == 0)
+    assert server.accepted == 2
+
+
 async def test_a_body_sent_after_a_head_request_ends_the_connection(upstream, transport, ask):
     async def script(peer):
         await peer.request()

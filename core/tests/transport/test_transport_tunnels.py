@@ -192,7 +192,7 @@ async def test_a_proxy_that_does_not_answer_is_a_connect_timeout(upstream, trans
     with pytest.raises(UpstreamTimeout) as caught:
         await ask(client, origin)
     assert not caught.value.sent
-    await until(lambda: client._pools[origin].empty)
+    await until(lambda: client._pools[origin].empty and proxy.accepted == 1)
     await proxy.peers[0].gone.wait()
 
 

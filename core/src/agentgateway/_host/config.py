@@ -43,6 +43,8 @@ class UpstreamConfig(PluginConfig):
     """How long a connection may take to be made."""
     pool_idle_timeout: Duration = 90.0
     """How long an unused connection is kept."""
+    pool_max_age: Duration = 600.0
+    """How old a connection may be to serve another request; 0 is no limit."""
     pool_max_size: int = Field(1024, ge=1)
     """Connections per upstream; more requests than that wait in line."""
     keepalives: KeepAlives = KeepAlives()

@@ -14,6 +14,9 @@ _COPY_LIMIT = 65536
 """Up to this size a body is copied behind its head, to go out in one system call."""
 
 
+_VERSION = b"HTTP/1."
+
+
 class Owner(Protocol):
     """The pool of a connection."""
 
@@ -46,7 +49,8 @@ class H1Connection(asyncio.Protocol):
     """At most one exchange at a time: `begin`, perhaps `write`, and then the response's own methods.
 
     llhttp refuses by itself: Content-Length with Transfer-Encoding, repeated or malformed lengths, malformed chunks,
-    folded headers, bare CR or LF, NUL. Added here: transfer codings other than `chunked`, 101, a head over `max_head`.
+    folded headers, bare CR or LF, NUL. Added here: transfer codings other than `chunked` or in HTTP/1.0, versions other
+    than HTTP/1, 101, a head over `max_head`.
     One parser serves all answers of a connection; it must never see a byte beyond an answer, so any such byte ends the
     connection.
     """
@@ -165,6 +169,9 @@ class H1Connection(asyncio.Protocol):
             self.close()
             return
         if not response.status:
+            if not self._received and data[:7] != _VERSION and not _VERSION.startswith(data[:7]):
+                self._refuse(_Refused("not HTTP/1"))
+                return
             self._received += len(data)
         try:
             parser.feed_data(data)
@@ -215,6 +222,7 @@ class H1Connection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         if self._done:
             raise _Refused("bytes after the end of the answer")
+        self._headers.clear()  # of the last answer's trailers, which are nobody's
 
     def on_status(self, reason: bytes) -> None:
         response = self._response
@@ -227,7 +235,7 @@ class H1Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         response, parser = self._response, self._parser
         assert response is not None and parser is not None
-        headers, self._headers = self._headers, []  # trailers, if any, go to the new list and are dropped
+        headers, self._headers = self._headers, []  # trailers, if any, go to the new list
         status: int = parser.get_status_code()
         if status < 200:
             if status == 101 or status < 100:
@@ -245,6 +253,8 @@ class H1Connection(asyncio.Protocol):
             elif name == b"transfer-encoding":
                 if framed or value.strip().lower() != b"chunked":
                     raise _Refused("a transfer coding other than chunked")
+                if parser.get_http_version() != "1.1":
+                    raise _Refused("a transfer coding in HTTP/1.0")  # RFC 9112 section 6.1
                 framed = True
         self._watchdog.stop()
         response.status = status

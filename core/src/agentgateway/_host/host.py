@@ -15,6 +15,7 @@ from agentgateway._host.load import Document, validate
 from agentgateway._host.metrics import Metrics
 from agentgateway._host.transport import Origin, TlsSettings, Transport, encode_head
 from agentgateway.buckets import MemoryBuckets
+from agentgateway.endpoints import Proxy
 from agentgateway.errors import ConfigError, ConnectFailed, InternalError
 from agentgateway.exchange import Body, Exchange, Headers, Reply
 from agentgateway.expressions import Expression, ExpressionSyntaxError
@@ -41,23 +42,25 @@ class Lends:
     environ: Mapping[str, str]
     make_buckets: Callable[[str], Buckets] = lambda name: MemoryBuckets()
     buckets: dict[str, Buckets] = field(default_factory=dict)
-    origins: dict[tuple[str, TlsSettings | None], Origin] = field(default_factory=dict)
+    origins: dict[tuple[str, TlsSettings | None, Proxy | None], Origin] = field(default_factory=dict)
     clients: list[httpx.AsyncClient] = field(default_factory=list)
     always: list[Placed] = field(default_factory=list)
     """Participants of every chain that no configuration names: the request metrics."""
 
-    def origin(self, url: str, tls: TlsSettings | None) -> Origin:
+    def origin(self, url: str, tls: TlsSettings | None, proxy: Proxy | None) -> Origin:
         """The origin of `http(s)://host[:port]` or `unix:path`. Raises `ConnectFailed` for anything else."""
-        found = self.origins.get((url, tls))
+        found = self.origins.get((url, tls, proxy))
         if found is None:
             if len(self.origins) >= ROOM_FOR_ORIGINS:
                 self.origins.clear()
-            found = self.origins[(url, tls)] = parse_origin(url, tls)
+            found = self.origins[(url, tls, proxy)] = parse_origin(url, tls, proxy)
         return found
 
 
-def parse_origin(url: str, tls: TlsSettings | None) -> Origin:
+def parse_origin(url: str, tls: TlsSettings | None, proxy: Proxy | None) -> Origin:
     if url.startswith("unix:"):
+        if proxy is not None:
+            raise ConnectFailed(detail="no proxy leads to a unix socket")
         return Origin("localhost", 80, tls, url.removeprefix("unix:").removeprefix("//"))
     try:
         parts = urlsplit(url)
@@ -67,7 +70,7 @@ def parse_origin(url: str, tls: TlsSettings | None) -> Origin:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConnectFailed(detail="the upstream's address is neither http nor https")
     secure = tls or (TlsSettings() if parts.scheme == "https" else None)
-    return Origin(parts.hostname, port or (443 if secure else 80), secure)
+    return Origin(parts.hostname, port or (443 if secure else 80), secure, proxy=proxy)
 
 
 class PluginHost(Host):
@@ -112,7 +115,8 @@ class PluginHost(Host):
         if out is None:
             raise InternalError(detail="nothing to send")
         lends, method = self._lends, out.method
-        origin = lends.origins.get((out.url, out.tls)) or lends.origin(out.url, out.tls)
+        place = (out.url, out.tls, out.proxy)
+        origin = lends.origins.get(place) or lends.origin(*place)
         body, length = ready(out.body)
         head = encode_head(
             method,

@@ -190,6 +190,7 @@ def pool_limits(settings: StaticConfig) -> PoolLimits:
     return PoolLimits(
         connect_timeout=config.connect_timeout,
         idle_timeout=config.pool_idle_timeout,
+        max_age=config.pool_max_age,
         max_connections=config.pool_max_size,
         keepalive=config.keepalives.enabled,
         keepalive_time=config.keepalives.time,

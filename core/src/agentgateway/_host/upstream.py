@@ -16,6 +16,9 @@ from agentgateway.errors import GatewayError, InternalError, NoEndpoint, Request
 from agentgateway.exchange import Exchange, Reply, Target
 from agentgateway.hookspecs import hookimpl
 
+IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"))
+"""Methods whose requests may be sent twice (RFC 9110 section 9.2.2)."""
+
 Phase = Callable[[Steps, Exchange], Awaitable[Reply | None]]
 
 
@@ -26,7 +29,7 @@ async def attempts(exchange: Exchange, chain: Chain, phase: Phase) -> Reply:
         try:
             reply = await attempt(exchange, chain, phase)
         except UpstreamError as error:
-            if not (error.retryable and again(exchange)):
+            if not (error.retryable and repeatable(exchange, error) and again(exchange)):
                 raise in_time(exchange, error) from error.__cause__
         else:
             if not (reply.upstream and retry_wanted(exchange, reply)):
@@ -83,6 +86,17 @@ def again(exchange: Exchange) -> bool:
     if exchange.deadline is not None and time.monotonic() + rule.backoff >= exchange.deadline:
         return False
     return rule.allows is None or rule.allows(exchange)
+
+
+def repeatable(exchange: Exchange, error: UpstreamError) -> bool:
+    """Whether a failed request may go out a second time: it never went out, its method allows it, or the rule names
+    this kind of failure."""
+    outgoing, rule = exchange.outgoing, exchange.retry
+    return (
+        not error.sent
+        or (outgoing is not None and outgoing.method in IDEMPOTENT)
+        or (rule is not None and error.status in rule.repeats)
+    )
 
 
 def retry_wanted(exchange: Exchange, reply: Reply) -> bool:

@@ -42,22 +42,26 @@ class BackendTls(Policy):
 
     def __init__(self, config: BackendTlsConfig, host: Host) -> None:
         super().__init__(config, host)
-        self._tls = TlsSettings(
-            config.cert,
-            config.key,
-            config.root,
-            config.hostname,
-            config.insecure,
-            config.insecure_host,
-            tuple(config.alpn),
-            tuple(config.subject_alt_names),
-        )
+        self._tls = tls_settings(config)
         refuse_unusable(self._tls, host.at)
 
     @hookimpl
     def upstream(self, exchange: Exchange) -> None:
         if exchange.outgoing is not None:
             exchange.outgoing.tls = self._tls
+
+
+def tls_settings(config: BackendTlsConfig) -> TlsSettings:
+    return TlsSettings(
+        config.cert,
+        config.key,
+        config.root,
+        config.hostname,
+        config.insecure,
+        config.insecure_host,
+        tuple(config.alpn),
+        tuple(config.subject_alt_names),
+    )
 
 
 def refuse_unusable(tls: TlsSettings, at: str) -> None:

@@ -21,7 +21,7 @@ POLICY_KEYS = {
     "responseHeaders": "responseHeaderModifier",
     "guardrails": "promptGuard",
 }
-BACKEND_KEYS = {"auth": "backendAuth", "tls": "backendTLS"}
+BACKEND_KEYS = {"auth": "backendAuth", "tls": "backendTLS", "backendTunnel": "backendTunnel"}
 NAMES = {**POLICY_KEYS, **BACKEND_KEYS}
 ADDRESS = ("hostOverride", "pathOverride", "pathPrefix", "baseUrl")
 
@@ -43,6 +43,8 @@ class Settings(PluginConfig):
     """`backendAuth` of the provider."""
     tls: Any = None
     """`backendTLS` of the provider."""
+    backend_tunnel: Any = None
+    """`backendTunnel` of the provider."""
 
 
 class Params(PluginConfig):

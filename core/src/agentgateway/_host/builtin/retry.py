@@ -16,14 +16,15 @@ ANY_STATUS = frozenset(range(100, 600))
 
 
 class RetryConfig(PluginConfig):
-    """Try again after a failed connection or a timeout, and after the replies named here."""
+    """Try again after a failed connection, and after the replies and failures named here."""
 
     attempts: Annotated[int, Field(ge=0, le=100)] = 1
     """How many more attempts there may be after the first."""
     backoff: Duration = 0.0
     """How long to wait before each of them."""
     codes: frozenset[Annotated[int, Field(ge=100, le=599)]] = frozenset()
-    """Statuses of replies that are worth another attempt."""
+    """Statuses of replies that are worth another attempt. Those of failures (502, 503, 504) say that even a request
+    that may have been executed, and whose method is not safe to repeat, is sent again."""
     precondition: CelText | None = None
     """Only requests for which this is true are tried again."""
     condition: CelText | None = None
@@ -41,7 +42,7 @@ class Retry(Policy):
         self._condition = host.expression(config.condition) if config.condition is not None else None
         codes = ANY_STATUS if self._condition is not None and not config.codes else config.codes
         guarded = self._precondition is not None or self._condition is not None
-        self._rule = RetryRule(config.attempts, config.backoff, codes, self._allows if guarded else None)
+        self._rule = RetryRule(config.attempts, config.backoff, codes, self._allows if guarded else None, config.codes)
 
     @hookimpl
     def accept(self, exchange: Exchange) -> None:
