@@ -98,3 +98,18 @@ async def test_a_limit_is_exact_across_workers(serve):
     await ready(gateway.urls["readiness"])
     statuses = await asyncio.gather(*(ask(gateway.url) for _ in range(30)))
     assert sorted(statuses) == [200] * 7 + [429] * 23
+
+
+async def test_a_port_that_a_reload_opens_is_served_from_the_first_moment_to_the_last(serve, unused_tcp_port):
+    gateway = await serve(config())
+    await ready(gateway.urls["readiness"])
+    more = f"more: {{port: {unused_tcp_port}, address: 127.0.0.1}}, default: "
+    gateway.rewrite(config().replace("default: ", more).replace("gateways: default", "gateways: [default, more]"))
+    await gateway.told("(gateway more)")
+    statuses = await asyncio.gather(*(ask(gateway.urls["more"]) for _ in range(40)))
+    assert statuses == [200] * 40
+    gateway.rewrite(config())
+    with pytest.raises(httpx.TransportError):
+        while True:
+            assert await ask(gateway.urls["more"]) == 200
+    assert await ask(gateway.url) == 200

@@ -1,8 +1,13 @@
-"""A gateway of several processes, as a program: program.py WORKERS CONFIG-JSON. Answers say which process gave them."""
+"""A gateway of several processes, as a program: program.py WORKERS CONFIG-JSON. Answers say which process gave them.
+
+Besides `config` the JSON may have: `ports`; `fail`, from which worker on they end at once; `unborn`, which workers the
+system has no process for.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import importlib.util
 import json
 import logging
@@ -15,6 +20,7 @@ from typing import Any
 
 from agentgateway._host.admin_ports import set_level
 from agentgateway._host.config import HttpFrontend, StaticConfig
+from agentgateway._host.forking import Work, Worker, fork
 from agentgateway._host.sockets import CannotListen
 from agentgateway._host.worker import WorkerContext
 from agentgateway._host.workers import Supervisor
@@ -49,7 +55,8 @@ async def answer(exchange: Exchange) -> Reply:
 def main() -> int:
     settings = json.loads(sys.argv[2])
     ports = settings.pop("ports", [0])
-    fail = settings.pop("fail", False)
+    fail = settings.pop("fail", 1000)
+    unborn = settings.pop("unborn", [])
     static = StaticConfig(**settings)
     given = fakes()
 
@@ -68,9 +75,14 @@ def main() -> int:
 
     def work(context: WorkerContext) -> int:
         logging.info("worker %d", os.getpid())
-        return 3 if fail else asyncio.run(serve(context))
+        return 3 if context.number >= fail else asyncio.run(serve(context))
 
-    return Supervisor(static.processes, work, static).run()
+    def make(work: Work, number: int, place: int, folder: Path) -> Worker:
+        if number in unborn:
+            raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return fork(work, number, place, folder)
+
+    return Supervisor(static.processes, work, static, make).run()
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,13 @@ class Program:
                 found.update(int(pid) for pid in await asyncio.gather(*(self.get() for _ in range(8))))
         return found
 
+    async def workers(self, count: int) -> list[int]:
+        """The pids of the workers that have become ready, once there were so many."""
+        async with asyncio.timeout(20), self.said:
+            while len(ready := [line for line in self.lines if line.endswith(": ready")]) < count:
+                await self.said.wait()
+        return [int(line.split()[1].rstrip(":")) for line in ready]
+
     async def metric(self, name: str) -> float:
         shown = (await self.client.get(await self.url("stats") + "/metrics")).text
         samples = [s for family in text_string_to_metric_families(shown) for s in family.samples]
@@ -109,10 +117,10 @@ async def running() -> AsyncIterator[Running]:
 
 def alive(pid: int) -> bool:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):  # the latter, when it ends between opening and reading
         return False
-    return f"/{pid}/stat" and "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    return state != "Z"
 
 
 async def gone(pids: set[int]) -> None:
@@ -143,6 +151,85 @@ async def test_a_killed_worker_is_replaced_while_the_other_serves(running):
     assert len(before & after) == 1
     await program.until("SIGKILL")
     assert await program.metric("agentgateway_worker_restarts_total") == 1
+
+
+async def answers(program: Program, count: int) -> list[int]:
+    """Who answers that many clients, each on a connection of its own, all of them there at once."""
+
+    async def ask(port: int) -> int:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        reply = await reader.read()
+        writer.close()
+        return int(reply.rpartition(b"\r\n")[2])
+
+    port = int((await program.url("gateway default")).rpartition(":")[2])
+    async with asyncio.timeout(30):
+        return await asyncio.gather(*(ask(port) for _ in range(count)))
+
+
+async def test_connections_spread_evenly(running):
+    program = await running(workers=4)
+    await program.workers(4)
+    shares = Counter(await answers(program, 400))
+    assert len(shares) == 4 and min(shares.values()) >= 40, shares  # 100 each, give or take 9 (one standard deviation)
+
+
+async def test_what_waits_in_the_queue_of_a_worker_that_dies_is_answered(running):
+    program = await running()
+    before = set(await program.workers(2))
+    for pid in before:
+        os.kill(pid, signal.SIGSTOP)
+    waiting = asyncio.create_task(answers(program, 40))
+    await asyncio.sleep(0.2)
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+    assert not before & set(await waiting)
+
+
+async def test_others_serve_for_a_worker_whose_successors_fail(running):
+    program = await running(workers=4, fail=5)
+    victim, *others = await program.workers(4)
+    os.kill(victim, signal.SIGKILL)
+    await program.until("SIGKILL")
+    assert set(await answers(program, 100)) <= set(others)
+    await program.until("(exit code 3)")
+    assert set(await answers(program, 100)) <= set(others)
+
+
+async def test_there_is_nobody_left_out_when_workers_are_many(running):
+    program = await running(workers=35)
+    await program.workers(35)
+    assert len(set(await answers(program, 200))) >= 25
+
+
+async def test_a_process_that_cannot_be_made_is_tried_again_while_the_others_serve(running):
+    program = await running(unborn=[3, 4])
+    victim, other = await program.workers(2)
+    os.kill(victim, signal.SIGKILL)
+    await program.until("no worker can be started (Resource temporarily unavailable), the next try is in 0.4 s")
+    assert set(await answers(program, 20)) <= {other}
+    await program.until("the next try is in 0.8 s")
+    assert len(await program.workers(3)) == 3
+    assert len(await program.pids(2)) == 2
+
+
+async def test_a_replacement_that_cannot_be_made_leaves_the_old_ones(running):
+    program = await running(unborn=[3])
+    before = set(await program.workers(2))
+    program.process.send_signal(signal.SIGHUP)
+    await program.until("the old ones stay")
+    assert set(await answers(program, 20)) <= before
+    program.process.send_signal(signal.SIGHUP)
+    await gone(before)
+
+
+async def test_a_second_gateway_does_not_share_the_port_of_the_first(running):
+    first = await running()
+    port = int((await first.url("gateway default")).rpartition(":")[2])
+    second = await running(wait=False, ports=[port])
+    assert await second.ended() == 1
+    assert "address already in use" in await second.until("cannot listen")
 
 
 async def test_when_every_worker_dies_their_clients_wait_for_the_next(running):
@@ -241,7 +328,7 @@ async def test_an_address_in_use_ends_the_start_with_exit_code_1(running):
 
 
 async def test_workers_that_cannot_start_end_the_program_with_their_exit_code(running):
-    program = await running(wait=False, fail=True)
+    program = await running(wait=False, fail=1)
     assert await program.ended() == 3
 
 

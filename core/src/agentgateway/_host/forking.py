@@ -15,7 +15,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from agentgateway._host.channel import Channel
@@ -28,10 +28,11 @@ Work = Callable[[WorkerContext], int]
 
 
 class Worker:
-    """One worker process, as its parent knows it."""
+    """One worker process, as its parent knows it. `place` is which of the workers it is, or succeeds."""
 
-    def __init__(self, pid: int, control: socket.socket, pipe: socket.socket) -> None:
+    def __init__(self, pid: int, place: int, control: socket.socket, pipe: socket.socket) -> None:
         self.pid = pid
+        self.place = place
         self.control = control
         self.pipe = pipe
         self.born = time.monotonic()
@@ -41,7 +42,8 @@ class Worker:
         self.channel: Channel | None = None
         self.listening: asyncio.Task[None] | None = None
         self.metrics: Snapshot = []
-        self.holds: set[str] = set()
+        self.holds: dict[str, list[int] | None] = {}
+        """The ports it has open, and which sockets of each it was told that nobody serves."""
 
     def signal(self, number: int) -> None:
         if not self.gone.is_set():
@@ -62,23 +64,28 @@ class Worker:
         return f"exit code {self.code}" if self.code >= 0 else signal.Signals(-self.code).name
 
 
-def fork(work: Work, number: int, folder: Path) -> Worker:
-    """Start a process that runs `work` and ends with its result as exit code."""
-    control, their_control = socket.socketpair()
-    pipe, their_pipe = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-    context = WorkerContext(number, folder, their_control, their_pipe)
-    gc.collect()
-    gc.freeze()  # the collector would write to, and so copy, every page it looks at
-    sys.stdout.flush()
-    sys.stderr.flush()
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    pid = os.fork()
-    if pid == 0:
-        os._exit(child(work, context))
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+def fork(work: Work, number: int, place: int, folder: Path) -> Worker:
+    """Start a process that runs `work` and ends with its result as exit code. Raises OSError when there can be no more
+    processes, or files, for now."""
+    with ExitStack() as undone:
+        control, their_control = map(undone.enter_context, socket.socketpair())
+        pipe, their_pipe = map(undone.enter_context, socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM))
+        context = WorkerContext(number, folder, their_control, their_pipe)
+        gc.collect()
+        gc.freeze()  # the collector would write to, and so copy, every page it looks at
+        sys.stdout.flush()
+        sys.stderr.flush()
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        try:
+            pid = os.fork()
+            if pid == 0:
+                os._exit(child(work, context))
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        undone.pop_all()
     their_control.close()
     their_pipe.close()
-    return Worker(pid, control, pipe)
+    return Worker(pid, place, control, pipe)
 
 
 def child(work: Work, context: WorkerContext) -> int:

@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 import stat
+import sys
 from typing import Protocol
 
 from agentgateway.settings import ListenAddress
@@ -63,10 +64,27 @@ def listen(address: str | None, port: int, *, ipv6: bool = True) -> socket.socke
             return listen("0.0.0.0", port)  # noqa: S104  # IPv6 is known to the system but switched off
         where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         raise CannotListen(f"cannot listen on {where}: {_reason(error)}") from error
-    # Connections inherit both.
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    return sock
+    return _with_options(sock)
+
+
+def listen_together(address: str | None, port: int, count: int, *, ipv6: bool = True) -> list[socket.socket]:
+    """Up to `count` listening sockets on one address, over which the kernel spreads connections evenly; one alone where
+    the system does no such thing. Raises `CannotListen`, also when others than these listen there."""
+    # Bound before it is said to share, so that it finds out who is there: a second gateway would share, too.
+    together = [listen(address, port, ipv6=ipv6)]
+    first = together[0]
+    if count == 1 or not sys.platform.startswith("linux"):  # elsewhere the last one gets everything
+        return together
+    try:
+        first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        while len(together) < count:
+            together.append(_beside(first))
+    except OSError as error:
+        logger.debug("workers share one queue of connections: %s", error)
+        for sock in together[1:]:
+            sock.close()
+        return [first]
+    return together
 
 
 def listen_at(address: ListenAddress) -> socket.socket:
@@ -103,6 +121,30 @@ def place(sock: socket.socket, scheme: str = "http") -> str:
         return f"unix:{name}"
     host = f"[{name[0]}]" if ":" in name[0] else name[0]
     return f"{scheme}://{host}:{name[1]}"
+
+
+def _beside(first: socket.socket) -> socket.socket:
+    """One more socket where `first` listens."""
+    sock = socket.socket(first.family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if sock.family == socket.AF_INET6:
+            only = first.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
+        sock.bind(first.getsockname())
+        sock.listen(BACKLOG)
+    except BaseException:
+        sock.close()
+        raise
+    return _with_options(sock)
+
+
+def _with_options(sock: socket.socket) -> socket.socket:
+    """Connections inherit both."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    return sock
 
 
 def _answers(path: str) -> bool:

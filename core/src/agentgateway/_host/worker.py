@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import shutil
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from agentgateway._host.channel import Channel, Fields
 from agentgateway._host.face import Runtime
+from agentgateway._host.lent_socket import LentSocket
 from agentgateway._host.server import serve
 from agentgateway._host.sockets import CannotListen
 
@@ -22,26 +24,42 @@ ANSWER_SECONDS = 10.0
 
 
 class LentSockets:
-    """Listening sockets of the supervisor: one for each bind, shared by all workers."""
+    """Listening sockets of the supervisor: for each bind one of its own, and those of the others to stand in for."""
 
     def __init__(self, channel: Channel, pipe: socket.socket) -> None:
         self._channel = channel
         self._pipe = pipe
         self._keys: dict[socket.socket, str] = {}
+        self._left: dict[str, Collection[int]] = {}
 
     async def open(self, name: str, address: str | None, port: int, scheme: str) -> socket.socket:
         answer = await self._channel.ask("open", ANSWER_SECONDS, name=name, address=address, port=port, scheme=scheme)
         if "error" in answer:
             raise CannotListen(answer["error"])
-        # The supervisor has sent it before it answered.
-        _, descriptors, _, _ = socket.recv_fds(self._pipe, 1, 1)
-        sock = socket.socket(fileno=descriptors[0])
-        self._keys[sock] = answer["key"]
+        # The supervisor has sent them before it answered.
+        key, count = answer["key"], answer["count"]
+        _, descriptors, _, _ = socket.recv_fds(self._pipe, 1, count)
+        if len(descriptors) != count:
+            for descriptor in descriptors:
+                os.close(descriptor)
+            raise CannotListen(f"cannot listen on port {port}: too many open files")
+        sock = socket.socket(fileno=descriptors[0]) if count == 1 else LentSocket(descriptors, answer["own"])
+        self._keys[sock] = key
+        self.cover(key, self._left.get(key, ()))
         return sock
+
+    def cover(self, key: str, left: Collection[int]) -> None:
+        """Serve those of a port's sockets that nobody else serves; word of it may come before the port is open."""
+        self._left[key] = left
+        for sock, known in self._keys.items():
+            if known == key and isinstance(sock, LentSocket):
+                sock.cover(left)
 
     async def close(self, sock: socket.socket) -> None:
         sock.close()
-        self._channel.tell("close", key=self._keys.pop(sock))
+        key = self._keys.pop(sock)
+        self._left.pop(key, None)
+        self._channel.tell("close", key=key)
 
 
 @dataclass(frozen=True)
@@ -65,14 +83,17 @@ class WorkerContext:
                 return {"metrics": runtime.metrics.snapshot()}
             if frame["what"] == "dump":
                 return {"dump": runtime.gateway.dump()}
-            set_level(frame["level"])
+            if frame["what"] == "cover":
+                sockets.cover(frame["key"], frame["left"])
+            else:
+                set_level(frame["level"])
             return {}
 
         channel = await Channel.over(self.control, answer)
+        sockets = LentSockets(channel, self.pipe)
         listening = loop.create_task(channel.run())
         listening.add_done_callback(lambda _: shutdown.set())  # nobody would stop us, restart us, or read our counters
         try:
-            sockets = LentSockets(channel, self.pipe)
             await serve(runtime, sockets, shutdown=shutdown, started=lambda server: channel.tell("ready"))
         finally:
             if listening.done():

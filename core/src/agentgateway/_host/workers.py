@@ -1,17 +1,16 @@
 """N processes on one set of ports, and the parent that keeps them.
 
-The parent serves no traffic. It opens every listening socket and lends it to the workers, so that a connection waits
-in one queue for whichever worker takes it first: when a worker dies, is replaced or not yet there, nothing is lost but
-what it had accepted. (Sockets of their own, by SO_REUSEPORT, would spread connections a little more evenly, and lose
-the queue of each worker that ends.) It starts workers by `fork`, so that they share the memory of what is imported.
+The parent serves no traffic. It opens every listening socket, one for each worker and port, and lends them to the
+workers: see `shared_sockets`. When a worker dies, is replaced or is not yet there, nothing is lost but what it had
+accepted. It starts workers by `fork`, so that they share the memory of what is imported.
 
 - A worker that ends without being told is replaced: at once, then with growing pauses while that goes on.
+- When there can be no new process for now, that is tried again, with growing pauses; the other workers serve.
 - SIGHUP replaces them one by one: a new one is started, is ready, then the old one drains.
 - SIGTERM and SIGINT drain them all; a second one kills. The exit code is 0.
 - A worker whose parent is gone drains and ends.
 
-The admin ports are the parent's: readiness means that a worker is ready; metrics are those of all workers, ended ones
-included, so that counters never go back.
+The admin ports are the parent's; what they show is the `Crew`'s.
 """
 
 from __future__ import annotations
@@ -23,16 +22,15 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Coroutine, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-from agentgateway._host.admin_ports import AdminPorts, set_level
-from agentgateway._host.channel import Channel, ChannelClosed, Fields
+from agentgateway._host.admin_ports import AdminPorts
+from agentgateway._host.channel import Channel
 from agentgateway._host.config import StaticConfig
+from agentgateway._host.crew import Crew
 from agentgateway._host.forking import Work, Worker, fork
-from agentgateway._host.metrics import Metrics, Snapshot, lasting, merge
 from agentgateway._host.shared_sockets import SharedSockets
 
 logger = logging.getLogger("agentgateway.workers")
@@ -43,42 +41,42 @@ LONG_LIFE = 10.0
 LONGEST_PAUSE = 10.0
 LEAVE_SECONDS = 3.0
 """What a worker may need beyond its drain before it is killed."""
-ANSWER_SECONDS = 2.0
+
+
+Fork = Callable[[Work, int, int, Path], Worker]
 
 
 class Slot:
     """A place for one worker, whoever it is at the moment."""
 
-    def __init__(self) -> None:
+    def __init__(self, place: int) -> None:
+        self.place = place
         self.worker: Worker | None = None
         self.failures = 0
 
+    def failed(self) -> float:
+        """Count a worker that did not come, or not stay; for how many seconds to wait before the next one."""
+        self.failures += 1
+        return min(LONGEST_PAUSE, 0.1 * 2.0 ** min(self.failures, 10)) if self.failures > 1 else 0.0
+
 
 class Supervisor:
-    """Keeps `count` workers running `work`. `run` is its whole life; to the admin ports it is all of them together."""
+    """Keeps `count` workers running `work`. `run` is its whole life. `make` starts a process, as `fork` does."""
 
-    def __init__(self, count: int, work: Work, settings: StaticConfig) -> None:
+    def __init__(self, count: int, work: Work, settings: StaticConfig, make: Fork = fork) -> None:
         self._work = work
         self._settings = settings
-        self._slots = [Slot() for _ in range(count)]
-        self._workers: list[Worker] = []
-        self._shared = SharedSockets(ipv6=settings.enable_ipv6)
+        self._make = make
+        self._slots = [Slot(place) for place in range(count)]
+        self._crew = Crew(SharedSockets(count, ipv6=settings.enable_ipv6))
         self._folder = Path(tempfile.mkdtemp(prefix="agentgateway-"))
-        self._due: list[asyncio.Future[Worker]] = []
+        self._due: list[tuple[Slot, asyncio.Future[Worker]]] = []
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._replacements = 0
-        self._draining = False
         self._over = False
         self._code = 0
         self._born = 0
-        self._level: str | None = None
-        self._retired: Snapshot = []
-        self._metrics = Metrics()
-        self._restarts = self._metrics.counter(
-            "agentgateway_worker_restarts_total", "Workers replaced after they died."
-        )
-        self._metrics.gauge("agentgateway_workers", "Workers that serve.", (), lambda: {(): len(self._serving())})
 
     def run(self) -> int:
         """Until the last worker has ended; the exit code. Raises `CannotListen` for the admin ports."""
@@ -95,7 +93,7 @@ class Supervisor:
             loop.run_until_complete(self._end(ports))
         finally:
             loop.close()
-            self._shared.close()
+            self._crew.shared.close()
             shutil.rmtree(self._folder, ignore_errors=True)
         return self._code
 
@@ -110,7 +108,7 @@ class Supervisor:
         await asyncio.sleep(0)
 
     async def _show(self, ports: AdminPorts) -> None:
-        ports.serve(self)
+        ports.serve(self._crew)
 
     async def _until_due(self) -> None:
         await self._wake.wait()
@@ -133,74 +131,79 @@ class Supervisor:
     def _fork_due(self) -> None:
         """Outside of the event loop."""
         due, self._due = self._due, []
-        for waiting in due:
-            if self._draining:
+        for slot, waiting in due:
+            if self._crew.draining:
                 waiting.cancel()
-            else:
-                waiting.set_result(self._fork())
+                continue
+            try:
+                waiting.set_result(self._fork(slot))
+            except OSError as error:
+                waiting.set_exception(error)
 
-    def _fork(self) -> Worker:
+    def _fork(self, slot: Slot) -> Worker:
         self._born += 1
-        worker = fork(self._work, self._born, self._folder)
-        self._workers.append(worker)
+        worker = self._make(self._work, self._born, slot.place, self._folder)
+        self._crew.workers.append(worker)
         return worker
 
-    async def _start(self) -> Worker:
-        """A new worker, not ready yet."""
+    async def _start(self, slot: Slot) -> Worker:
+        """A new worker, not ready yet. Raises OSError when there can be none for now."""
         waiting: asyncio.Future[Worker] = asyncio.get_running_loop().create_future()
-        self._due.append(waiting)
+        self._due.append((slot, waiting))
         self._wake.set()
         worker = await waiting
-        worker.channel = await Channel.over(worker.control, functools.partial(self._answer, worker))
+        worker.channel = await Channel.over(worker.control, functools.partial(self._crew.answer, worker))
         worker.listening = self._spawn(worker.channel.run())
-        if self._level is not None:
-            worker.channel.tell("level", level=self._level)
+        if self._crew.level is not None:
+            worker.channel.tell("level", level=self._crew.level)
         return worker
+
+    async def _fill(self, slot: Slot, pause: float = 0.0) -> Worker:
+        """The slot's next worker, as soon as there can be one; a replacement that was asked for may come first."""
+        last = slot.worker
+        await asyncio.sleep(pause)
+        while slot.worker is last or slot.worker is None:
+            try:
+                slot.worker = await self._start(slot)
+            except OSError as error:
+                slot.failures = max(slot.failures, 1)
+                pause = slot.failed()
+                logger.error("no worker can be started (%s), the next try is in %.1f s", error.strerror, pause)
+                await asyncio.sleep(pause)
+        return slot.worker
 
     async def _keep(self, slot: Slot) -> None:
         """A worker in that slot, as long as the gateway serves."""
-        slot.worker = worker = await self._start()
+        worker = await self._fill(slot)
         while True:
             await worker.gone.wait()
-            if self._draining:
+            if self._crew.draining:
                 return
-            if slot.worker is not worker:
+            if slot.worker is not None and slot.worker is not worker:
                 worker = slot.worker
                 continue
-            if not worker.ready.is_set() and not any(other.ready.is_set() for other in self._workers):
+            if not worker.ready.is_set() and not any(other.ready.is_set() for other in self._crew.workers):
                 self._code = worker.code or 1  # it said why
                 await self._drain()
                 return
-            slot.failures = 0 if worker.age > LONG_LIFE else slot.failures + 1
-            pause = min(LONGEST_PAUSE, 0.1 * 2.0**slot.failures) if slot.failures > 1 else 0.0
+            if worker.age > LONG_LIFE:
+                slot.failures = 0
+            pause = slot.failed()
             logger.error("worker %d ended (%s), another one comes in %.1f s", worker.pid, worker.end, pause)
-            await asyncio.sleep(pause)
-            self._restarts.add(())
-            slot.worker = worker = await self._start()
+            worker = await self._fill(slot, pause)
+            self._crew.restarts.add(())
 
     # --- ends --------------------------------------------------------------------------------------------------------
 
     def _reap(self) -> None:
-        for worker in self._workers:
+        for worker in self._crew.workers:
             if not worker.gone.is_set():
                 pid, status = os.waitpid(worker.pid, os.WNOHANG)
                 if pid:
                     worker.code = os.waitstatus_to_exitcode(status)
                     worker.gone.set()
-                    self._spawn(self._bury(worker))
-
-    async def _bury(self, worker: Worker) -> None:
-        """Keep what it counted, close what it alone had open."""
-        if worker.listening is not None:
-            await asyncio.wait([worker.listening])
-        self._workers.remove(worker)
-        self._retired = merge([self._retired, lasting(worker.metrics)])
-        if self._serving():  # else they are kept for whoever comes next
-            for key in worker.holds:
-                self._shared.take_back(key, self._workers)
-        worker.pipe.close()
-        if worker.channel is not None:
-            await worker.channel.close()
+                    self._spawn(self._crew.bury(worker))
+        self._crew.cover()
 
     def replace(self) -> None:
         """Replace every worker by a new one, one at a time."""
@@ -209,16 +212,20 @@ class Supervisor:
             self._spawn(self._replace())
 
     async def _replace(self) -> None:
-        while self._replacements and not self._draining:
+        while self._replacements and not self._crew.draining:
             asked = self._replacements
             for slot in self._slots:
-                if self._draining or not await self._replace_in(slot):
+                if self._crew.draining or not await self._replace_in(slot):
                     break
             self._replacements -= asked
         self._replacements = 0
 
     async def _replace_in(self, slot: Slot) -> bool:
-        fresh = await self._start()
+        try:
+            fresh = await self._start(slot)
+        except OSError as error:
+            logger.error("no worker can be started (%s), the old ones stay", error.strerror)
+            return False
         first = [asyncio.ensure_future(fresh.ready.wait()), asyncio.ensure_future(fresh.gone.wait())]
         await asyncio.wait(first, timeout=READY_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         for waiting in first:
@@ -236,19 +243,19 @@ class Supervisor:
         return True
 
     def _stop(self) -> None:
-        if not self._draining:
+        if not self._crew.draining:
             self._spawn(self._drain())
             return
         self._code = 1
-        for worker in self._workers:
+        for worker in self._crew.workers:
             worker.signal(signal.SIGKILL)
 
     async def _drain(self) -> None:
-        self._draining = True
-        self._shared.close()
-        for worker in self._workers:
+        self._crew.draining = True
+        self._crew.shared.close()
+        for worker in self._crew.workers:
             worker.signal(signal.SIGTERM)
-        await self._left(list(self._workers))
+        await self._left(list(self._crew.workers))
         self._over = True
         self._wake.set()
 
@@ -265,51 +272,3 @@ class Supervisor:
                 worker.signal(signal.SIGKILL)
             for worker in workers:
                 await worker.gone.wait()
-
-    # --- what workers ask, and what is asked of them -----------------------------------------------------------------
-
-    def _answer(self, worker: Worker, frame: Fields) -> Fields:
-        what = frame["what"]
-        if what == "open":
-            return self._shared.lend(worker, frame)
-        if what == "close":
-            worker.holds.discard(frame["key"])
-            if not self._draining:
-                self._shared.take_back(frame["key"], self._workers)
-        elif what == "metrics":
-            worker.metrics = frame["metrics"]
-        elif what == "ready":
-            worker.ready.set()
-            logger.info("worker %d: ready", worker.pid)
-        return {}
-
-    def _serving(self) -> list[Worker]:
-        return [worker for worker in self._workers if worker.serving]
-
-    def ready(self) -> bool:
-        return bool(self._serving()) and not self._draining
-
-    async def snapshot(self) -> Snapshot:
-        await asyncio.gather(*(self._refresh(worker) for worker in self._workers))
-        living = [lasting(one.metrics) if one.gone.is_set() else one.metrics for one in self._workers]
-        return merge([self._metrics.snapshot(), self._retired, *living])
-
-    async def _refresh(self, worker: Worker) -> None:
-        if worker.serving and worker.channel is not None:
-            with suppress(ChannelClosed, TimeoutError):
-                worker.metrics = (await worker.channel.ask("metrics", ANSWER_SECONDS))["metrics"]
-
-    async def dump(self) -> dict[str, Any]:
-        for worker in self._serving():
-            with suppress(ChannelClosed, TimeoutError):
-                if worker.channel is not None:
-                    dumped: dict[str, Any] = (await worker.channel.ask("dump", ANSWER_SECONDS))["dump"]
-                    return dumped
-        return {}
-
-    def set_level(self, level: str) -> None:
-        self._level = level
-        set_level(level)
-        for worker in self._workers:
-            if worker.channel is not None:
-                worker.channel.tell("level", level=level)
