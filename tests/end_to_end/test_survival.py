@@ -375,5 +375,6 @@ async def test_a_stream_in_flight_ends_well_when_it_can_and_is_cut_at_the_deadli
         with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
             await streams[1][0].readuntil(b"[DONE]")
         assert await ending == 0
+        assert "reason=Drained" in await gateway.logged("cut by the gateway's drain")
         for _, writer in streams:
             writer.close()

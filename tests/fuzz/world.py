@@ -298,6 +298,7 @@ class Runtime:
     def __init__(self) -> None:
         self.gateway = gateway.Snapshot(LIMITS)
         self.draining = False
+        self.cutting = False
 
 
 class World:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import h11
@@ -20,25 +21,21 @@ from agentgateway._host.metrics import Metrics
 from agentgateway._host.routes import Listener, Match, Route, RouteTable
 from agentgateway._host.server import Server, serve
 from agentgateway._host.sockets import OwnSockets
-from agentgateway.exchange import Exchange, Place, Reply
+from agentgateway.exchange import Exchange, Place, Reply, Target
 from agentgateway.hookspecs import hookimpl
-from agentgateway.interfaces import Protocol
+from agentgateway.interfaces import Backend, Protocol
 from agentgateway.settings import PathMatch
 
 Answer = Callable[[Exchange], Awaitable[Reply]]
 
 
-class Hooks:
+class Answering:
     """Answers every request with one function, and keeps what the log phase saw."""
 
     def __init__(self, answer: Answer) -> None:
         self.answer = answer
         self.logged: list[Exchange] = []
         self.settled = asyncio.Event()
-
-    @hookimpl
-    async def pre_request(self, exchange: Exchange) -> Reply:
-        return await self.answer(exchange)
 
     @hookimpl
     def log(self, exchange: Exchange) -> None:
@@ -51,6 +48,52 @@ class Hooks:
                 self.settled.clear()
                 await self.settled.wait()
         return self.logged.pop(0)
+
+
+class Hooks(Answering):
+    """By a coroutine function, which gives each request a task."""
+
+    protocol: Protocol = Protocol()
+
+    @hookimpl
+    async def pre_request(self, exchange: Exchange) -> Reply:
+        return await self.answer(exchange)
+
+
+class InlineProtocol(Protocol):
+    inline = True
+
+
+class InlineBackend(Backend):
+    """Sends requests to a function."""
+
+    inline = True
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+
+    async def prepare(self, exchange: Exchange) -> None: ...
+
+    async def send(self, exchange: Exchange) -> Reply:
+        return await self.answer(exchange)
+
+
+class InlineHooks(Answering):
+    """By a backend, in a chain of plain functions: nobody asks for a task, unless the function waits for something that
+    is not the gateway's own."""
+
+    protocol: Protocol = InlineProtocol()
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer)
+        self.target = Target(InlineBackend(answer), "function")
+
+    @hookimpl
+    def route(self, exchange: Exchange) -> None:
+        exchange.target = self.target
+
+
+DRIVING: dict[str, type[Hooks | InlineHooks]] = {"task": Hooks, "inline": InlineHooks}
 
 
 @dataclass
@@ -73,6 +116,7 @@ class FakeRuntime:
     metrics: Metrics = field(default_factory=Metrics)
     ready: bool = False
     draining: bool = False
+    cutting: bool = False
     on_swap: list[Callable[[Any], None]] = field(default_factory=list)
 
     async def start(self) -> None: ...
@@ -84,16 +128,17 @@ class FakeRuntime:
 
 
 def bind_of(
-    answer: Answer | Hooks,
+    answer: Answer | Hooks | InlineHooks,
     port: int = 0,
     *,
+    driving: str = "task",
     tls: dict[str, DownstreamTls] | None = None,
     address: str | None = "127.0.0.1",
 ) -> Bind:
-    hooks = answer if isinstance(answer, Hooks) else Hooks(answer)
+    hooks = answer if isinstance(answer, Hooks | InlineHooks) else DRIVING[driving](answer)
     chain = compile_chain([Placed(hooks, "test", "route", "test")])
     place = Place(f"{address}:{port}", "default", "http")
-    route = Route("everything", "", chain, Protocol(), replace(place, route="everything"))
+    route = Route("everything", "", chain, hooks.protocol, replace(place, route="everything"))
     table = RouteTable([("*", Match(PathMatch(path_prefix="/")), route)])
     early = Chain(log=chain.log)
     hosts: dict[str, DownstreamTls | None] = dict(tls) if tls else {"*": None}
@@ -104,8 +149,8 @@ def bind_of(
 
 
 @pytest.fixture
-def make_bind() -> Callable[..., Bind]:
-    return bind_of
+def make_bind(driving: str) -> Callable[..., Bind]:
+    return partial(bind_of, driving=driving)
 
 
 @pytest.fixture
@@ -119,7 +164,7 @@ def make_runtime() -> Callable[[], FakeRuntime]:
 @dataclass
 class Running:
     runtime: FakeRuntime
-    hooks: Hooks
+    hooks: Hooks | InlineHooks
     server: Server
     shutdown: asyncio.Event
     task: asyncio.Task[None]
@@ -143,8 +188,26 @@ def face(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(params=["task", "inline"])
+def driving(request: pytest.FixtureRequest) -> str:
+    """What runs the pipeline of a request, as far as the hooks of a test decide it: a task, or the callbacks of the
+    connections (on the edge; the twin has a task anyway)."""
+    return str(request.param)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Behind ASGI everything is in a task: once is enough."""
+    again = [item for item in items if twice(getattr(getattr(item, "callspec", None), "params", {}))]
+    config.hook.pytest_deselected(items=again)
+    items[:] = [item for item in items if not twice(getattr(getattr(item, "callspec", None), "params", {}))]
+
+
+def twice(parameters: dict[str, object]) -> bool:
+    return parameters.get("face") == "twin" and parameters.get("driving") == "inline"
+
+
 @pytest.fixture
-async def serving(face: str) -> AsyncIterator[Serving]:
+async def serving(face: str, driving: str) -> AsyncIterator[Serving]:
     """Starts the real server around one answering function; drains it at the end."""
     running: list[Running] = []
 
@@ -156,7 +219,7 @@ async def serving(face: str) -> AsyncIterator[Serving]:
         tls: dict[str, DownstreamTls] | None = None,
         binds: dict[int, Bind] | None = None,
     ) -> Running:
-        hooks = Hooks(answer)
+        hooks = DRIVING[driving](answer)
         own = {"connectionTerminationDeadline": "1s", "server": {"edge": face == "edge"}}
         static = StaticConfig(**{**own, **(settings or {})})
         gateway = FakeGateway(binds or {0: bind_of(hooks, tls=tls)}, static, HttpFrontend(**(http or {})))

@@ -111,6 +111,36 @@ async def test_what_a_request_sets_in_a_context_variable_is_its_own(serving, con
         assert (await client.reply())[2] == b"unset"
 
 
+async def left(running) -> None:
+    """Until no connection is open."""
+    async with asyncio.timeout(5):
+        for port in running.server._ports.values():
+            await port.gone()
+
+
+@pytest.mark.parametrize(
+    "more", [b"", b"connection: upgrade\r\n", b"connection: upgrade, http2-settings\r\nhttp2-settings: AAMAAABk\r\n"]
+)
+async def test_a_connect_is_refused_whatever_it_would_be_upgraded_to(serving, connect, more):
+    running = await serving(path)
+    client = await connect(running)
+    await client.send(b"CONNECT x:443 HTTP/1.1\r\nhost: x:443\r\nupgrade: h2c\r\n" + more + b"\r\n")
+    assert (await client.reply())[0] == 405
+    assert await client.at_end()
+    await client.close()
+    await left(running)
+
+
+@pytest.mark.parametrize("target", [b"/x?", b"/x??", b"/x?a", b"/x", b"/?", b"http://x/x?"])
+async def test_the_target_stays_as_it_came(serving, connect, target):
+    async def answer(exchange: Exchange) -> Reply:
+        return Reply.text(200, exchange.request.target)
+
+    client = await connect(await serving(answer))
+    await client.send(b"GET " + target + b" HTTP/1.1\r\nhost: x\r\n\r\n")
+    assert (await client.reply())[2] == target.removeprefix(b"http://x")
+
+
 class TestEdge:
     """What only the edge does."""
 

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from agentgateway._host.assembly import Bind, BoundListener
 from agentgateway._host.chains import Chain, Placed, compile_chain
 from agentgateway._host.routes import Listener, Match, Route, RouteTable
@@ -51,6 +53,7 @@ async def test_plain_hooks_run_without_a_task_on_the_edge(serving, connect, face
     assert (hooks.task is None) == (face == "edge")
 
 
+@pytest.mark.parametrize("driving", ["task"])
 async def test_a_coroutine_hook_runs_in_a_task_and_may_use_timeouts(serving, connect):
     async def answer(exchange: Exchange) -> Reply:
         async with asyncio.timeout(5):

@@ -217,4 +217,6 @@ async def test_a_stream_that_outlives_the_drain_is_cut(serving, client):
     await asyncio.wait_for(running.task, 5)
     with pytest.raises(httpx.TransportError):
         await request
+    error = (await running.hooks.next_logged()).error
+    assert error is not None and error.reason == "Drained"
     assert running.runtime.gateway.active == 0

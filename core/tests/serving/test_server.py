@@ -135,7 +135,8 @@ async def test_what_outlives_the_deadline_is_cut_and_still_logged(serving, conne
     await client.head()
     await running.stop()
     assert closed.is_set()
-    assert (await running.hooks.next_logged()).error is not None
+    error = (await running.hooks.next_logged()).error
+    assert error is not None and error.reason == "Drained"
     assert running.runtime.gateway.active == 0
 
 
@@ -153,7 +154,8 @@ async def test_work_that_ignores_its_cancellation_does_not_hold_up_the_end(servi
     await client.send(GET)
     await asyncio.sleep(0.05)
     await running.stop()
-    await running.hooks.next_logged()
+    logged = await running.hooks.next_logged()
+    assert logged.error is not None and logged.error.reason == "Drained"
 
 
 async def test_for_the_shortest_drain_everything_is_served_as_before(serving, connect):

@@ -137,6 +137,8 @@ async def test_an_answer_ended_by_close_may_last_as_long_as_it_likes(upstream, t
         HEAD[:-2] + b"\ncontent-length: 2\n\nhi",
         b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n",
         b"HTTP/1.1 101 Switching Protocols\r\n\r\n" + HEAD + b"content-length: 2\r\n\r\nhi",
+        b"HTTP/1.1 600 Beyond\r\ncontent-length: 2\r\n\r\nhi",
+        b"HTTP/1.1 999 Request denied\r\ncontent-length: 2\r\n\r\nhi",
         b"HTTP/1.1 099 Low\r\ncontent-length: 2\r\n\r\nhi",
         b"HTTP/1.1 abc\r\n\r\n",
         b"HTTP/1.1 000 Low\r\ncontent-length: 2\r\n\r\nhi",

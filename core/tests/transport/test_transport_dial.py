@@ -2,6 +2,8 @@
 
 import asyncio
 import socket
+import ssl
+import threading
 
 import pytest
 import trustme
@@ -242,12 +244,30 @@ async def test_renewed_files_count_from_the_next_connection_on(
     server, client = await upstream(one_answer, ssl=server_tls(authority, "127.0.0.1")), transport()
     origin = secured(server, root=root)
     await ask(client, origin)
-    context = client._context(origin.tls)
-    assert client._context(origin.tls) is context
+    context = await client._context(origin.tls)
+    assert await client._context(origin.tls) is context
     trustme.CA().cert_pem.write_to_path(root)
     with pytest.raises(ConnectFailed, match="cannot be reached"):
         await ask(client, origin)
-    assert client._context(origin.tls) is not context
+    assert await client._context(origin.tls) is not context
+
+
+async def test_certificates_are_read_in_a_thread_once_for_all_who_wait(
+    upstream, transport, ask, authority, root, server_tls
+):
+    readers: list[int] = []
+
+    class Reading(TlsSettings):
+        __slots__ = ()
+
+        def context(self) -> ssl.SSLContext:
+            readers.append(threading.get_ident())
+            return super().context()
+
+    server, client = await upstream(*[serve] * 4, ssl=server_tls(authority, "127.0.0.1")), transport()
+    origin = Origin("127.0.0.1", server.origin.port, Reading(root=root))
+    await asyncio.gather(*(ask(client, origin) for _ in range(4)))
+    assert len(readers) == 1 and readers[0] != threading.get_ident()
 
 
 async def test_files_that_cannot_be_used_are_503(transport, ask, tmp_path):

@@ -7,7 +7,8 @@ since none of this is its public interface):
 - closing is bounded: a peer that does not read what is left is cut off;
 - a reply that ends early resets its HTTP/2 stream (Hypercorn leaves the client waiting);
 - an idle connection costs a timer, not two tasks a request;
-- the application learns who the peer is (`agentgateway.peer`), and at once when it leaves (`agentgateway.intake`).
+- the application learns who the peer is (`agentgateway.peer`), at once when it leaves (`agentgateway.intake`), and, in
+  HTTP/1.1, the target as it came (`agentgateway.target`).
 
 What stays as Hypercorn has it: on HTTP/1.1 nothing is read while a pipelined request waits its turn, so a client that
 pipelines and leaves is noticed when its reply is written; on HTTP/2 one upload that the application does not take holds
@@ -34,7 +35,7 @@ from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 
-from agentgateway._host.face import INTAKE, PEER, Intake
+from agentgateway._host.face import INTAKE, PEER, TARGET, Intake
 from agentgateway._host.suspension import Watchdog
 
 if TYPE_CHECKING:
@@ -67,6 +68,22 @@ class Streams(dict[int, Any]):
         """Stand in for a stream that has ended."""
 
 
+class H11(H11Protocol):
+    """HTTP/1.1 as Hypercorn has it, but for an upgrade that comes with a CONNECT: it is ignored (RFC 9110 section 7.8).
+    Hypercorn would refuse it in HTTP/2, and wait for ever for a refusal that nobody has begun to send."""
+
+    target = b""
+    """The present request's, as it came."""
+
+    async def _check_protocol(self, event: h11.Request) -> None:
+        if event.method != b"CONNECT":
+            await super()._check_protocol(event)
+
+    async def _create_stream(self, request: h11.Request) -> None:
+        self.target = request.target
+        await super()._create_stream(request)
+
+
 class Application:
     """The application as Hypercorn calls it: with more arguments, and on behalf of one peer."""
 
@@ -81,6 +98,9 @@ class Application:
         stream.app_put = intake.put
         scope["extensions"][PEER] = self._peer
         scope["extensions"][INTAKE] = intake
+        spoken = self._connection.protocol.protocol
+        if isinstance(spoken, H11):
+            scope["extensions"][TARGET] = spoken.target
         try:
             await self._app(scope, receive, send)
         finally:
@@ -132,18 +152,14 @@ class Connection(TCPServer):
     def _protocol(self, tasks: TaskGroup) -> ProtocolWrapper:
         get = self.writer.get_extra_info
         sock, tls = get("socket"), get("ssl_object")
-        return ProtocolWrapper(
-            self.app,
-            self.config,
-            self.context,
-            tasks,
-            ConnectionState({}),
-            tls is not None,
-            parse_socket_addr(sock.family, get("peername")),
-            parse_socket_addr(sock.family, get("sockname")),
-            self.protocol_send,
-            tls.selected_alpn_protocol() if tls is not None else "http/1.1",
-        )
+        family, alpn = sock.family, tls.selected_alpn_protocol() if tls is not None else "http/1.1"
+        ends = parse_socket_addr(family, get("peername")), parse_socket_addr(family, get("sockname"))
+        state = ConnectionState({})
+        known = (self.app, self.config, self.context, tasks, state, tls is not None, *ends, self.protocol_send)
+        wrapper = ProtocolWrapper(*known, alpn)
+        if isinstance(wrapper.protocol, H11Protocol):
+            wrapper.protocol = H11(*known)
+        return wrapper
 
     async def reset(self, stream: object) -> None:
         """Tell an HTTP/2 client that a reply ends here, if it has begun and not ended."""

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from agentgateway._host.tunnel import ProxyAnswer, open_tunnel
@@ -17,7 +17,8 @@ ATTEMPT_DELAY = 0.25
 _Address = tuple[int, Any]  # family, socket address
 
 
-Contexts = Callable[[TlsSettings], ssl.SSLContext]
+Contexts = Callable[[TlsSettings], Awaitable[ssl.SSLContext]]
+"""Raises OSError for files that cannot be used."""
 
 
 async def dial(
@@ -25,7 +26,7 @@ async def dial(
 ) -> None:
     """Connect `protocol` to `origin`. Raises `ConnectFailed`, whose detail says why."""
     try:
-        tls = _tls_options(origin.tls, origin.host, contexts, limits)
+        tls = await _tls_options(origin.tls, origin.host, contexts, limits)
         if origin.unix is not None:
             loop = asyncio.get_running_loop()
             transport, _ = await loop.create_unix_connection(protocol, origin.unix, **tls)
@@ -63,7 +64,7 @@ async def _open_through(
     protocol: Callable[[], asyncio.Protocol],
 ) -> asyncio.Transport:
     answer = ProxyAnswer(proxy)
-    to_proxy = _tls_options(proxy.tls, proxy.host, contexts, limits)
+    to_proxy = await _tls_options(proxy.tls, proxy.host, contexts, limits)
     transport = await _open(proxy.host, proxy.port, limits, to_proxy, lambda: answer)
     try:
         if proxy.tls is not None and (refusal := proxy.tls.refusal(transport.get_extra_info("ssl_object"))):
@@ -91,11 +92,11 @@ async def _hand_over(
     return transport
 
 
-def _tls_options(tls: TlsSettings | None, host: str, contexts: Contexts, limits: PoolLimits) -> dict[str, Any]:
+async def _tls_options(tls: TlsSettings | None, host: str, contexts: Contexts, limits: PoolLimits) -> dict[str, Any]:
     if tls is None:
         return {}
     try:
-        context = contexts(tls)
+        context = await contexts(tls)
     except OSError as error:
         raise ConnectFailed(detail=f"{host}: TLS settings: {error}") from error
     return {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from agentgateway._host.chains import Chain, log_of
 from agentgateway._host.face import Peer
 from agentgateway._host.inbound_head import Head
-from agentgateway._host.routes import Listener, RouteTable, hostname_matches
+from agentgateway._host.routes import Listener, Route, RouteTable, hostname_matches
 from agentgateway.errors import GatewayError, InvalidRequest, NotFound
 from agentgateway.exchange import Exchange, Place, Request
 from agentgateway.interfaces import Protocol
@@ -48,7 +48,7 @@ class Refusing(Listener):
         self._error = error
         self._listener = listener
 
-    async def find(self, exchange: Exchange) -> Chain:
+    async def find(self, exchange: Exchange) -> Route:
         if self._listener is not None:
             exchange.protocol = spoken_at(self._listener, exchange.request)
         raise self._error

@@ -7,10 +7,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from agentgateway.errors import Drained
+
 if TYPE_CHECKING:
     from agentgateway._host.assembly import Gateway
     from agentgateway._host.config import DownstreamTls
     from agentgateway._host.metrics import Metrics
+    from agentgateway.exchange import Exchange
 
 Message: TypeAlias = dict[str, Any]
 Scope: TypeAlias = dict[str, Any]
@@ -22,6 +25,9 @@ PEER = "agentgateway.peer"
 """Key of `scope["extensions"]` under which the server tells what it knows of the connection, a `Peer`."""
 INTAKE = "agentgateway.intake"
 """The same for what comes of this one request, an `Intake`. Without it a departure is noticed only by who reads."""
+
+TARGET = "agentgateway.target"
+"""The same for the request's target as it came, bytes; what ASGI makes of it loses the mark of an empty query."""
 
 
 class Runtime(Protocol):
@@ -36,7 +42,15 @@ class Runtime(Protocol):
 
     ready: bool
     draining: bool
+    cutting: bool
+    """The drain is at its end: who leaves now is sent away."""
     prepare: Callable[[Gateway], Awaitable[None]] | None
+
+
+def note_departure(runtime: Runtime, exchange: Exchange | None) -> None:
+    """Say on an exchange whose client is gone when that is the drain's doing."""
+    if runtime.cutting and exchange is not None and exchange.error is None and not exchange.finished:
+        exchange.error = Drained()
 
 
 @dataclass(frozen=True, slots=True)

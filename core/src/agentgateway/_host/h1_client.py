@@ -50,7 +50,7 @@ class H1Connection(asyncio.Protocol):
 
     llhttp refuses by itself: Content-Length with Transfer-Encoding, repeated or malformed lengths, malformed chunks,
     folded headers, bare CR or LF, NUL. Added here: transfer codings other than `chunked` or in HTTP/1.0, versions other
-    than HTTP/1, 101, a head over `max_head`.
+    than HTTP/1, 101, statuses above 599, a head over `max_head`.
     One parser serves all answers of a connection; it must never see a byte beyond an answer, so any such byte ends the
     connection.
     """
@@ -243,6 +243,8 @@ class H1Connection(asyncio.Protocol):
             response.reason = b""
             self._interim = True
             return
+        if status > 599:
+            raise _Refused(f"status {status}")  # RFC 9110 section 15: invalid, to be treated as a 5xx
         if self._received > self._max_head and sum(len(n) + len(v) + 4 for n, v in headers) > self._max_head:
             raise _Refused("the head is too large")
         framed = False

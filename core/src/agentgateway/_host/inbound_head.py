@@ -21,7 +21,7 @@ Of a path only those escapes are decoded that never had to be there: letters, di
 6.2.2.2), so that `/%61dmin` is `/admin` for routes, rules and the upstream alike. All others travel as they came, `//`
 and `%2f` included. A dot segment, plain or written with `%2e`, `%2f`, `%5c`, `\\` or a `;parameter`, would mean one
 path here and another one to an upstream that resolves it, so it is refused rather than passed on or resolved. Queries
-travel undecoded.
+travel undecoded, and so does the mark of one that is empty (RFC 3986 section 6.2.3: `/x?` need not be `/x`).
 
 A target in absolute form is taken apart: its authority replaces `Host` (RFC 9112 section 3.2.2).
 
@@ -40,6 +40,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
+from agentgateway._host.face import TARGET
 from agentgateway.errors import GatewayError, InvalidRequest
 
 Field = tuple[bytes, bytes]
@@ -76,7 +77,7 @@ class Limits(NamedTuple):
 def read_scope(scope: dict[str, Any], limits: Limits) -> Head:
     """The head in an ASGI scope of type `http`. Raises nothing."""
     path, query, headers = scope["raw_path"], scope["query_string"], scope["headers"]
-    url = b"%b?%b" % (path, query) if query else path
+    url = scope["extensions"].get(TARGET) or (b"%b?%b" % (path, query) if query else path)
     size = size_of(scope["method"], url, headers)
     return read_head(scope["method"], url, headers, scope["http_version"], size, limits)
 
@@ -114,7 +115,7 @@ def _target(url: bytes) -> tuple[str, str]:
     problem = _target_problem(path, query)
     if b"%" in path and not problem:
         path = _NEEDLESS.sub(_decoded, path)
-    return (path + mark + query if query else path).decode("latin-1"), problem
+    return (path + mark + query).decode("latin-1"), problem
 
 
 def _authority(authority: bytes) -> tuple[str, str]:

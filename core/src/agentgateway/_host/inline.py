@@ -33,19 +33,23 @@ def in_a_task() -> Generator[object, None, None]:
 class Drive:
     """One coroutine, from its first step to its end, which `ended` is told of.
 
-    Everything runs in a context of its own: what a participant sets in a context variable belongs to this request,
-    whoever's callback resumes it. Nothing that the coroutine raises escapes into that callback.
+    Everything runs in a copy of `context`: what a participant sets in a context variable belongs to this request,
+    whoever's callback begins or resumes it. Nothing that the coroutine raises escapes into that callback.
     """
 
     __slots__ = ("_context", "_coroutine", "_ended", "_loop", "_running", "_task")
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, None], ended: Callable[[], None]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        coroutine: Coroutine[Any, Any, None],
+        ended: Callable[[], None],
+        context: contextvars.Context,
     ) -> None:
         self._loop = loop
         self._coroutine: Coroutine[Any, Any, None] | None = coroutine
         self._ended = ended
-        self._context = contextvars.copy_context()
+        self._context = context.copy()
         self._running = False
         self._task: asyncio.Task[None] | None = None
 

@@ -112,6 +112,7 @@ class Server:
         for port in ports:
             await port.retire()
         if not await ended(ports, deadline - time.monotonic()):
+            self._runtime.cutting = True
             for port in ports:
                 port.cut()
             if not await ended(ports, AFTER_CUT):

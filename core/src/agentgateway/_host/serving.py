@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import Any
 
 from agentgateway._host.admin_ports import AdminPorts, OwnView, set_level
-from agentgateway._host.config import StaticConfig
+from agentgateway._host.config import Root, StaticConfig
 from agentgateway._host.load import Document, read, validate
 from agentgateway._host.messages import set_up_logging
 from agentgateway._host.runtime import Runtime
@@ -28,7 +28,7 @@ logger = logging.getLogger("agentgateway.server")
 
 def serve_document(file: str, document: Document, environ: Mapping[str, str]) -> int:
     """Serve until told to stop; the exit code. Raises `ConfigError`."""
-    settings = validate(StaticConfig, document.data.get("config") or {}, document, ("config",))
+    settings = settings_of(document)
     set_up_logging(settings.logging.level, settings.logging.format == "json", settings.sensitive_headers)
     try:
         if settings.processes == 1:
@@ -37,6 +37,11 @@ def serve_document(file: str, document: Document, environ: Mapping[str, str]) ->
     except CannotListen as error:
         logger.error("%s", error)
         return 1
+
+
+def settings_of(document: Document) -> StaticConfig:
+    """`config` of a document whose fixed part is right as a whole. Raises `ConfigError`."""
+    return validate(Root, document.data, document).config
 
 
 def run(main: Coroutine[Any, Any, int]) -> int:

@@ -27,7 +27,7 @@ class Transport:
     def __init__(self, limits: PoolLimits | None = None) -> None:
         self.limits = limits or PoolLimits()
         self._pools: dict[Origin, Pool] = {}
-        self._contexts: dict[TlsSettings, tuple[tuple[int, ...], ssl.SSLContext]] = {}
+        self._contexts: dict[TlsSettings, tuple[tuple[int, ...], asyncio.Future[ssl.SSLContext]]] = {}
         self._closed = False
 
     async def send(
@@ -105,10 +105,22 @@ class Transport:
         pool = self._pools[origin] = Pool(origin, self.limits, asyncio.get_running_loop(), self._context)
         return pool
 
-    def _context(self, tls: TlsSettings) -> ssl.SSLContext:
+    async def _context(self, tls: TlsSettings) -> ssl.SSLContext:
+        """The context for these settings, built in a thread: it takes some 20 ms, and nobody else should wait."""
         stamp = tls.stamp()  # renewed certificates count from the next connection on
         known = self._contexts.get(tls)
         if known is None or known[0] != stamp:
-            known = self._contexts[tls] = (stamp, tls.context())
-            resume_sessions(known[1])
-        return known[1]
+            building = asyncio.get_running_loop().run_in_executor(None, resuming, tls)
+            known = self._contexts[tls] = (stamp, building)
+        try:
+            return await asyncio.shield(known[1])  # others may wait for the same one
+        except OSError:
+            if self._contexts.get(tls) is known:
+                del self._contexts[tls]
+            raise
+
+
+def resuming(tls: TlsSettings) -> ssl.SSLContext:
+    context = tls.context()
+    resume_sessions(context)
+    return context

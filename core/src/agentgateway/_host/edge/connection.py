@@ -14,6 +14,7 @@ body that nobody wants, a client that does not read, or the end of one that was 
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import re
 from collections import deque
@@ -26,6 +27,7 @@ from agentgateway._host.edge.peeking import has_bytes, peer_closed
 from agentgateway._host.edge.turn import Turn
 from agentgateway._host.edge.wire import CONTINUE, request_head
 from agentgateway._host.entrance import entrance
+from agentgateway._host.face import note_departure
 from agentgateway._host.inbound_head import read_head, size_of
 from agentgateway._host.inline import Drive
 from agentgateway._host.pipeline import run
@@ -83,14 +85,16 @@ class EdgeConnection(asyncio.Protocol):
     """One connection. `retire` and `cut` end it; everything else is the event loop's, the parser's and the turns'."""
 
     __slots__ = (
-        *("loop", "congested", "_door", "_runtime", "_find_peer", "_transport", "_peer", "_source", "_scheme"),
-        *("_parser", "_clock", "_waits_for", "_active", "_gateway", "_ready", "_incoming", "_in_head", "_silent"),
-        *("_held", "_kept", "_unsent", "_paused", "_looking", "_last", "_beginning", "_lost", "_refused_bytes"),
+        *("loop", "congested", "_door", "_runtime", "_find_peer", "_context", "_transport", "_peer", "_source"),
+        *("_scheme", "_parser", "_clock", "_waits_for", "_active", "_gateway", "_ready", "_incoming", "_in_head"),
+        *("_silent", "_held", "_kept", "_unsent", "_paused", "_looking", "_last", "_beginning", "_lost"),
+        "_refused_bytes",
     )
 
     def __init__(self, door: Door, runtime: Runtime, peer: Callable[[asyncio.BaseTransport], Peer]) -> None:
         """`peer` tells who is at the other end of a transport; it raises `ssl.SSLError` for who may not come in."""
         loop = self.loop = asyncio.get_running_loop()
+        self._context = contextvars.copy_context()  # before any request: an upstream's callback may begin one
         self._runtime = runtime
         self._find_peer = peer
         self.congested: Suspension | None = None  # the client reads too slowly
@@ -343,7 +347,8 @@ class EdgeConnection(asyncio.Protocol):
         )
         exchange = Exchange(request, self._source)
         exchange.place = listener.place
-        turn.drive = Drive(self.loop, run(exchange, listener, turn.write), self._ended)
+        turn.exchange = exchange
+        turn.drive = Drive(self.loop, run(exchange, listener, turn.write), self._ended, self._context)
         turn.drive.resume()
 
     def wants_body(self, turn: Turn) -> None:
@@ -541,6 +546,7 @@ class EdgeConnection(asyncio.Protocol):
         turn = self._active
         if turn is not None and not turn.ended and not turn.gone:
             turn.gone = True
+            note_departure(self._runtime, turn.exchange)
             if turn.drive is not None:
                 turn.drive.cancel()
 

@@ -52,6 +52,7 @@ class Turn(Suspension):
     ended = False
     """The reply is out."""
     drive: inline.Drive | None = None
+    exchange: Exchange | None = None
 
     def __init__(self, connection: EdgeConnection) -> None:
         super().__init__(connection.loop)
