@@ -15,6 +15,7 @@ from pydantic_core import to_json
 
 from agentgateway.errors import GatewayError
 from agentgateway.exchange import Exchange, Usage
+from agentgateway.llm.prices import PRICES, decimal, models_of
 
 Fields: TypeAlias = dict[str, Any]
 Facts: TypeAlias = tuple[Any, ...]
@@ -30,16 +31,16 @@ class Form:
     """How a line is written. Attributes stand before the value of the field that they name, `quote` behind a text that
     is not a piece, `end` behind all."""
 
-    quote = ""
-    end = ""
-
-    def __init__(self) -> None:
+    def __init__(self, quote: str = "", end: str = "") -> None:
+        self.quote = quote
+        self.end = end
         self.time = self.label("time", first=True)
         self.source = self.label("src.addr")
         self.duration = self.label("duration")
         self.input = self.label("gen_ai.usage.input_tokens", number=True)
         self.output = self.label("gen_ai.usage.output_tokens", number=True)
         self.first = self.label("agw.ai.time_to_first_token")
+        self.cost = self.label("agw.ai.usage.cost.total", number=True)
 
     def label(self, name: str, *, first: bool = False, number: bool = False) -> str:
         raise NotImplementedError
@@ -69,9 +70,6 @@ class Text(Form):
 class Json(Form):
     """One object."""
 
-    quote = '"'
-    end = "}"
-
     def label(self, name: str, *, first: bool = False, number: bool = False) -> str:
         return f'{"{" if first else ","}"{name}":{"" if number else self.quote}'
 
@@ -82,7 +80,7 @@ class Json(Form):
         return as_json(text)[1:-1]
 
 
-TEXT, JSON = Text(), Json()
+TEXT, JSON = Text(), Json('"', "}")
 
 
 def facts(exchange: Exchange) -> Facts:
@@ -91,7 +89,8 @@ def facts(exchange: Exchange) -> Facts:
     if call is not None:
         operation, model = getattr(call, "operation", "unknown"), getattr(call, "requested_model", "unknown")
         first = exchange.first_token_at if getattr(call, "stream", False) else None
-        asked = (operation, model, exchange.response_model, exchange.usage, first)
+        listed = models_of(exchange) if PRICES.catalogue is not None else None
+        asked = (operation, model, exchange.response_model, exchange.usage, first, listed)
     return (
         exchange.started_at,
         exchange.started,
@@ -119,21 +118,25 @@ def described(facts: Facts, form: Form) -> str:
         protocol, endpoint, provider = target.backend.protocol, target.endpoint, target.provider
     entry, way = _route(form, place.gateway, place.listener, place.route, place.route_rule, protocol, endpoint)
     request = _request(form, method, host[:LONGEST], path[:LONGEST], version, status)
-    caller = _caller(form, who.kind, who.name) if who is not None else ""
+    caller = _caller(form, *who[:2]) if who is not None else ""
     retries = form.piece({"retry.attempt": tries - 1}) if tries > 1 else ""
     call = tokens = waited = ""
     if asked is not None:
-        operation, model, answered, usage, first = asked
+        operation, model, answered, usage, first, listed = asked
         call = _call(form, operation, model[:LONGEST], provider, answered)
         if usage is not None:
-            tokens = f"{form.input}{usage.input_tokens}{form.output}{usage.output_tokens}{_other_tokens(form, usage)}"
+            input, output, *others = usage
+            tokens = f"{form.input}{input}{form.output}{output}{_other_tokens(form, usage) if any(others) else ''}"
+            if listed is not None:
+                tokens += _cost(form, provider, listed, usage)
         if first is not None:
             waited = f"{form.first}{(first - started) * 1000:.3f}ms{form.quote}"
     fault = form.piece(failed) if failed is not None else ""
     quote, second = form.quote, int(at)
+    address, port, _ = source
     return (
         f"{form.time}{_second(second) % ((at - second) * 1_000_000)}{quote}{entry}"
-        f"{form.source}{form.part(source.address)}:{source.port}{quote}{request}"
+        f"{form.source}{form.part(address)}:{port}{quote}{request}"
         f"{form.duration}{((ended or started) - started) * 1000:.3f}ms{quote}{way}"
         f"{caller}{retries}{call}{tokens}{waited}{fault}{form.end}"
     )
@@ -193,7 +196,15 @@ def _other_tokens(form: Form, usage: Usage) -> str:
         fields["gen_ai.usage.reasoning_tokens"] = usage.reasoning_tokens
     if usage.estimated:
         fields["gen_ai.usage.estimated"] = True
-    return form.piece(fields) if fields else ""
+    return form.piece(fields)
+
+
+def _cost(form: Form, provider: str, models: tuple[str | None, str | None], usage: Usage) -> str:
+    """What the call cost, if its price is known."""
+    if PRICES.catalogue is None:
+        return ""
+    _, cost = PRICES.catalogue.price(provider, models, usage)
+    return f"{form.cost}{decimal(cost.total)}" if cost is not None else ""
 
 
 def failure(error: GatewayError) -> Fields:

@@ -18,10 +18,13 @@ from agentgateway import __version__
 from agentgateway._host.metrics import Cell, Count, Histogram, Metrics
 from agentgateway.exchange import Exchange, Place, Usage
 from agentgateway.hookspecs import hookimpl
+from agentgateway.llm.prices import PICODOLLARS, PRICES, models_of
 
 ROUTE = ("bind", "gateway", "listener", "route", "route_rule")
 REQUEST = ("backend", "protocol", "method", "status", "reason", *ROUTE)
 CALL = ("gen_ai_operation_name", "gen_ai_system", "gen_ai_request_model", "gen_ai_response_model", *ROUTE)
+OWN = frozenset((*REQUEST, *CALL, "gen_ai_token_type"))
+"""Labels that a configuration cannot add."""
 
 DURATION = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 20.0, 80.0)
 PROCESSING = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.01, 0.025, 0.1, 0.25)
@@ -46,8 +49,9 @@ logger = logging.getLogger("agentgateway.metrics")
 
 @dataclass(frozen=True, slots=True)
 class CallRow:
-    """The cells that a model call adds to."""
+    """The cells that a model call adds to, and its labels for those that not every call has."""
 
+    labels: tuple[str, ...]
     input: Cell
     output: Cell
     call: Cell
@@ -93,6 +97,10 @@ class RequestMetrics:
         self._call = histogram("gen_ai_server_request_duration", "Seconds of a model call.", call, CALL_DURATION)
         self._first = histogram("gen_ai_server_time_to_first_token", "Seconds to the first token.", call, FIRST_TOKEN)
         self._each = histogram("gen_ai_server_time_per_output_token", "Seconds a later token.", call, PER_TOKEN)
+        name, text = "agentgateway_gen_ai_client_cost_usd_total", "USD that calls cost, where the price is known."
+        self._cost = metrics.counter(name, text, call)
+        name, text = "agentgateway_cost_catalog_lookups_total", "Prices that were looked up, by what was found."
+        self._lookups = metrics.counter(name, text, ("status", *call))
         metrics.gauge("agentgateway_build_info", "The version.", ("tag",), lambda: {(__version__,): 1}, keep="max")
         metrics.before.append(self.count)
         self._ended: deque[tuple[Any, ...]] = deque()
@@ -103,7 +111,9 @@ class RequestMetrics:
         error, reply, call, usage, asked = exchange.error, exchange.reply, exchange.call, exchange.usage, None
         if usage is not None:
             model = (getattr(call, "model", None) or UNKNOWN)[:LONGEST]
-            asked = (getattr(call, "operation", UNKNOWN), model, exchange.response_model, exchange.first_token_at)
+            listed = models_of(exchange) if PRICES.catalogue is not None else None
+            operation, first = getattr(call, "operation", UNKNOWN), exchange.first_token_at
+            asked = (operation, model, exchange.response_model, first, listed)
         self._ended.append(
             (
                 exchange.place,
@@ -143,9 +153,9 @@ class RequestMetrics:
             method = "OTHER"
         if reason is None:
             reason = "Upstream" if upstream else "DirectResponse"
-        operation = model = answered = first = None
+        operation = model = answered = first = listed = None
         if asked is not None and sent is not None:
-            operation, model, answered, first = asked
+            operation, model, answered, first, listed = asked
             answered = (answered or UNKNOWN)[:LONGEST]
         key = (id(place), name, protocol, method, status, reason, extra, operation, system, model, answered)
         row = self._rows.get(key)
@@ -165,6 +175,11 @@ class RequestMetrics:
             row.sent[-1] += seconds
         if row.call is not None:
             count_call(row.call, usage, sent, first, ended)
+            if listed is not None and PRICES.catalogue is not None:
+                found, cost = PRICES.catalogue.price(system, listed, usage)
+                self._lookups.add((found, *row.call.labels))
+                if cost is not None:
+                    self._cost.add(row.call.labels, cost.total / PICODOLLARS)
 
     def _meet(self, place: Place, key: tuple[Any, ...]) -> Row:
         labels = request_labels(place, key)
@@ -186,6 +201,7 @@ class RequestMetrics:
 
     def _call_row(self, labels: tuple[str, ...]) -> CallRow:
         return CallRow(
+            labels,
             self._tokens.cell(("input", *labels)),
             self._tokens.cell(("output", *labels)),
             self._call.cell(labels),
@@ -196,7 +212,7 @@ class RequestMetrics:
 
 def count_call(row: CallRow, usage: Usage, sent: float, first: float | None, ended: float) -> None:
     """Add a call's tokens and its times."""
-    input, output = usage.input_tokens, usage.output_tokens
+    input, output, *_ = usage
     row.input[bisect_left(TOKENS, input)] += 1
     row.input[-1] += input
     row.output[bisect_left(TOKENS, output)] += 1
