@@ -1,0 +1,136 @@
+"""The provider `azure`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+from urllib.parse import quote
+
+from agentgateway.exchange import Outgoing
+from agentgateway.interfaces import Host, Provider
+from agentgateway.llm.calls import LlmCall
+from agentgateway_azure.config import AzureConfig
+
+ANTHROPIC_VERSION = "2023-06-01"
+KEY = "api-key"
+METHODS: Mapping[str, str] = {
+    "completions": "chat/completions",
+    "responses": "responses",
+    "embeddings": "embeddings",
+    "text_completions": "completions",
+    "images": "images/generations",
+    "speech": "audio/speech",
+}
+"""Dialects of the resource's OpenAI API, and the end of their paths."""
+OPERATIONS: Mapping[str, Sequence[str]] = {
+    "chat": ("completions", "responses"),
+    "embeddings": ("embeddings",),
+    "text_completions": ("text_completions",),
+    "images": ("images",),
+    "speech": ("speech",),
+}
+CLAUDE = ("messages",)
+NO_DEPLOYMENT = ("responses",)
+"""What dated versions take beside the deployments: the call names its model."""
+
+
+OPENAI = ("openai.azure.com", "https://cognitiveservices.azure.com/.default")
+FOUNDRY = ("services.ai.azure.com", "https://ai.azure.com/.default")
+"""The domain of a resource, and the scope of tokens for it."""
+
+
+class Azure(Provider):
+    """Azure OpenAI (https://learn.microsoft.com/azure/ai-foundry/openai/reference) and Azure AI Foundry, where Claude
+    takes Anthropic's format; with an API key or a token of Microsoft Entra ID."""
+
+    Config = AzureConfig
+    system = "azure.ai.openai"
+    key_variable: ClassVar[str | None] = "AZURE_OPENAI_API_KEY"
+    credential = ("azure", {})
+    params: ClassVar[Mapping[str, str]] = {
+        "azureResourceName": "resourceName",
+        "azureResourceType": "resourceType",
+        "azureApiVersion": "apiVersion",
+        "azureProjectName": "projectName",
+    }
+    unwanted = frozenset({b"openai-organization", b"openai-project"})
+
+    def __init__(self, config: AzureConfig, host: Host) -> None:
+        super().__init__(config, host)
+        domain, scope = FOUNDRY if config.foundry else OPENAI
+        self._dated = config.api_version not in ("v1", "preview")
+        self._base = base_path(config, dated=self._dated)
+        self._query = "" if config.api_version == "v1" else f"?api-version={config.api_version}"
+        self.url = f"https://{config.resource_name}.{domain}{self._base}"
+        self._scope = ("oauth2", scope)
+
+    def dialects(self, operation: str) -> Sequence[str]:
+        spoken = OPERATIONS.get(operation, ())
+        return (*spoken, *CLAUDE) if operation == "chat" and self.config.foundry else spoken
+
+    def speaks(self, operation: str, model: str) -> Sequence[str]:
+        """Claude, on Foundry, is spoken to in Anthropic's format, the others in OpenAI's."""
+        if operation == "chat" and self.config.foundry and model.lower().startswith("claude"):
+            return CLAUDE
+        return OPERATIONS.get(operation, ())
+
+    def path(self, call: LlmCall) -> str:
+        name = call.dialect.name
+        if name in CLAUDE:
+            return "/anthropic/v1/messages"
+        if self._dated and name not in NO_DEPLOYMENT:
+            return f"{self._base}/deployments/{quote(call.model, safe='')}/{METHODS[name]}{self._query}"
+        return f"{self._base}/{METHODS[name]}{self._query}"
+
+    def finish(self, outgoing: Outgoing, call: LlmCall) -> None:
+        """A call that was translated loses the fields that only compatible vendors know, and the limit on tokens gets
+        its modern name. A key goes where the resource looks for one."""
+        outgoing.scope = self._scope
+        if call.raw is None:
+            call.dialect.plain(call.document)
+        place_key(outgoing)
+        if call.dialect.name in CLAUDE:
+            outgoing.headers.set("anthropic-version", ANTHROPIC_VERSION)
+            return
+        for name in ("anthropic-version", "anthropic-beta", "anthropic-dangerous-direct-browser-access"):
+            outgoing.headers.remove(name)
+        if call.dialect.name == "completions":
+            modernise_limit(call)
+
+
+def base_path(config: AzureConfig, *, dated: bool) -> str:
+    if config.foundry:
+        return f"/api/projects/{config.project_name or config.resource_name}/openai/v1"
+    return "/openai" if dated else "/openai/v1"
+
+
+def place_key(outgoing: Outgoing) -> None:
+    """Leave one credential: the one that the configuration pinned to a header, else a token of Entra ID as Bearer, else
+    a key in the resource's own header."""
+    headers, pinned = outgoing.headers, outgoing.pinned
+    scheme, _, token = (headers.get("authorization") or "").partition(" ")
+    token = token.strip() if scheme.lower() == "bearer" else ""
+    if KEY in pinned:
+        if "authorization" not in pinned:
+            headers.remove("authorization")
+    elif "authorization" in pinned or is_jwt(token):
+        headers.remove(KEY)
+    elif token:
+        headers.remove("authorization")
+        headers.set(KEY, token)
+    if "x-api-key" not in pinned and (value := headers.get("x-api-key")) is not None:
+        headers.remove("x-api-key")
+        if KEY not in headers and "authorization" not in headers:
+            headers.set(KEY, value)
+
+
+def is_jwt(token: str) -> bool:
+    """Tokens of Entra ID are JWTs (RFC 7519), keys are not."""
+    return token.startswith("eyJ") and token.count(".") == 2
+
+
+def modernise_limit(call: LlmCall) -> None:
+    """Rename `max_tokens`, which reasoning models refuse and the others take under its new name as well."""
+    if "max_tokens" in call.document and "max_completion_tokens" not in call.document:
+        document = call.edit()
+        document["max_completion_tokens"] = document.pop("max_tokens")

@@ -1,0 +1,1 @@
+"""Amazon Bedrock as a provider, and its Converse API as a dialect."""

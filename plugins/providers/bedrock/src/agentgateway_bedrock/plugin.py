@@ -1,0 +1,91 @@
+"""The provider `bedrock`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from pydantic_core import from_json
+
+from agentgateway.errors import InvalidRequest
+from agentgateway.exchange import Outgoing
+from agentgateway.interfaces import Host, Provider
+from agentgateway.llm.calls import LlmCall
+from agentgateway_bedrock.config import BedrockConfig
+from agentgateway_bedrock.thinking import family
+
+SERVICE = "bedrock"
+"""What signatures are for: not the name in the host."""
+BETA = "anthropic-beta"
+METADATA = "x-bedrock-metadata"
+
+
+class Bedrock(Provider):
+    """Amazon Bedrock (https://docs.aws.amazon.com/bedrock/): Converse and ConverseStream, with AWS credentials or a
+    Bedrock API key."""
+
+    Config = BedrockConfig
+    system = "aws.bedrock"
+    key_variable: ClassVar[str | None] = "AWS_BEARER_TOKEN_BEDROCK"
+    credential = ("aws", {})
+    params: ClassVar[Mapping[str, str]] = {"awsRegion": "region"}
+    unwanted = frozenset(
+        (
+            *(b"anthropic-version", b"anthropic-dangerous-direct-browser-access"),
+            *(b"openai-organization", b"openai-project", b"openai-beta"),
+            *(b"conversation_id", b"session_id"),
+        )
+    )
+
+    def __init__(self, config: BedrockConfig, host: Host) -> None:
+        super().__init__(config, host)
+        suffix = "amazonaws.com.cn" if config.region.startswith("cn-") else "amazonaws.com"
+        self.url = f"https://bedrock-runtime.{config.region}.{suffix}"
+        self._scope = (SERVICE, config.region)
+        self._guardrail = {
+            "guardrailIdentifier": config.guardrail_identifier,
+            "guardrailVersion": config.guardrail_version,
+        }
+
+    def dialects(self, operation: str) -> Sequence[str]:
+        return ("converse",) if operation == "chat" else ()
+
+    def path(self, call: LlmCall) -> str:
+        return call.dialect.path(call.model, stream=call.stream)
+
+    def finish(self, outgoing: Outgoing, call: LlmCall) -> None:
+        """The operator's guardrail goes into the call, whatever guardrail the client named. So does what clients say in
+        headers and this vendor reads in the body."""
+        outgoing.scope = self._scope
+        outgoing.headers.set("accept", call.dialect.stream_content_type if call.stream else "application/json")
+        if self.config.guardrail_identifier is not None:
+            call.edit()["guardrailConfig"] = dict(self._guardrail)
+        if (betas := outgoing.headers.get(BETA)) is not None:
+            outgoing.headers.remove(BETA)
+            ask_for_betas(call, betas)
+        if (metadata := outgoing.headers.get(METADATA)) is not None:
+            outgoing.headers.remove(METADATA)
+            add_metadata(call, metadata)
+
+
+def ask_for_betas(call: LlmCall, betas: str) -> None:
+    """Claude's beta features are named in a field of the model's own."""
+    if family(call.model) == "claude":
+        document = call.edit()
+        names = [name for each in betas.split(",") if (name := each.strip())]
+        document["additionalModelRequestFields"] = {
+            **(document.get("additionalModelRequestFields") or {}),
+            "anthropic_beta": names,
+        }
+
+
+def add_metadata(call: LlmCall, text: str) -> None:
+    """Raises `InvalidRequest`."""
+    try:
+        given: Any = from_json(text)
+    except ValueError:
+        given = None
+    if not isinstance(given, dict) or any(not isinstance(value, str) for value in given.values()):
+        raise InvalidRequest(f"{METADATA}: expected a JSON object of strings", param=METADATA)
+    document = call.edit()
+    document["requestMetadata"] = {**(document.get("requestMetadata") or {}), **given}

@@ -1,0 +1,1 @@
+"""Vendors whose APIs are compatible with OpenAI's or Anthropic's, as providers."""

@@ -1,0 +1,1 @@
+"""GitHub Copilot as a provider."""

@@ -1,0 +1,10 @@
+"""The configuration of `gemini`."""
+
+from pydantic import Field
+
+from agentgateway.settings import PluginConfig
+
+
+class GeminiConfig(PluginConfig):
+    model: str | None = Field(default=None, min_length=1)
+    """The model to ask for, whatever the client named."""

@@ -1,0 +1,66 @@
+"""The provider `gemini`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from agentgateway.exchange import Outgoing
+from agentgateway.interfaces import Provider
+from agentgateway.llm.calls import LlmCall
+from agentgateway_gemini.config import GeminiConfig
+
+KEY = "x-goog-api-key"
+KEYS = ("AIza", "AQ.")
+"""How Google's API keys begin: the usual ones, and those that are bound to a service account."""
+SPOKEN: Mapping[str, Sequence[str]] = {"chat": ("gemini",)}
+"""Dialects by operation."""
+
+
+class Gemini(Provider):
+    """The Gemini API (https://ai.google.dev/api): generateContent, with an API key in `x-goog-api-key` or an OAuth
+    token."""
+
+    Config = GeminiConfig
+    system = "gcp.gemini"
+    url = "https://generativelanguage.googleapis.com/v1beta"
+    key_variable: ClassVar[str | None] = "GEMINI_API_KEY"
+    unwanted = frozenset(
+        (
+            *(b"anthropic-version", b"anthropic-beta", b"anthropic-dangerous-direct-browser-access"),
+            *(b"openai-organization", b"openai-project", b"openai-beta"),
+        )
+    )
+
+    def dialects(self, operation: str) -> Sequence[str]:
+        return SPOKEN.get(operation, ())
+
+    def path(self, call: LlmCall) -> str:
+        return call.dialect.path(call.model, stream=call.stream)
+
+    def finish(self, outgoing: Outgoing, call: LlmCall) -> None:
+        """Streams come as server-sent events only when asked so."""
+        if call.stream:
+            outgoing.target += f"{'&' if '?' in outgoing.target else '?'}alt=sse"
+        place_credential(outgoing)
+
+
+def place_credential(outgoing: Outgoing) -> None:
+    """Leave one credential: the one the configuration pinned to a header, else an API key in the vendor's own header,
+    else an OAuth token as Bearer, else what the client put into the vendor's header itself."""
+    headers, pinned = outgoing.headers, outgoing.pinned
+    token = bearer(headers.get("authorization"))
+    if KEY in pinned:
+        if "authorization" not in pinned:
+            headers.remove("authorization")
+    elif "authorization" in pinned or (token is not None and not token.startswith(KEYS)):
+        headers.remove(KEY)
+    elif token is not None:
+        headers.remove("authorization")
+        headers.set(KEY, token)
+
+
+def bearer(authorization: str | None) -> str | None:
+    """The token of a Bearer credential (RFC 6750 section 2.1; the scheme's case does not matter)."""
+    scheme, _, token = (authorization or "").partition(" ")
+    return token.strip() or None if scheme.lower() == "bearer" else None
