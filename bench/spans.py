@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any
 
 from agentgateway._host.chains import Chain, Step, Steps
-from agentgateway._host.routes import Listener
+from agentgateway._host.routes import Listener, Route
 from agentgateway.exchange import Exchange, Target
 from agentgateway.hookspecs import PHASES
 
@@ -84,12 +84,13 @@ class ClockedListener:
         self._targets: dict[int, Target] = {}
         self.chain = self._clocked(listener.chain)
 
-    async def find(self, exchange: Exchange) -> Chain:
-        return self._clocked(await self._find(exchange))
+    async def find(self, exchange: Exchange) -> Route:
+        route: Route = await self._find(exchange)
+        return replace(route, chain=self._clocked(route.chain))
 
     def _clocked(self, chain: Chain) -> Chain:
         if id(chain) not in self._chains:
-            phases = {phase: self._clock.steps(phase, getattr(chain, phase)) for phase in PHASES}
+            phases: dict[str, Any] = {phase: self._clock.steps(phase, getattr(chain, phase)) for phase in PHASES}
             phases["route"] = tuple(step._replace(call=self._choosing(step.call)) for step in phases["route"])
             self._chains[id(chain)] = replace(chain, **phases)
         return self._chains[id(chain)]

@@ -61,7 +61,7 @@ def test_llm_opens_port_4000_of_its_own():
     gateway = built("""
         llm:
           policies: {timeout: {requestTimeout: 10s}}
-          models: []
+          models: [{name: m, provider: simulator}]
     """)
     assert list(gateway.binds) == [4000]
 
@@ -71,7 +71,7 @@ def test_llm_without_gateways_attaches_to_the_default_one():
         gateways:
           default: {port: 5000}
           other: {port: 5001}
-        llm: {models: []}
+        llm: {models: [{name: m, provider: simulator}]}
     """)
     assert sorted(gateway.binds) == [5000, 5001]
 
@@ -142,7 +142,7 @@ def test_a_model_takes_what_its_provider_says_unless_it_says_otherwise():
           models:
             - {name: m, provider: {reference: p}, defaults: {temperature: 1}}
     """)
-    (shape,) = [part.config for key, part in gateway.parts.items() if key[1].endswith(":ai") and "policies" in key[0]]
+    (shape,) = [part.config for key, part in gateway.parts.items() if ":ai on " in key[1] and "policies" in key[0]]
     assert shape.defaults == {"temperature": 1, "top_p": 1}
     assert shape.overrides == {"seed": 1}
 
@@ -183,7 +183,7 @@ def test_parts_survive_a_reload_when_their_configuration_did():
     third = built(config % "2s", second)
     assert {id(part) for part in first.parts.values()} == {id(part) for part in second.parts.values()}
     changed = {key[1] for key in third.parts if key not in second.parts}
-    assert changed == {"routes[0].policies.timeout:timeout"}
+    assert changed == {"routes[0].policies.timeout:timeout on route"}
 
 
 def test_a_changed_file_changes_a_part(tmp_path: Path):
@@ -285,8 +285,8 @@ async def test_a_part_that_fails_to_stop_is_named_and_keeps_no_other_from_it(cap
         ),
         (
             "gateways: {a: {port: 4000}}\nroutes:\n- backends:\n"
-            "  - {host: 'h:1', policies: {authorization: {rules: ['true']}}}\n  - {host: 'h:2'}\n",
-            ["`authorization` acts before a backend is chosen"],
+            "  - {host: 'h:1', policies: {ai: {routes: {/x: completions}}}}\n  - {host: 'h:2'}\n",
+            ["`ai` acts before a backend is chosen"],
         ),
         ("gateways: {a: {port: 4000, tls: {cert: a}}}", ["gateways.a.tls.key", "required"]),
         (
@@ -302,12 +302,111 @@ async def test_a_part_that_fails_to_stop_is_named_and_keeps_no_other_from_it(cap
             "llm: {models: [{name: a, provider: {reference: x}}]}",
             ["llm.models[0].provider.reference", "no provider of that name"],
         ),
+        (
+            "gateways: {default: {port: 4000}}\nroutes: [{gateways: default/x}]",
+            ["no listener of that name", "listeners of `default`: default"],
+        ),
+        ("gateways: {a: {port: true}}", ["gateways.a.port: expected a whole number"]),
+        ("llm: {models: []}", ["llm.models: must have at least 1 entry", "{name: demo, provider: simulator}"]),
+        (
+            "config: {backend: {connectTimeout: 0}}\ngateways: {a: {port: 4000}}",
+            ["config.backend.connectTimeout: must be more than 0"],
+        ),
+        (
+            "gateways: {a: {port: 4000}}\npolicies:\n- {target: {gateway: a}, policy: {retry: {}, timeout: {}}}",
+            ["policies[0].policy: must have at most 1 entry", "Exactly one policy."],
+        ),
     ],
 )
 def test_a_wrong_configuration_says_file_line_key_and_what_to_do(config, says):
     message = refused(config)
     for text in ["gateway.yaml", *says]:
         assert text in message, message
+
+
+ROUTE = "gateways: {a: {port: 4000}}\nroutes:\n- backends: [{host: 'h:1'}]\n  "
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        (
+            "matches: [{method: get}]",
+            "matches[0].method: not written in the form that is needed here\n  hint: write it",
+        ),
+        ("hostnames: ['http://a b']", "hostnames[0]: not written in the form that is needed here\n  hint: write it"),
+        ("hostnames: ['a.example.com:80']", "hostnames[0]: not written in the form"),
+        ("matches: [{path: {exact: v1}}]", "matches[0].path.exact: not written in the form that is needed here\n"),
+        ("matches: [{model: 'a*b'}]", "matches[0].model: not written in the form that is needed here\n  hint: write"),
+        ("policies: {backendTunnel: {proxy: {host: h}}}", "backendTunnel.proxy.host: not written in the form"),
+        ("policies: {backendTunnel: {proxy: {host: 'h:70000'}}}", "backendTunnel.proxy.host: there is no such port"),
+        ("policies: {retry: {condition: 'nope.x'}}", "policies.retry.condition: line 1, column 1: unknown variable"),
+    ],
+)
+def test_what_no_request_could_ever_fit_is_refused_in_plain_words(config, says):
+    message = refused(ROUTE + config)
+    assert f"gateway.yaml:4: routes[0].{says}" in message or f"gateway.yaml:4: routes[0].policies.{says}" in message
+    assert "pattern" not in message
+
+
+@pytest.mark.parametrize(
+    "hostname", ["*", "a", "*.example.com", "A.example.com", "10.0.0.1", "[::1]", "xn--e-1ga.de", "_a.b"]
+)
+def test_host_names_as_requests_have_them_are_taken(hostname):
+    built(f"{ROUTE}hostnames: ['{hostname}']")
+
+
+@pytest.mark.parametrize("host", ["a", "a:0", "a:99999", "http://a:0", "ftp://a:1", "unix:", "a:1/path", ":80"])
+def test_an_address_has_a_host_and_a_port_that_can_be_asked(host):
+    assert "routes[0].backends[0].host: not an address\n  hint: write host:port" in refused(
+        f"gateways: {{a: {{port: 4000}}}}\nroutes: [{{backends: [{{host: '{host}'}}]}}]"
+    )
+
+
+LLM = "llm:\n  providers: [{name: p, provider: openAI, params: {}}]\n  models:\n  - name: a\n    "
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        (
+            "provider: openAI\n    params:\n      baseUrl: x",
+            "gateway.yaml:7: llm.models[0].params.baseUrl: not written",
+        ),
+        (
+            "provider: {reference: p}\n    params:\n      pathPrefix: x",
+            "gateway.yaml:7: llm.models[0].params.pathPrefix",
+        ),
+        (
+            "provider: openAI\n    transformation:\n      x: y.z",
+            "gateway.yaml:7: llm.models[0].transformation.x: line 1",
+        ),
+        ("provider: openAI\n  gateways: [b]", "gateway.yaml:6: llm.gateways: no gateway of that name"),
+        ("provider: openAI\n  policies: {timeout: {x: 1}}", "gateway.yaml:6: llm.policies.timeout.x: unknown key"),
+        (
+            "provider: openAI\nfrontendPolicies:\n  accessLog:\n    filter: y",
+            "yaml:8: frontendPolicies.accessLog.filter",
+        ),
+        (
+            "provider: openAI\ngateways: {b: {port: 1}}\nroutes:\n- backends:\n  - hots: h:1",
+            "gateway.yaml:9: routes[0].backends[0].hots: unknown backend `hots`",
+        ),
+    ],
+)
+def test_an_error_is_told_where_the_file_has_what_is_wrong(config, says):
+    message = refused(LLM + config)
+    assert says in message
+    assert message.count("gateway.yaml:") == 1
+
+
+def test_what_a_shared_provider_says_wrong_is_told_there():
+    config = LLM.replace("params: {}", "params: {baseUrl: x}, defaults: {transformation: {x: y.z}}")
+    message = refused(f"{config}provider: {{reference: p}}")
+    assert "gateway.yaml:2: llm.providers[0].params.baseUrl: not written" in message
+    config = LLM.replace("params: {}", "defaults: {transformation: {x: y.z}}")
+    assert "gateway.yaml:2: llm.providers[0].defaults.transformation.x: line 1" in refused(
+        f"{config}provider: {{reference: p}}"
+    )
 
 
 def test_every_error_of_a_file_is_told_at_once():

@@ -1,5 +1,7 @@
 """Order, and what a hook may look like."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from agentgateway._host.chains import Placed, compile_chain, order
@@ -114,6 +116,48 @@ def test_hooks_are_each_participants_own_whatever_others_of_its_class_have():
     chain = compile_chain([Placed(one, "part", "route", "") for one in (first, second, third)])
     assert [step.call.__self__ for step in chain.pre_request] == [first, second, third]  # type: ignore[attr-defined]
     assert [step.call for step in chain.log] == [second.log]  # type: ignore[attr-defined]
+
+
+class Everywhere:
+    """Notes in which phase it is asked, as its own `name`."""
+
+    def __init__(self, name: str, seen: list[str]) -> None:
+        self.name = name
+        self.seen = seen
+
+    @hookimpl
+    def accept(self, exchange: Exchange) -> None:
+        self.seen.append(f"{self.name} accept")
+
+    @hookimpl
+    def authz(self, exchange: Exchange) -> None:
+        self.seen.append(f"{self.name} authz")
+
+    @hookimpl
+    def pre_request(self, exchange: Exchange) -> None:
+        self.seen.append(f"{self.name} pre_request")
+
+
+def test_participants_keep_their_attributes_and_may_change_them():
+    seen: list[str] = []
+    part = Everywhere("before", seen)
+    chain = compile_chain([Placed(part, "a", "route", "a")])
+    part.name = "after"
+    chain.accept[0].call(None)
+    assert seen == ["after accept"]
+
+
+class Slotted:
+    __slots__ = ()
+
+    @hookimpl
+    def authn(self, exchange: Exchange) -> None: ...
+
+
+def test_participants_need_no_attributes_of_their_own():
+    fixed = SimpleNamespace(accept=hookimpl(lambda exchange: None))
+    chain = compile_chain([Placed(Slotted(), "a", "route", "a"), Placed(fixed, "b", "route", "b")])
+    assert (len(chain.accept), len(chain.authn)) == (1, 1)
 
 
 def test_a_chain_says_where_each_participant_came_from():

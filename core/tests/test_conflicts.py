@@ -40,11 +40,37 @@ def test_a_port_has_one_gateway():
     ]
 
 
+def test_the_ports_of_the_process_are_taken():
+    assert refused("""
+        config: {statsAddr: "127.0.0.1:15000", readinessAddr: "off"}
+        gateways:
+          a: {port: 15000}
+    """) == [
+        "g.yaml:2: config.statsAddr: `config.adminAddr` listens there already",
+        "  hint: choose another port",
+        "g.yaml:4: gateways.a.port: `config.adminAddr` listens there already",
+        "  hint: choose another port, or move that one: config: {adminAddr: off}",
+    ]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        "gateways: {a: {port: 15000, address: 10.0.0.1}}",
+        "gateways: {a: {port: 15000, address: gateway.example.com}}",
+        "{config: {adminAddr: 'off'}, gateways: {a: {port: 15000}}}",
+        "{config: {adminAddr: '127.0.0.1:0', statsAddr: '127.0.0.1:0'}, gateways: {a: {port: 0}}}",
+    ],
+)
+def test_other_addresses_of_those_ports_are_free(config):
+    built(config)
+
+
 def test_a_gateway_does_not_have_the_name_of_the_one_that_a_section_brings():
     assert refused("""
         gateways:
           llm: {port: 5000}
-        llm: {models: []}
+        llm: {models: [{name: m, provider: simulator}]}
     """) == [
         "g.yaml:4: llm: a gateway is named `llm` already, on line 3",
         "  hint: give that one another name",

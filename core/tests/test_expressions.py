@@ -79,6 +79,7 @@ def test_public_names() -> None:
         "ExpressionError",
         "ExpressionSyntaxError",
         "Getter",
+        "UnknownVariable",
         "compile",
     ]
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from agentgateway._host.balancing import Balancer
 from agentgateway._host.chains import Placed, compile_chain
 from agentgateway._host.pipeline import run
 from agentgateway._host.routes import Listener, Match, Route, RouteTable
-from agentgateway._host.upstream import WeightedChoice
 from agentgateway.errors import ConnectFailed, Forbidden, RateLimited, UpstreamError
 from agentgateway.exchange import ClientGone, Exchange, Outgoing, Place, Reply, RetryRule, Target
 from agentgateway.hookspecs import PHASES, hookimpl
@@ -80,7 +80,7 @@ def listener(backend: Backend, *participants: object) -> Listener:
     placed = [Placed(one, f"p{i}", "route", "") for i, one in enumerate(participants)]
     steps = compile_chain(placed).upstream
     target = Target(backend, "upstream", "upstream.test:80", steps=steps)
-    chain = compile_chain([*placed, Placed(WeightedChoice([target]), "backends", "backend", "")])
+    chain = compile_chain([*placed, Placed(Balancer([target]), "backends", "backend", "")])
     route = Route("r", "", chain, Protocol(), Place(route="r"))
     table = RouteTable([("*", Match(PathMatch(path_prefix="/")), route)])
     return Listener("l", "*", Place(), compile_chain([]), table)
@@ -279,7 +279,7 @@ async def test_a_rate_limit_is_never_retried():
 
 async def test_the_next_attempt_goes_elsewhere():
     bad, good = Answers(ConnectFailed()), Answers(ok())
-    choice = WeightedChoice([Target(bad, "bad", weight=1000), Target(good, "good", weight=1)])
+    choice = Balancer([Target(bad, "bad", weight=1000), Target(good, "good", weight=1)])
     chain = compile_chain([Placed(choice, "backends", "backend", "")])
     route = Route("r", "", chain, Protocol(), Place())
     at = Listener("l", "*", Place(), compile_chain([]), RouteTable([("*", Match(PathMatch(path_prefix="/")), route)]))
@@ -292,7 +292,7 @@ async def test_the_next_attempt_goes_elsewhere():
 
 async def test_a_later_priority_is_used_when_the_first_has_failed():
     bad, good = Answers(ConnectFailed()), Answers(ok())
-    choice = WeightedChoice([Target(good, "spare", priority=1), Target(bad, "main", priority=0)])
+    choice = Balancer([Target(good, "spare", priority=1), Target(bad, "main", priority=0)])
     exchange = http()
     choice.route(exchange)
     assert exchange.target is not None

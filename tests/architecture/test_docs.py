@@ -1,6 +1,7 @@
 """What the documentation must not forget."""
 
 import json
+import re
 import subprocess
 import sys
 from importlib.metadata import entry_points
@@ -11,7 +12,9 @@ from click.testing import CliRunner
 
 from agentgateway._host import config
 from agentgateway._host.cli import main
+from agentgateway._host.load import parse
 from agentgateway._host.registry import GROUPS
+from agentgateway._host.runtime import Runtime
 from agentgateway._host.schema import schema
 from agentgateway.hookspecs import PHASES
 from agentgateway.settings import PluginConfig
@@ -50,14 +53,26 @@ def test_every_installed_name_is_on_the_configuration_page():
                 assert f"`{point.name}`" in text, f"{group} {point.name}"
 
 
+@pytest.mark.parametrize("part", ["providers", "guards", "policies", "credentials", "backends"])
+def test_nothing_that_is_installed_is_said_to_be_missing(part):
+    missing = re.search(rf"^\| {part} \|(.*)\|$", page("differences.md").partition("## Configuration")[0], re.M)
+    assert missing is not None
+    offered = {point.name for point in entry_points(group=f"agentgateway.{part}")}
+    assert offered.isdisjoint(re.findall(r"`([^`]*)`", missing[1].partition("Compatible servers")[0]))
+
+
 def test_every_command_is_on_the_operations_page():
     for name in main.commands:
         assert f"agentgateway {name}" in page("operations.md"), name
 
 
-def test_every_page_that_is_linked_exists():
-    import re
+def test_every_metric_that_may_be_left_out_is_on_the_operations_page():
+    settings, document = config.StaticConfig(), parse("llm: {models: [{name: m, provider: simulator}]}")
+    for name in Runtime("-", document, {}, settings).metrics.names():
+        assert re.search(rf"`agentgateway_{name}(_total)?`", page("operations.md")), name
 
+
+def test_every_page_that_is_linked_exists():
     for file in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]:
         for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", file.read_text()):
             assert (file.parent / target).exists(), f"{file.name}: {target}"

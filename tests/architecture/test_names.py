@@ -57,6 +57,15 @@ def test_a_readme_says_what_happens_on_a_stream_and_how_it_fails(folder):
 
 
 @plugins
+def test_a_plugin_is_in_the_tables_of_the_documentation(folder):
+    name = project(folder)["name"]
+    rows = [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("| `agentgateway")]
+    assert any(row.startswith(f"| `{name}` |") for row in rows), f"README.md: {name}"
+    place = f"../plugins/{folder.parent.name}/{folder.name}/README.md"
+    assert place in (ROOT / "docs/configuration.md").read_text(), f"docs/configuration.md: {place}"
+
+
+@plugins
 def test_a_plugin_needs_the_core_and_pins_its_line(folder):
     assert any(re.match(r"agentgateway>=\d", one) and "<" in one for one in project(folder)["dependencies"])
 

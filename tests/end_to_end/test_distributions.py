@@ -23,6 +23,13 @@ def name_of(member: Path) -> str:
     return str(tomllib.loads((member / "pyproject.toml").read_text())["project"]["name"])
 
 
+def needs(member: Path) -> list[str]:
+    """The distributions of this project that one needs besides the core, itself included."""
+    project = tomllib.loads((member / "pyproject.toml").read_text())["project"]
+    others = {name_of(other) for other in MEMBERS[1:]}
+    return [project["name"], *(name for one in project["dependencies"] if (name := one.split(">")[0]) in others)]
+
+
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A wheel of every distribution, built from a copy of its folder."""
@@ -113,19 +120,24 @@ sys.exit(gateway.wait(10))
 def test_what_is_not_installed_stops_with_the_package_that_would_provide_it(wheels, empty, tmp_path):
     empty.install(wheels["agentgateway"], wheels["agentgateway-simulator"])
     config = tmp_path / "gateway.yaml"
-    config.write_text(LLM + "    - name: other\n      provider: anthropic\n  policies:\n    jwtAuth: {}\n")
+    rules = """    authorization: {rules: ['jwt.sub == "x"', 'request.pth == "/"', 'true', 'apiKey.team == 1']}\n"""
+    config.write_text(LLM + f"    - name: other\n      provider: anthropic\n  policies:\n    jwtAuth: {{}}\n{rules}")
     done = empty.run("agentgateway", "-f", str(config))
     assert done.returncode == 1
     assert f"{config}:9: llm.policies.jwtAuth: no installed plugin provides it" in done.stderr
     assert "pip install agentgateway-auth-jwt" in done.stderr
     assert f"{config}:7: llm.models[1].provider.anthropic: no installed plugin provides it" in done.stderr
     assert "pip install agentgateway-anthropic" in done.stderr
+    for index, root, package in ((0, "jwt", "agentgateway-auth-jwt"), (3, "apiKey", "agentgateway-auth-apikey")):
+        told = f"rules[{index}]: line 1, column 1: unknown variable {root}: no installed plugin provides it"
+        assert f"{config}:10: llm.policies.authorization.{told}\n  hint: pip install {package}" in done.stderr
+    assert "authorization.rules[1]: line 1, column 1: request has no field pth" in done.stderr
 
 
 @pytest.mark.parametrize("member", MEMBERS[1:], ids=name_of)
-def test_each_distribution_installs_alone_next_to_the_core(wheels, empty, member):
+def test_each_distribution_installs_next_to_the_core_with_what_it_names(wheels, empty, member):
     name = name_of(member)
-    empty.install(wheels["agentgateway"], wheels[name])
+    empty.install(wheels["agentgateway"], *(wheels[one] for one in needs(member)))
     rows = json.loads(empty.run("agentgateway", "plugins", "--json").stdout)
     own = [row for row in rows if row["distribution"] == name]
     assert own

@@ -7,6 +7,7 @@ import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx
 import trustme
 from cryptography import x509
 
@@ -55,6 +56,40 @@ async def test_sighup_ends_a_process_whose_terminal_is_gone(serve):
     await gateway.told("configuration reloaded")
     os.close(ours)
     assert await gateway.stop(signal.SIGHUP) == 0
+
+
+# --- files that go away ----------------------------------------------------------------------------------------------
+
+
+async def test_a_file_that_is_gone_is_told_and_counted_and_calls_go_on(serve, load, tmp_path):
+    key, stats = tmp_path / "key", tmp_path / "stats.sock"
+    key.write_text("secret-of-one-caller")
+    head = f"config: {{adminAddr: 'off', statsAddr: 'unix:{stats}', readinessAddr: 'off'}}"
+    policies = "policies: {apiKey: {mode: optional, keys: [{key: {file: key}}]}}"
+    gateway = await serve(head + CONFIG.replace("llm: {", f"llm: {{{policies}, "))
+    config = gateway.file.read_text()
+    for gone in (key, gateway.file):
+        text, told = gone.read_text(), gateway.log.count("configuration refused")
+        gone.unlink()
+        async with asyncio.timeout(10):
+            while gateway.log.count("configuration refused") == told:
+                await asyncio.sleep(0.01)
+        assert "No such file" in gateway.said[-1]
+        clients = load(gateway.url, clients=1, calls=2)
+        clients.over.set()
+        await clients.run()
+        assert clients.failures == []
+        taken = gateway.log.count("configuration reloaded")
+        gone.write_text(text)
+        async with asyncio.timeout(10):
+            while gateway.log.count("configuration reloaded") == taken:
+                await asyncio.sleep(0.01)
+    assert gateway.file.read_text() == config
+    async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(uds=str(stats))) as scraper:
+        shown = (await scraper.get("http://stats/metrics")).text
+    assert 'agentgateway_config_reloads_total{outcome="refused"} 2' in shown
+    assert 'agentgateway_config_reloads_total{outcome="taken"} 2' in shown
+    assert await gateway.stop() == 0
 
 
 # --- a ConfigMap -----------------------------------------------------------------------------------------------------

@@ -92,7 +92,7 @@ async def test_a_stream_that_breaks_inside_an_event(front: Front, client: Speake
     assert "the upstream's answer was cut short" in await front.gateway.logged(f"case={case}")
 
 
-@pytest.mark.parametrize(("client", "vendor"), [pair for pair in PAIRS if pair.values[0].name != pair.values[1]])
+@every_pair
 async def test_a_stream_that_ends_too_early_is_no_answer(front: Front, client: Speaker, vendor: str) -> None:
     case = case_of(client, vendor, "early-end")
     head, events = streamed((vendor,), "text")
@@ -123,11 +123,27 @@ async def test_an_event_that_nobody_can_hold_is_an_error_and_frees_the_vendor(
 async def test_a_stream_without_a_word_is_not_an_answer(front: Front, client: Speaker, vendor: str) -> None:
     case = case_of(client, vendor, "silent")
     got, ended = await front.hear(client, vendor, case, [stream_head(), LAST])
-    assert ended
-    if client.name == vendor:
-        assert got == b""
-    else:
-        assert b"error" in got and b"ended before its answer was complete" in got
+    assert ended and b"error" in got and b"ended before its answer was complete" in got
+
+
+async def test_an_end_without_its_marker_is_an_end_once_the_answer_says_so(front: Front) -> None:
+    client = next(pair.values[0] for pair in PAIRS if pair.values[0].name == "completions")
+    case = case_of(client, "completions", "no-marker")
+    head, events = streamed(("completions",), "text")
+    whole = events.partition(b"data: [DONE]")[0]
+    got, ended = await front.hear(client, "completions", case, pieces(head, whole))
+    assert ended and b'"finish_reason"' in got and b'"error"' not in got
+    assert "error=" not in await front.gateway.logged(f"case={case}")
+
+
+async def test_an_error_that_the_vendor_tells_itself_is_logged_and_told_once(front: Front) -> None:
+    client = next(pair.values[0] for pair in PAIRS if pair.values[0].name == "completions")
+    case = case_of(client, "completions", "vendors-error")
+    event = b'data: {"error": {"message": "overloaded", "type": "server_error"}}\n\n'
+    got, ended = await front.hear(client, "completions", case, [stream_head(), chunk(event), LAST])
+    assert ended and got == event
+    line = await front.gateway.logged(f"case={case}")
+    assert 'error="overloaded"' in line or "error=overloaded" in line
 
 
 @every_pair

@@ -166,3 +166,45 @@ async def test_models_and_hosts_are_reached_through_a_proxy_whose_credential_nob
         await gateway.logged("CONNECT was answered 407")
         await gateway.stop()
     assert CANARY not in gateway.log + "".join(gateway.access) + refused.text
+
+
+# --- what vendors say that is not the client's to know ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_vendor_that_quotes_the_operators_key_is_not_quoted(serve, client, stream):
+    def quoting(request: Received) -> bytes:
+        said = f"bad credential: {request.headers['authorization']}"
+        return reply(401, {"error": {"message": said, "type": "invalid_request_error", "code": "invalid_api_key"}})
+
+    async with Upstream(quoting) as upstream:
+        gateway = await serve(f"""
+            llm:
+              port: 0
+              models:
+                - name: m
+                  provider: openAI
+                  params: {{apiKey: {CANARY}, hostOverride: "{upstream.address}"}}
+        """)
+        for path, call in (("/v1/chat/completions", CHAT), ("/v1/messages", {**CHAT, "max_tokens": 5})):
+            answered = await client.post(gateway.url + path, json={**call, "stream": stream})
+            assert answered.status_code == 401
+            assert "bad credential: Bearer ***" in answered.text and CANARY not in answered.text
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/v1/files", "//v1/embeddingz", "/api/v1/embeddingz", "/V1/messages/count", "/v1%2fmessages%2fcount"),
+        *("/v1;a/messages/count", "/x/V1Beta/models"),
+    ],
+)
+async def test_a_path_below_a_vendors_root_that_names_no_call_is_no_call(serve, client, path):
+    gateway = await serve("llm: {port: 0, models: [{name: m, provider: simulator}]}")
+    assert (await client.post(gateway.url + path, json=CHAT)).status_code == 404
+
+
+async def test_a_method_that_nobody_takes_is_told_which_ones_are(serve, client):
+    gateway = await serve("llm: {port: 0, models: [{name: m, provider: simulator}]}")
+    answered = await client.put(gateway.url + "/v1/chat/completions", json=CHAT)
+    assert (answered.status_code, answered.headers["allow"]) == (405, "GET, HEAD, POST")

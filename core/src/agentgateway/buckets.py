@@ -35,12 +35,12 @@ class MemoryBuckets(Buckets):
         self._states: OrderedDict[str, _State] = OrderedDict()
 
     def take(self, key: str, rule: Bucket, amount: int = 1, *, force: bool = False) -> Taken:
-        now = self._clock()
-        state = self._states.get(key)
+        clock, states = self._clock, self._states
+        now, state = clock(), states.get(key)
         if state is None:
             state = self._new(key, rule, now)
         else:
-            self._states.move_to_end(key)
+            states.move_to_end(key)
         level, since = state.level, state.since
         if now - since >= rule.interval:
             level, since = filled(level, since, now, rule)

@@ -19,6 +19,7 @@
     │   └── UpstreamTimeout 504  too slow
     ├── RequestTimeout      504  the route's own deadline passed
     ├── Disconnected        499  the client left: nobody reads this one
+    ├── Drained             503  the gateway ended before this was done: nobody reads this one either
     └── InternalError       500  a bug of ours or of a plugin
 
 Each error has a sentence for the client (`message`, never a secret, a pattern or a host-side path) and a `detail`
@@ -205,6 +206,15 @@ class Disconnected(GatewayError):
     code = "client_gone"
     reason = "ClientDisconnected"
     default_message = "client disconnected"
+
+
+class Drained(GatewayError):
+    """The drain's deadline passed, and the connection was cut: for metrics and the log."""
+
+    status = 503
+    code = "gateway_ends"
+    reason = "Drained"
+    default_message = "cut by the gateway's drain"
 
 
 class RequestTimeout(GatewayError):

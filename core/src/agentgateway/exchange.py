@@ -9,15 +9,18 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from operator import itemgetter
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from pydantic_core import to_json
 
 from agentgateway.errors import BodyTooLarge, GatewayError
+from agentgateway.health import Health, HealthRule
 
 if TYPE_CHECKING:
     from agentgateway.endpoints import Proxy, TlsSettings
+    from agentgateway.expressions import Expression
     from agentgateway.interfaces import Backend, Protocol, Segment
     from agentgateway.settings import Secret
 
@@ -28,6 +31,10 @@ HOP_BY_HOP = frozenset(
         *(b"te", b"trailer", b"transfer-encoding", b"upgrade"),
     )
 )
+
+
+NAME = itemgetter(0)
+"""Of a header field."""
 
 
 class Headers:
@@ -67,10 +74,10 @@ class Headers:
 
     def update(self, fields: Iterable[tuple[str, str]]) -> None:
         """`set` each of them, in one pass."""
-        given = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields]
-        names = dict(given)
-        self.raw = [pair for pair in self.raw if pair[0] not in names]
-        self.raw.extend(names.items())
+        given = {name.encode("latin-1"): value.encode("latin-1") for name, value in fields}
+        if not given.keys().isdisjoint(map(NAME, self.raw)):
+            self.raw = [pair for pair in self.raw if pair[0] not in given]
+        self.raw.extend(given.items())
 
     def remove(self, name: str) -> None:
         unwanted = name.encode("latin-1")
@@ -87,16 +94,14 @@ class Headers:
         (RFC 9110 section 7.6.1). For what is passed on, before anything is added to it. `besides` is a larger set of
         names to leave out."""
         kept = [pair for pair in self.raw if pair[0] not in besides]
-        if len(kept) == len(self.raw):
-            return Headers(kept)
-        for name, value in self.raw:
-            if name == b"connection":
-                named = {part.strip().lower() for part in value.split(b",")}
-                kept = [pair for pair in kept if pair[0] not in named]
+        if b"connection" in map(NAME, self.raw):
+            values = [value for name, value in self.raw if name == b"connection"]
+            named = {part.strip().lower() for value in values for part in value.split(b",")}
+            kept = [pair for pair in kept if pair[0] not in named]
         return Headers(kept)
 
     def __contains__(self, name: str) -> bool:
-        return self.get(name) is not None
+        return name.encode("latin-1") in map(NAME, self.raw)
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         return ((name.decode("latin-1"), value.decode("latin-1")) for name, value in self.raw)
@@ -243,8 +248,13 @@ class Usage(NamedTuple):
 @dataclass(frozen=True, slots=True, eq=False)
 class Target:
     """What the route phase chose. `endpoint` is `host:port` for people, `backend` does the sending, `facts` are its
-    own; a `priority` is used when every lower one has failed; `steps` are the compiled participants of the upstream
-    phase that belong to this target alone."""
+    own; a `priority` is used when every lower one has failed or is evicted; `health` is shared by all routes that lead
+    here.
+
+    The compiled participants that belong to this target alone: `admits` (authz) say whether an exchange may come here,
+    `edits` (pre_request) work on a copy of the call, `steps` are its upstream phase, `returns` its post_response.
+    `when` is the condition under which it may be chosen at all.
+    """
 
     backend: Backend
     name: str
@@ -255,14 +265,42 @@ class Target:
     priority: int = 0
     facts: Any = None
     steps: tuple[Any, ...] = ()
+    admits: tuple[Any, ...] = ()
+    edits: tuple[Any, ...] = ()
+    returns: tuple[Any, ...] = ()
+    when: Expression | None = None
+    health: Health = field(default_factory=Health)
 
 
 @dataclass(slots=True)
 class Attempt:
-    """The tries of one exchange: how many so far, and the targets that already failed it."""
+    """The tries of one exchange: how many so far, and the targets that already failed it.
+
+    `others` says that another target could be asked if this one fails, `watched` that the outcome is counted in the
+    target's health, by `rule` if its policy `health` gave one; `affinity` is the key of `sessionAffinity`.
+    """
 
     number: int = 0
     failed: list[Target] = field(default_factory=list)
+    others: bool = False
+    watched: bool = False
+    rule: HealthRule | None = None
+    affinity: str | None = None
+    call: Content | None = None
+    """The call before a target's own edits, once a target has any."""
+    under_way: Health | None = None
+    """Where this attempt is counted as in flight, until the exchange ends or the next attempt begins."""
+
+    def take(self, health: Health) -> None:
+        """Count the attempt as in flight there, and no longer where the one before it was."""
+        self.release()
+        health.in_flight += 1
+        self.under_way = health
+
+    def release(self) -> None:
+        if self.under_way is not None:
+            self.under_way.in_flight -= 1
+            self.under_way = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +323,8 @@ class Outgoing:
 
     `url` is scheme and authority (`https://api.openai.com`), `target` path and query, `body` whole or the client's own
     stream. `authority`, when set, is sent as Host in place of the url's. `pinned` names headers that the configuration
-    put where they are, so that a provider leaves them there.
+    put where they are, so that a provider leaves them there. `scope` is what a signature is good for, where the
+    provider knows: a service and its region.
     """
 
     method: str
@@ -301,6 +340,7 @@ class Outgoing:
     call: Any = None
     """The call in the upstream's own terms, when the protocol has calls."""
     pinned: set[str] = field(default_factory=set)
+    scope: tuple[str, str] | None = None
 
     def __repr__(self) -> str:
         return f"<Outgoing {self.method} {self.url}{self.target.partition('?')[0]}>"
@@ -360,6 +400,10 @@ class Content:
     @property
     def changed(self) -> bool:
         """Whether somebody replaced a segment or edited the document, so that the bytes must be made anew."""
+        raise NotImplementedError(type(self))
+
+    def copy(self) -> Self:
+        """One that can be edited without this one noticing."""
         raise NotImplementedError(type(self))
 
 

@@ -15,7 +15,7 @@ from agentgateway.errors import GatewayError, GuardFailed, GuardRejected
 from agentgateway.held import Channel, HeldEvents, ignore
 from agentgateway.interfaces import Segment
 from agentgateway.llm.calls import Dialect, ErrorFacts
-from agentgateway.llm.sse import Event, Parser
+from agentgateway.llm.sse import Event
 from agentgateway.streams import OwnedStream, Stream
 
 Check = Callable[[Sequence[Segment]], Awaitable[list[str]]]
@@ -102,7 +102,7 @@ class _Guarded:
         self._check = check
         self._scopes = scopes
         self._window = window
-        self._parser = Parser(limit)
+        self._parser = dialect.parser(limit)
         self._held = HeldEvents(window, limit)
 
     async def feed(self, chunk: bytes) -> bytes:
@@ -208,7 +208,7 @@ class _Observed:
         self._dialect = dialect
         self._check = check
         self._scopes = scopes
-        self._parser = Parser()
+        self._parser = dialect.parser()
         self._parts: dict[str, list[Segment]] = {}
         self._unseen = 0
 

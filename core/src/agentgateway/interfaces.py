@@ -12,11 +12,13 @@ Section     agentgateway.sections       a top-level key of the file
 Protocol    agentgateway.protocols      what a backend names as the language its routes speak
 Dialect     agentgateway.dialects       a wire format of model calls (see `agentgateway.llm.calls`)
 getter      agentgateway.variables      a variable of expressions: a function from the exchange to its value
+Catalog     agentgateway.catalogs       a `plugin` of `config.modelCatalog`
 ==========  ==========================  =====================================================================
 
 Every class names its configuration model as `Config`; the loader validates the file's value with it and passes the
-result and a `Host` to the constructor. Constructors have no side effects: work starts in `start` and ends in `stop`,
-which is called also when start failed half-way. The entry point's module imports nothing heavy.
+result and a `Host` to the constructor (a `Catalog` takes neither). Constructors have no side effects: work starts in
+`start` and ends in `stop`, which is called also when start failed half-way. The entry point's module imports nothing
+heavy.
 """
 
 from __future__ import annotations
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
     from agentgateway.llm.calls import LlmCall
 
 Level: TypeAlias = Literal["gateway", "route", "backend"]
+Choice: TypeAlias = Literal["health", "weight", "first"]
+"""By health inside a priority; by weight; or the first that is admitted, in the file's order, and no other."""
 P = TypeVar("P")
 
 
@@ -166,11 +170,14 @@ class Participant:
 
 class Backend:
     """Where requests can go. `protocol` names the language its routes speak: `http`, `llm`, …; `inline` promises that
-    `prepare` and `send` wait for nothing but `Host.send` and the request's body, which spares each request a task."""
+    `prepare` and `send` wait for nothing but `Host.send` and the request's body, which spares each request a task.
+    `fails_over` says that a failed request may be sent to another of its route's targets without `retry` asking for
+    it, also when it may have been executed: model calls change nothing, the worst is to pay twice."""
 
     Config: ClassVar[type[BaseModel]] = PluginConfig
     protocol: ClassVar[str] = "http"
     inline: bool = False
+    fails_over: ClassVar[bool] = False
 
     def __init__(self, config: Any, host: Host) -> None:
         self.config = config
@@ -207,17 +214,23 @@ class Provider:
     """A vendor's model API: where it is, how it wants to be addressed, which dialects it speaks.
 
     `system` is the vendor's name in telemetry (`gen_ai.system`), `url` the address of its API's root, `key_variable`
-    the environment variable that vendors' own tools read the key from. They are read once, after construction, so an
-    instance may set them from its configuration.
+    the environment variable that vendors' own tools read the key from. `credential` is the kind of credential
+    (`agentgateway.credentials`), with its configuration, that a request gets when neither the file nor that variable
+    gives one; the client's own is not passed on then. They are read once, after construction, so an instance may set
+    them from its configuration.
     """
 
     Config: ClassVar[type[BaseModel]] = PluginConfig
     system: str = ""
     url: str = ""
     key_variable: ClassVar[str | None] = None
+    credential: tuple[str, Any] | None = None
     unwanted: ClassVar[frozenset[bytes]] = frozenset()
     """Client headers, in lower case, that this vendor has no use for: other vendors' own."""
     answers: ClassVar[bool] = False
+    params: ClassVar[Mapping[str, str]] = {}
+    """Keys of `llm.models[].params` that are settings of this provider, and what the settings are called there:
+    `{"awsRegion": "region"}`."""
 
     def __init__(self, config: Any, host: Host) -> None:
         self.config = config
@@ -226,6 +239,10 @@ class Provider:
     def dialects(self, operation: str) -> Sequence[str]:
         """Names of the dialects it takes for an operation (`chat`, `embeddings`, …), the preferred one first."""
         raise NotImplementedError
+
+    def speaks(self, operation: str, model: str) -> Sequence[str]:
+        """Those among them that it takes for that model, the preferred one first; for vendors whose models differ."""
+        return self.dialects(operation)
 
     def path(self, call: LlmCall) -> str:
         """The path for a call that is already in one of its dialects, e.g. `/v1/chat/completions`."""
@@ -294,15 +311,19 @@ class Segment:
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What a guard says of some segments: replace texts (`masks`: by index), or refuse (`rejected`), with a reason
-    for the log that quotes nothing."""
+    for the log that quotes nothing. A refusal may bring its own `status` (400 to 599) and message (`body`), which
+    stand for those of the file's `rejection`."""
 
     masks: Mapping[int, str] = field(default_factory=dict)
     rejected: bool = False
     reason: str = ""
+    status: int | None = None
+    body: str | None = None
 
 
 PASS = Verdict()
 StreamGuarantee: TypeAlias = Literal["hold-all", "hold-window", "observe"]
+GuardPhase: TypeAlias = Literal["request", "response"]
 
 
 class Guard:
@@ -311,17 +332,26 @@ class Guard:
     `stream` is what it promises for a streamed reply: `hold-all` (nothing leaves before the whole was seen),
     `hold-window` (the last `window` characters of each text are held back, so that nothing that `window` can show
     leaves unseen), `observe` (it only watches). A guard that can keep none of them on a route is refused at load.
-    `scopes` are those of the segments it is shown.
+    `scopes` are those of the segments it is shown. One that never `masks` is asked at the same time as its neighbours
+    of that kind. `fails_open` is its own word on what happens when it cannot do its work; the file's wins.
     """
 
     Config: ClassVar[type[BaseModel]] = PluginConfig
     stream: StreamGuarantee = "hold-all"
     window: int = 256
+    masks: bool = True
+    fails_open: bool = False
     scopes: frozenset[str] = frozenset({"systemPrompt", "messages"})
 
     def __init__(self, config: Any, host: Host) -> None:
         self.config = config
         self.host = host
+
+    @property
+    def phase(self) -> GuardPhase:
+        """Whether it looks at what clients send or at what models answer, by the list of `promptGuard` it stands in
+        (`….response[0].regex`)."""
+        return "response" if self.host.path[-3:-2] == ("response",) else "request"
 
     def check(self, segments: Sequence[Segment], exchange: Exchange) -> Verdict | Awaitable[Verdict]:
         """Judge the texts; `Verdict.masks` index into `segments`. Raising means that it could not do its work, and
@@ -359,6 +389,15 @@ class Protocol:
         return Reply.text(error.status, error.message, error.headers)
 
 
+class Catalog:
+    """A price catalogue that comes with a package. It is read once in the life of a process, while that serves."""
+
+    async def read(self) -> bytes:
+        """The catalogue as JSON, in the format of `config.modelCatalog[].inline`. Never holds up the event loop; ends
+        what it has started when it is cancelled. Whatever it raises is logged, and there are no prices then."""
+        raise NotImplementedError
+
+
 class Section:
     """A top-level key of the file that lowers to gateways, routes and backends."""
 
@@ -392,12 +431,18 @@ class BackendDraft:
     config: Any
     weight: int = 1
     layers: list[Layer] = field(default_factory=list)
+    priority: int = 0
+    """Added to the priorities of its targets; those of the lowest are used while any of them is well."""
+    when: str | None = None
+    """The condition (CEL) under which it may be chosen."""
+    paths: Mapping[str, tuple[str | int, ...]] = field(default_factory=dict)
+    """Where keys of `config` stand in the file when that is not below `at`; a key inside another one is `a.b`."""
 
 
 @dataclass(slots=True)
 class RouteDraft:
     """A route before it is compiled. `gateways` are references (`name` or `name/listener`); `matches` as in the file,
-    plus `model`, which matches the model a call names."""
+    plus `model`, which matches the model a call names; `choice` how one of several backends is chosen."""
 
     at: tuple[str | int, ...]
     name: str
@@ -407,6 +452,7 @@ class RouteDraft:
     layers: list[Layer] = field(default_factory=list)
     backends: list[BackendDraft] = field(default_factory=list)
     rule: str = ""
+    choice: Choice | None = None
 
 
 @dataclass(slots=True)
@@ -423,10 +469,12 @@ __all__ = [
     "BackendDraft",
     "Bucket",
     "Buckets",
+    "Choice",
     "Content",
     "Counter",
     "Credential",
     "Guard",
+    "GuardPhase",
     "Host",
     "Layer",
     "Level",

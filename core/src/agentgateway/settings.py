@@ -17,13 +17,14 @@ import ast
 import inspect
 import re
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Self
+from types import UnionType
+from typing import Annotated, Any, Self, Union, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -34,12 +35,13 @@ from pydantic import (
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     PlainSerializer,
+    ValidationError,
     ValidationInfo,
     WithJsonSchema,
     model_validator,
 )
 from pydantic.alias_generators import to_camel
-from pydantic_core import CoreSchema
+from pydantic_core import CoreSchema, InitErrorDetails
 from pydantic_core.core_schema import no_info_plain_validator_function, plain_serializer_function_ser_schema
 
 from agentgateway.files import FileInlineOrRemote, FileOrInline, Secret, problem
@@ -81,20 +83,48 @@ class PluginConfig(BaseModel):
         allow_inf_nan=False,
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _no_truth_is_a_number(cls, given: object) -> object:
+        """Python's `True` is 1; a port or a limit is not."""
+        truths = {key for key, value in given.items() if isinstance(value, bool)} if isinstance(given, dict) else ()
+        if truths:
+            fields = [(key, field) for name, field in cls.model_fields.items() for key in {field.alias or name, name}]
+            wrong = [key for key, field in fields if key in truths and _only_numbers(field.annotation)]
+            if wrong:
+                error = problem("expected a whole number", kind="int_type")
+                lines = [InitErrorDetails(type=error, loc=(key,), input=None) for key in wrong]
+                raise ValidationError.from_exception_data(cls.__name__, lines)
+        return given
+
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         shown = handler(schema)
         defaults = cls.model_construct().model_dump(mode="json", by_alias=True, exclude_none=True, warnings=False)
-        descriptions = _descriptions(cls)
+        described = descriptions(cls)
         for key, entry in handler.resolve_ref_schema(shown).get("properties", {}).items():
             if "default" in entry and key in defaults:
                 entry["default"] = defaults[key]  # as it would be written: "10s", not 10.0
-            if key in descriptions:
-                entry.setdefault("description", descriptions[key])
+            if key in described:
+                entry.setdefault("description", described[key])
         return shown
 
 
-def _descriptions(model: type[BaseModel]) -> dict[str, str]:
+def _kinds(annotation: Any) -> Iterator[Any]:
+    """The types that a field takes: those of `int | None` and of `Annotated[int, …] | bool`."""
+    if get_origin(annotation) in (Annotated, Union, UnionType):
+        for argument in get_args(annotation):
+            yield from _kinds(argument)
+    else:
+        yield annotation
+
+
+def _only_numbers(annotation: Any) -> bool:
+    kinds = set(_kinds(annotation))
+    return int in kinds and bool not in kinds
+
+
+def descriptions(model: type[BaseModel]) -> dict[str, str]:
     """The docstrings below the fields, by key.
 
     Pydantic's own `use_attribute_docstrings` reads the source when the class is made, 2 ms each at every start.
@@ -201,9 +231,9 @@ class StringMatch(_OneOf):
 class PathMatch(_OneOf):
     """How a request's path must look; the query is no part of it."""
 
-    exact: str | None = Field(default=None, pattern="^/")
+    exact: str | None = Field(default=None, pattern="^/", examples=["/v1/models"])
     """The path, letter for letter."""
-    path_prefix: str | None = Field(default=None, pattern="^/")
+    path_prefix: str | None = Field(default=None, pattern="^/", examples=["/v1"])
     """Whole leading segments: `/foo` fits `/foo`, `/foo/` and `/foo/bar`, not `/foobar`. A trailing `/` is ignored."""
     regex: str | None = None
     """An RE2 expression for the whole path, as if between `^` and `$`."""

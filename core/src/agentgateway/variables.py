@@ -14,6 +14,7 @@ from typing import Any
 
 from agentgateway.exchange import Exchange, Headers, Usage
 from agentgateway.expressions import Deferred, Environment
+from agentgateway.llm.prices import cost_of
 
 Getter = Callable[[Exchange], Any]
 
@@ -178,6 +179,7 @@ VARIABLES: dict[str, Getter] = {
     "llm.outputTokens": lambda e: _usage(e).output_tokens,
     "llm.reasoningTokens": lambda e: _usage(e).reasoning_tokens,
     "llm.totalTokens": lambda e: _usage(e).total_tokens,
+    "llm.cost": lambda e: _present(cost_of(e)).dollars(),
     "llm.timeToFirstToken": _first_token,
     "llm.timePerOutputToken": _per_token,
 }

@@ -11,7 +11,7 @@ from agentgateway._host.builtin.guarding import PromptGuard, PromptGuardConfig, 
 from agentgateway.errors import ConfigError, GuardFailed, GuardRejected
 from agentgateway.exchange import Exchange, Reply
 from agentgateway.interfaces import Protocol, Verdict
-from agentgateway.testing import chat, chat_reply, http
+from agentgateway.testing import LoopbackHost, chat, chat_reply, http
 
 KINDS = pytest.mark.parametrize("kind", ["Blunt", "Remote"])
 DIALECTS = pytest.mark.parametrize("speaks", ["completions", "messages"])
@@ -387,3 +387,46 @@ async def test_every_guard_is_stopped_even_when_one_fails_to(kit: Any) -> None:
 
 def test_without_guards_nobody_takes_part(kit: Any) -> None:
     assert list(prompt_guard(kit.Host({})).participants()) == []
+
+
+# --- verdicts with words of their own ---------------------------------------------------------------------------------
+
+REJECTION = {"body": "not here", "status": 422}
+
+
+async def refused_by(kit: Any, protocol: Any, verdict: Verdict) -> GuardRejected:
+    guard = kit.Blunt()
+    guard.check = lambda segments, exchange: verdict
+    placed = prompt_guard(kit.Host({"g": guard}), request=[{"g": {}, "rejection": REJECTION}])
+    with pytest.raises(GuardRejected) as refused:
+        await run(placed, "pre_request", protocol(asking("hello")))
+    return refused.value
+
+
+async def test_a_refusal_s_own_status_and_message_stand_for_those_of_the_file(kit: Any, protocol: Any) -> None:
+    error = await refused_by(kit, protocol, Verdict(rejected=True, reason="words", status=451, body="go away"))
+    assert (error.status, error.message, error.detail) == (451, "go away", "g: words")
+
+
+@pytest.mark.parametrize("status", [None, 200, 302, 99, 600, "403"])
+@pytest.mark.parametrize("body", [None, "", 5])
+async def test_a_refusal_that_would_not_look_like_one_gets_what_the_file_says(
+    kit: Any, protocol: Any, status: Any, body: Any
+) -> None:
+    error = await refused_by(kit, protocol, Verdict(rejected=True, status=status, body=body))
+    assert (error.status, error.message) == (422, "not here")
+
+
+@pytest.mark.parametrize(
+    ("at", "phase"),
+    [
+        ("llm.models[0].guardrails.request[1].g", "request"),
+        ("routes[0].policies.promptGuard.response[0].g", "response"),
+        ("response[0].g", "response"),
+        ("backends.response.policies.promptGuard.request[0].g", "request"),
+    ],
+)
+def test_a_guard_knows_which_side_it_looks_at(kit: Any, at: str, phase: str) -> None:
+    guard = kit.Blunt()
+    guard.host = LoopbackHost(at)
+    assert guard.phase == phase

@@ -8,16 +8,20 @@ from typing import Any
 import anthropic.types
 import openai.types
 import openai.types.chat
+import openai.types.responses
 import pytest
 from anthropic.types.shared import ErrorResponse
 from openai.types.chat import completion_create_params
+from openai.types.responses import response_create_params
 from openai.types.shared import ErrorObject
 from pydantic import TypeAdapter
 from pydantic_core import from_json
 
 from agentgateway.llm.calls import Dialect, LlmCall
 from agentgateway.llm.dialects.completions import Completions
+from agentgateway.llm.dialects.gemini import Gemini
 from agentgateway.llm.dialects.messages import Messages
+from agentgateway.llm.dialects.responses import Responses
 from agentgateway.llm.documents import dump
 from agentgateway.llm.sse import Event, Parser
 
@@ -31,17 +35,28 @@ def completions() -> Completions:
 
 
 @pytest.fixture(scope="session")
+def gemini() -> Gemini:
+    return Gemini()
+
+
+@pytest.fixture(scope="session")
 def messages() -> Messages:
     return Messages()
 
 
 @pytest.fixture(scope="session")
-def read(completions: Dialect, messages: Dialect) -> Callable[..., LlmCall]:
+def responses() -> Responses:
+    return Responses()
+
+
+@pytest.fixture(scope="session")
+def read(completions: Dialect, messages: Dialect, responses: Dialect) -> Callable[..., LlmCall]:
     """A call in a dialect: `read("messages", messages=[...])`."""
-    spoken = {"completions": completions, "messages": messages}
+    spoken = {"completions": completions, "messages": messages, "responses": responses}
 
     def read(name: str, **fields: Any) -> LlmCall:
-        document = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], **fields}
+        usual = {"input": "Hi"} if name == "responses" else {"messages": [{"role": "user", "content": "Hi"}]}
+        document = {"model": "m", **usual, **fields}
         if name == "messages":
             document.setdefault("max_tokens", 100)
         return LlmCall.read(spoken[name], dump(document))
@@ -72,6 +87,11 @@ def accepts_message() -> Judge:
 
 
 @pytest.fixture(scope="session")
+def accepts_response() -> Judge:
+    return lambda document: _known(openai.types.responses.Response.model_validate(document, strict=True))
+
+
+@pytest.fixture(scope="session")
 def accepts_completions_error() -> Judge:
     return lambda document: _known(ErrorObject.model_validate(document["error"], strict=True))
 
@@ -89,6 +109,7 @@ def accepts_call() -> Mapping[str, Judge]:
     wanted = {
         "completions": _adapter(completion_create_params.CompletionCreateParams),
         "messages": _adapter(anthropic_params.MessageCreateParams),
+        "responses": _adapter(response_create_params.ResponseCreateParams),
     }
     return {
         name: lambda document, adapter=adapter: _walk(adapter.validate_python(document))
@@ -130,7 +151,7 @@ def _models(value: Any) -> Iterable[Any]:
 @pytest.fixture(scope="session")
 def accepts_stream() -> Mapping[str, Callable[[bytes], None]]:
     """By dialect: whether the SDK's own types hold every event of a stream, and the order of events is right."""
-    return {"completions": _accept_chunks, "messages": _accept_events}
+    return {"completions": _accept_chunks, "messages": _accept_events, "responses": _accept_numbered_events}
 
 
 def _events(stream: bytes) -> list[Event]:
@@ -174,3 +195,38 @@ def _accept_events(stream: bytes) -> None:
             open_block = None
     assert names[0] == "message_start"
     assert names[-1] == "error" or (names[-2:] == ["message_delta", "message_stop"] and open_block is None)
+
+
+def _accept_numbered_events(stream: bytes) -> None:
+    """https://platform.openai.com/docs/api-reference/responses-streaming: events are numbered, items and parts are
+    added before anything is said of them, and done with all that was said."""
+    adapter = TypeAdapter(openai.types.responses.ResponseStreamEvent)
+    items: dict[int, Json] = {}
+    said: dict[str, str] = {}
+    names = []
+    for number, event in enumerate(_events(stream)):
+        document = from_json(event.data or b"")
+        assert (event.name, number) == (document["type"], document["sequence_number"])
+        names.append(event.name)
+        error = document.pop("error", None)
+        assert (error is not None) == (event.name == "error")
+        _known(adapter.validate_python(document, strict=True))
+        place = document.get("output_index")
+        if event.name == "response.output_item.added":
+            assert place == len(items)
+            items[place] = document["item"]
+        elif event.name == "response.output_item.done":
+            assert items[place]["id"] == document["item"]["id"]
+            items[place] = document["item"]
+        elif "item_id" in document:
+            assert items[place]["id"] == document["item_id"]
+            where = f"{place} {document.get('content_index')} {document.get('summary_index')}"
+            said[where] = said.get(where, "") + document.get("delta", "")
+            for key in ("text", "refusal", "arguments"):
+                assert document.get(key, said[where]) == said[where]
+    assert names[:1] == ["error"] or names[:2] == ["response.created", "response.in_progress"]
+    last = document["response"]
+    assert names[-1] in ("response.completed", "response.incomplete", "response.failed")
+    if names[-1] != "response.failed":
+        assert last["output"] == list(items.values())
+        assert all(item["status"] == "completed" for item in last["output"])

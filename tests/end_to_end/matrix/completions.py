@@ -181,6 +181,7 @@ SPEAKER = Speaker(
     streaming={"stream": True, "stream_options": {"include_usage": True}},
     kinds={400: "invalid_request_error", 429: "rate_limit_exceeded", 502: "upstream_error", 529: "server_error"},
     busy=503,
+    stop="stop",
     asked=asked,
     seen=seen,
     heard=heard,

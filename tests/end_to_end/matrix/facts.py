@@ -70,8 +70,8 @@ class Speaker:
     """A dialect as its vendor publishes it, from the outside.
 
     `streaming` are the fields that ask for a stream with its usage; `kinds` the words that stand for statuses, `busy`
-    the status of a vendor that is overloaded; `asked` reads a call, `seen` a whole answer, `heard` a stream, `failed`
-    an error, each raising `Malformed`.
+    the status of a vendor that is overloaded, `stop` the field of stop sequences, if there is one; `asked` reads a
+    call, `seen` a whole answer, `heard` a stream, `failed` an error, each raising `Malformed`.
     """
 
     name: str
@@ -80,6 +80,7 @@ class Speaker:
     streaming: Json
     kinds: Mapping[int, str]
     busy: int
+    stop: str
     asked: Callable[[Json], Asked]
     seen: Callable[[Json], Seen]
     heard: Callable[[bytes], Seen]

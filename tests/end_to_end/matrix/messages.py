@@ -198,6 +198,7 @@ SPEAKER = Speaker(
         529: "overloaded_error",
     },
     busy=529,
+    stop="stop_sequences",
     asked=asked,
     seen=seen,
     heard=heard,

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from agentgateway._host import registry
+from agentgateway._host.balancing import Balancer
 from agentgateway._host.chains import Chain, Origin, Placed, Steps, compile_chain
 from agentgateway._host.config import DownstreamTls, HttpFrontend, MatchConfig, StaticConfig
 from agentgateway._host.conflicts import conflicts
 from agentgateway._host.drafts import Drafts, GatewayDraft, ListenerDraft, draft, policies_of, served_hosts
-from agentgateway._host.host import Lends, PluginHost, located
+from agentgateway._host.host import Lends, PluginHost, located, split_path
 from agentgateway._host.load import Document, dotted, validate
 from agentgateway._host.parts import PartKey, Parts
 from agentgateway._host.redaction import redacted
@@ -32,9 +34,9 @@ from agentgateway._host.routes import (
     hostname_matches,
     hostname_rank,
 )
-from agentgateway._host.upstream import WeightedChoice
 from agentgateway.errors import ConfigError, ConfigErrors
 from agentgateway.exchange import Place, Target
+from agentgateway.expressions import Expression
 from agentgateway.hookspecs import PHASES
 from agentgateway.interfaces import Backend, BackendDraft, Layer, Level, Policy, Protocol, RouteDraft
 
@@ -78,6 +80,7 @@ class Gateway:
     parts: dict[PartKey, Any]
     files: dict[PartKey, set[Path]]
     routes: tuple[tuple[str, str, Chain], ...]
+    targets: tuple[Target, ...] = ()
     _active: int = 0
     _idle: asyncio.Event | None = None
 
@@ -125,7 +128,28 @@ class Gateway:
             {"route": name, "rule": rule, "chain": [origin._asdict() for origin in chain.origins]}
             for name, rule, chain in self.routes
         ]
-        return {"config": redacted(self.document.data), "chains": chains, "activeRequests": self.active}
+        endpoints = {id(target.health): endpoint(target) for target in self.targets if target.endpoint}
+        return {
+            "config": redacted(self.document.data),
+            "chains": chains,
+            "endpoints": list(endpoints.values()),
+            "activeRequests": self.active,
+        }
+
+
+def endpoint(target: Target) -> dict[str, Any]:
+    """Where a target is and how it does; times in seconds."""
+    health = target.health
+    return {
+        "name": target.name,
+        "endpoint": target.endpoint,
+        "model": target.model,
+        "health": round(health.score, 3),
+        "latency": round(health.latency, 4),
+        "inFlight": health.in_flight,
+        "failures": health.failures,
+        "evictedFor": round(max(0.0, health.evicted_until - time.monotonic()), 3),
+    }
 
 
 def assemble(document: Document, lends: Lends, previous: Gateway | None = None) -> Gateway:
@@ -140,9 +164,9 @@ class Assembly:
         self._document = document
         self._lends = lends
         self._previous = previous
-        self._policies: dict[tuple[str, KeyPath, int], Policy | None] = {}
+        self._policies: dict[tuple[str, KeyPath, int, Level], Policy | None] = {}
         self._protocols: dict[str, Protocol] = {}
-        self._upstream: dict[Target, list[Origin]] = {}
+        self._own: dict[Target, list[Origin]] = {}
         self._errors: list[ConfigError] = []
         self._routes: list[tuple[str, str, Chain]] = []
 
@@ -153,7 +177,9 @@ class Assembly:
         if self._previous is not None:
             self._parts.inherit(self._previous.parts, self._previous.files)
         log = (self._document.data.get("frontendPolicies") or {}).get("accessLog") or {}
-        self._always = Layer(("frontendPolicies",), {"accessLog": log}, "gateway")
+        self._always = list(self._placed([Layer(("frontendPolicies",), {"accessLog": log}, "gateway")]))
+        if not self._document.has(("frontendPolicies", "accessLog")):
+            self._always = [replace(one, at="", line=None) for one in self._always]
         self._errors.extend(conflicts(drafts, self._document))
         self._check_references(drafts)
         binds = {gateway.port: self._bind(gateway, drafts) for gateway in drafts.gateways}
@@ -173,16 +199,28 @@ class Assembly:
             self._parts.built,
             self._parts.files,
             tuple(self._routes),
+            tuple(self._own),
         )
 
     def _check_references(self, drafts: Drafts) -> None:
-        known = {gateway.name: {listener.name for listener in gateway.listeners} for gateway in drafts.gateways}
+        known = {gateway.name: [listener.name for listener in gateway.listeners] for gateway in drafts.gateways}
         for route in drafts.routes:
             for reference in route.gateways:
                 name, _, listener = reference.partition("/")
-                if name not in known or (listener and listener not in known[name]):
-                    hint = f"gateways in this file: {', '.join(known) or 'none'}"
-                    self._errors.append(self._document.error((*route.at, "gateways"), "no gateway of that name", hint))
+                message = hint = ""
+                if name not in known:
+                    message, hint = "no gateway of that name", f"gateways in this file: {', '.join(known) or 'none'}"
+                elif listener and listener not in known[name]:
+                    message, hint = "no listener of that name", f"listeners of `{name}`: {', '.join(known[name])}"
+                if message:
+                    self._errors.append(self._document.error(self._attached_at(route), message, hint))
+
+    def _attached_at(self, route: RouteDraft) -> KeyPath:
+        """Where the file says which gateways a route is for: on itself, or on the section that made it."""
+        for length in range(len(route.at), 0, -1):
+            if self._document.has((*route.at[:length], "gateways")):
+                return (*route.at[:length], "gateways")
+        return route.at
 
     # --- gateways, listeners, routes ---------------------------------------------------------------------------------
 
@@ -196,7 +234,7 @@ class Assembly:
 
     def _listener(self, bind: str, gateway: GatewayDraft, listener: ListenerDraft, drafts: Drafts) -> Listener:
         place = Place(bind, gateway.name, listener.name)
-        always = [*self._placed([self._always]), *self._lends.always]
+        always = [*self._always, *self._lends.always]
         early = Early([*self._placed(gateway.early), *always])
         entries: list[tuple[str, Match, Route]] = []
         above = [*gateway.layers, *listener.layers]
@@ -212,7 +250,7 @@ class Assembly:
         try:
             compiled = self._route(draft, above, early, place)
         except ConfigError as error:
-            self._errors.extend(getattr(error, "errors", None) or [located(error, self._document, draft.at)])
+            self._errors.extend(located(one, self._document, draft.at) for one in getattr(error, "errors", [error]))
             return
         for raw in draft.matches or [MatchConfig()]:
             read = raw if isinstance(raw, MatchConfig) else validate(MatchConfig, raw, self._document, draft.at)
@@ -226,16 +264,19 @@ class Assembly:
         alone = backends[0][0].layers if len(backends) == 1 else []
         placed = [*early.placed, *self._placed([*layers, *alone])]
         self._refuse_deaf(draft, protocol, placed)
-        if len(backends) > 1:
-            for one, _ in backends:
-                self._only_upstream(one)
-        targets = [target for one, backend in backends for target in self._targets(one, backend, layers)]
-        where = (*draft.at, "backends")
+        shared = len(layers) + len(alone)
+        targets = [
+            target
+            for one, backend in backends
+            for target in self._targets(one, backend, layers, shared, self._condition(draft, one))
+        ]
+        where = (*draft.at, "backends") if self._document.has((*draft.at, "backends")) else draft.at
         line = self._document.line(where)
-        choice = Placed(WeightedChoice(targets), "backends", "backend", dotted(where), line=line)
-        chain = early.taken_from(compile_chain([*placed, choice]))
+        choice = draft.choice or ("health" if len(backends) == 1 else "weight")
+        balancer = Placed(Balancer(targets, choice), "backends", "backend", dotted(where), line=line)
+        chain = early.taken_from(compile_chain([*placed, balancer]))
         names = replace(place, route=draft.name, route_rule=draft.rule or "unknown")
-        chain = self._with_upstream(chain, targets)
+        chain = self._with_targets(chain, targets)
         self._routes.append((draft.name, draft.rule, chain))
         return Route(draft.name, draft.rule, chain, protocol, names)
 
@@ -247,36 +288,61 @@ class Assembly:
                     draft.at, f"`{one.slot}` reads calls, and this route's backends have none: it could guard nothing"
                 )
 
-    def _with_upstream(self, chain: Chain, targets: Sequence[Target]) -> Chain:
-        """Upstream steps are each target's own; here only `explain` and `inline` want to know of them."""
+    def _with_targets(self, chain: Chain, targets: Sequence[Target]) -> Chain:
+        """What belongs to targets is each one's own; here only `explain` and `inline` want to know of it."""
         shown = [origin for origin in chain.origins if origin.phase != "upstream"]
         for target in targets:
-            shown.extend(
-                replaced._replace(name=f"{target.name}: {replaced.name}") for replaced in self._upstream[target]
-            )
-        waits = any(step.awaits for target in targets for step in target.steps)
+            shown.extend(replaced._replace(name=f"{target.name}: {replaced.name}") for replaced in self._own[target])
+        waits = any(step.awaits for target in targets for step in (*target.edits, *target.steps, *target.returns))
         inline = chain.inline and not waits and all(target.backend.inline for target in targets)
         return replace(chain, upstream=(), origins=tuple(shown), inline=inline)
 
-    def _targets(self, one: BackendDraft, backend: Backend, layers: Sequence[Layer]) -> Iterator[Target]:
-        """A backend's targets, each with the upstream steps of everything that stands on its way."""
+    def _targets(
+        self, one: BackendDraft, backend: Backend, layers: Sequence[Layer], shared: int, when: Expression | None
+    ) -> Iterator[Target]:
+        """A backend's targets, each with the participants that are its own: the upstream phase of everything that
+        stands on its way, and of the layers from `shared` on, which stand on it alone, the phases around it."""
+        at, line = dotted(one.at), self._document.line(one.at)
         for target in backend.targets():
             placed = list(self._placed([*layers, *one.layers, *backend.layers(target)]))
-            at, line = dotted(one.at), self._document.line(one.at)
             own = [Placed(p.hooks, p.slot, "backend", at, line=line) for p in backend.participants(target)]
             chain = compile_chain(last_come_last([*placed, *own]))
-            chosen = replace(target, weight=target.weight * one.weight, steps=chain.upstream)
-            self._upstream[chosen] = [origin for origin in chain.origins if origin.phase == "upstream"]
+            alone = compile_chain([one for one in placed if one.depth >= shared])
+            self._refuse_too_late(one, alone)
+            chosen = replace(
+                target,
+                weight=target.weight * one.weight,
+                priority=target.priority + one.priority,
+                steps=chain.upstream,
+                admits=alone.authz,
+                edits=alone.pre_request,
+                returns=alone.post_response,
+                when=when,
+            )
+            mine = [origin for origin in alone.origins if origin.phase in AROUND]
+            self._own[chosen] = mine + [origin for origin in chain.origins if origin.phase == "upstream"]
             yield chosen
 
-    def _only_upstream(self, one: BackendDraft) -> None:
-        for placed in self._placed(one.layers):
-            chain = compile_chain([placed])
-            if chain.accept or chain.authn or chain.authz or chain.pre_request or chain.route or chain.post_response:
+    def _condition(self, route: RouteDraft, one: BackendDraft) -> Expression | None:
+        if one.when is None:
+            return None
+        return PluginHost(self._lends, self._document, route.at, "route", self._limit).expression(one.when)
+
+    def _refuse_too_late(self, one: BackendDraft, alone: Chain) -> None:
+        """What stands on one of several targets acts once that one is chosen, or never."""
+        for phase in ("accept", "authn", "route", "log"):
+            for step in getattr(alone, phase):
                 raise self._document.error(
                     one.at,
-                    f"`{placed.slot}` acts before a backend is chosen, and this route has several",
+                    f"`{step.name}` acts before a backend is chosen, and this route has several",
                     "put it on the route, or give this backend a route of its own",
+                )
+        for step in alone.authz:
+            if step.awaits:
+                raise self._document.error(
+                    one.at,
+                    f"`{step.name}` has to wait for somebody to decide, and this route asks each backend",
+                    "put it on the route",
                 )
 
     # --- parts -------------------------------------------------------------------------------------------------------
@@ -302,7 +368,7 @@ class Assembly:
 
     def _policy(self, name: str, raw: Any, path: KeyPath, level: Level) -> Policy | None:
         """The policy at that place, None if it is wrong. Looked at once, however many routes it stands above."""
-        place = (name, path, id(raw))
+        place = (name, path, id(raw), level)
         if place not in self._policies:
             self._policies[place] = self._read_policy(name, raw, path, level)
         return self._policies[place]
@@ -311,7 +377,7 @@ class Assembly:
         try:
             policy: Policy = self._parts.at("agentgateway.policies", name, raw, path, level)
         except ConfigError as error:
-            self._errors.extend(getattr(error, "errors", None) or [located(error, self._document, path)])
+            self._errors.extend(located(one, self._document, path) for one in getattr(error, "errors", [error]))
             return None
         if level not in policy.levels:
             where = " or ".join(sorted(policy.levels))
@@ -321,8 +387,22 @@ class Assembly:
         return policy
 
     def _backend(self, one: BackendDraft) -> Backend:
-        backend: Backend = self._parts.at("agentgateway.backends", one.kind, one.config, one.at, "backend")
+        try:
+            backend: Backend = self._parts.at("agentgateway.backends", one.kind, one.config, one.at, "backend")
+        except ConfigError as error:
+            moved = [self._moved(each, one) for each in getattr(error, "errors", [error])]
+            raise moved[0] if len(moved) == 1 else ConfigErrors(moved) from error
         return backend
+
+    def _moved(self, error: ConfigError, one: BackendDraft) -> ConfigError:
+        """The error where the file has what is wrong."""
+        error = located(error, self._document, one.at)
+        below = error.path.removeprefix(f"{dotted(one.at)}.")
+        for key in sorted(one.paths, key=len, reverse=True):
+            if below == key or below.startswith((f"{key}.", f"{key}[")):
+                path = (*one.paths[key], *split_path(below.removeprefix(key)))
+                return self._document.error(path, error.message, error.hint)
+        return error
 
     def _protocol(self, draft: RouteDraft, backends: Sequence[Backend]) -> Protocol:
         spoken = {backend.protocol for backend in backends} or {"http"}
@@ -363,6 +443,8 @@ class Early:
         return tuple(step for step in steps if id(getattr(step.call, "__self__", None)) not in self._ran)
 
 
+AROUND = ("authz", "pre_request", "post_response")
+"""Phases that a target's own participants take part in, besides `upstream`."""
 LAST = ("provider", "backendAuth.signing")
 
 

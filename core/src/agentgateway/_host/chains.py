@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -118,6 +119,8 @@ def compile_chain(participants: Iterable[Placed], *, skip: frozenset[str] = froz
     Raises `ConfigError` for a hook that has the wrong form.
     """
     ordered = [(placed, hooks_of(placed.hooks, placed.slot, placed.at)) for placed in order(participants)]
+    for placed, _ in ordered:
+        unshare(placed.hooks)
     phases: dict[str, Steps] = {}
     origins: list[Origin] = []
     for phase in PHASES:
@@ -129,6 +132,14 @@ def compile_chain(participants: Iterable[Placed], *, skip: frozenset[str] = froz
     decides = any(phases[phase] for phase in PHASES[:4])
     log_awaits = any(step.awaits for step in phases["log"])
     return Chain(**phases, inline=inline, log_awaits=log_awaits, decides=decides, origins=tuple(origins))
+
+
+def unshare(participant: object) -> None:
+    """Give a participant's attributes a table of their own. Whoever looks at an object's `__dict__`, as the search for
+    hooks does, leaves it with one that shares its keys with others of the class, for which CPython 3.11 has no fast
+    way to read an attribute."""
+    with suppress(AttributeError, TypeError):  # of what has none, or one that stays
+        participant.__dict__ = dict(participant.__dict__)
 
 
 def order(participants: Iterable[Placed]) -> list[Placed]:

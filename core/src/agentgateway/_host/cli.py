@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+import traceback
 from typing import Any
 
 import click
@@ -32,7 +34,29 @@ class Failure(click.ClickException):
         click.echo(f"error: {self.message}", err=True)
 
 
-@click.group(invoke_without_command=True, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+class Program(click.Group):
+    """The command. A standard output that takes nothing is told in one line."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as error:
+            if not written_by_click(error):
+                raise
+            click.echo(f"error: cannot write to standard output: {error.strerror}", err=True)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python tries again, and complains
+            sys.exit(1)
+
+
+def written_by_click(error: OSError) -> bool:
+    """Whether it is what click meant to print that did not go out."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return frame.f_globals.get("__name__") == "click.utils"
+
+
+@click.group(
+    cls=Program, invoke_without_command=True, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @FILE
 @click.option("--validate-only", is_flag=True, help="Check the configuration and exit.")
 @click.version_option(__version__, "-V", "--version", prog_name="agentgateway")
@@ -114,14 +138,13 @@ def check(file: str) -> None:
 
 def compiled(file: str) -> Any:
     """The gateway of a file, not started. Exits with the errors, file and line, when there is none."""
-    from agentgateway._host.assembly import assemble
-    from agentgateway._host.host import Lends
     from agentgateway._host.load import ENVIRON, read
-    from agentgateway._host.metrics import Metrics
-    from agentgateway._host.transport import Transport
+    from agentgateway._host.runtime import Runtime
+    from agentgateway._host.serving import settings_of
 
     try:
-        return assemble(read(file), Lends(Transport(), Metrics(), ENVIRON))
+        document = read(file)
+        return Runtime(file, document, ENVIRON, settings_of(document)).gateway
     except ConfigError as error:
         raise Failure(str(error)) from error
 

@@ -6,10 +6,13 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from agentgateway._host.access_log import LogFields
 from agentgateway._host.inbound_head import Limits
+from agentgateway._host.metrics import label_problem
+from agentgateway._host.request_metrics import OWN
+from agentgateway.llm.price_format import CatalogConfig
 from agentgateway.settings import (
     CelText,
     Duration,
@@ -19,10 +22,19 @@ from agentgateway.settings import (
     PathMatch,
     PluginConfig,
     StringMatch,
+    problem,
 )
 
 Policies = dict[str, Any]
 OneOrMany = str | list[str]
+HostName = Annotated[
+    str,
+    Field(
+        pattern=r"^(\*|(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\])?$",
+        examples=["api.example.com", "*.example.com"],
+    ),
+]
+"""A host as requests name it, without a port; `*.` stands for one or more labels, `*` for every one."""
 
 
 class KeepAlives(PluginConfig):
@@ -39,7 +51,7 @@ class KeepAlives(PluginConfig):
 class UpstreamConfig(PluginConfig):
     """`config.backend`: upstream connections."""
 
-    connect_timeout: Duration = 10.0
+    connect_timeout: Duration = Field(10.0, gt=0)
     """How long a connection may take to be made."""
     pool_idle_timeout: Duration = 90.0
     """How long an unused connection is kept."""
@@ -58,8 +70,15 @@ class Logging(PluginConfig):
     """How log lines, the access log's among them, are written."""
 
 
+def _label_name(name: str) -> str:
+    wrong = label_problem(name, OWN)
+    if wrong:
+        raise problem(wrong, "give it a name of its own, like team or user_tier")
+    return name
+
+
 class MetricFields(PluginConfig):
-    add: dict[str, CelText] = {}
+    add: dict[Annotated[str, AfterValidator(_label_name)], CelText] = {}
     """Labels for every request metric: a name and an expression."""
 
 
@@ -68,6 +87,23 @@ class MetricsConfig(PluginConfig):
     """Metrics to leave out, with or without the prefix `agentgateway_` and the suffix `_total`."""
     fields: MetricFields = MetricFields()
     """Labels of your own."""
+
+
+class CatalogSource(PluginConfig):
+    """One entry of `config.modelCatalog`."""
+
+    file: FilePath | None = None
+    """A file with a price catalogue, YAML or JSON."""
+    inline: CatalogConfig | None = None
+    """A price catalogue, written in place."""
+    plugin: str | None = None
+    """A catalogue that an installed plugin brings, by name."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> CatalogSource:
+        if sum(value is not None for value in (self.file, self.inline, self.plugin)) != 1:
+            raise ValueError("exactly one of `file`, `inline`, `plugin`")
+        return self
 
 
 class ServerConfig(PluginConfig):
@@ -79,7 +115,7 @@ class ServerConfig(PluginConfig):
 
 
 class StaticConfig(PluginConfig):
-    """`config`: settings of the process. Changing them needs a restart."""
+    """`config`: settings of the process. Changing them needs a restart, but for `modelCatalog`."""
 
     admin_addr: ListenAddress = ListenAddress("127.0.0.1", 15000)
     """The admin interface (`/config_dump`, `/logging`); `off` turns it off."""
@@ -107,6 +143,13 @@ class StaticConfig(PluginConfig):
     """Which metrics, with which labels."""
     sensitive_headers: list[HeaderName] = []
     """Headers to redact besides the well-known ones."""
+    model_catalog: list[CatalogSource] = []
+    """What tokens cost: price catalogues, of which a later one wins over those before it."""
+
+    @property
+    def without_prices(self) -> StaticConfig:
+        """What a restart is needed for."""
+        return self.model_copy(update={"model_catalog": []})
 
     @property
     def processes(self) -> int:
@@ -124,9 +167,9 @@ class HttpFrontend(PluginConfig):
     """Bytes of request line and headers together."""
     http1_idle_timeout: Duration = 600.0
     """How long a connection may be silent between requests."""
-    http1_header_timeout: Duration = 30.0
+    http1_header_timeout: Duration = Field(30.0, gt=0)
     """How long a request's head may take to arrive."""
-    body_timeout: Duration = 60.0
+    body_timeout: Duration = Field(60.0, gt=0)
     """How long a client may pause while sending a body, or while reading a reply."""
     http2_max_concurrent_streams: int = Field(100, ge=1, alias="http2MaxConcurrentStreams")
     """Requests at once on one HTTP/2 connection."""
@@ -169,13 +212,13 @@ class FieldMatchConfig(PluginConfig):
 class MatchConfig(PluginConfig):
     path: PathMatch = PathMatch(path_prefix="/")
     """`exact`, `pathPrefix` (whole segments) or `regex`."""
-    method: str | None = None
+    method: str | None = Field(None, pattern="^[A-Z][A-Z0-9_-]*$", examples=["GET", "POST"])
     """The request's method."""
     headers: list[FieldMatchConfig] = []
     """Headers that must match, all of them."""
     query: list[FieldMatchConfig] = []
     """Query parameters that must match, all of them."""
-    model: str | None = Field(None, pattern=r"^(\*?[^*]+|[^*]+\*|\*)$")
+    model: str | None = Field(None, pattern=r"^(\*?[^*]+|[^*]+\*|\*)$", examples=["gpt-5", "gpt-*", "*-mini", "*"])
     """The model that a call names; one `*` at the start or end stands for anything."""
 
 
@@ -199,7 +242,7 @@ class RouteConfig(PluginConfig):
     """The rule's name inside the route."""
     gateways: OneOrMany = []
     """Which gateways serve it: `name` or `name/listener`; all when empty."""
-    hostnames: list[str] = []
+    hostnames: list[HostName] = []
     """Host names it answers to; `*.example.com` stands for one or more labels."""
     matches: list[MatchConfig] = [MatchConfig()]
     """The requests it takes: any of these."""
@@ -212,7 +255,7 @@ class RouteConfig(PluginConfig):
 class ListenerConfig(PluginConfig):
     name: str | None = None
     """For logs, metrics and references."""
-    hostname: str = "*"
+    hostname: HostName = "*"
     """The host names it answers to."""
     protocol: ListenerProtocol = "HTTP"
     """HTTPS needs `tls`."""

@@ -8,6 +8,7 @@ reference loads what stands twice, and serves one of the two.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from ipaddress import ip_address
 
 from agentgateway._host.drafts import Drafts, GatewayDraft, ListenerDraft, served_hosts
 from agentgateway._host.load import Document
@@ -16,6 +17,9 @@ from agentgateway.interfaces import RouteDraft
 
 NAMED_BY_PEOPLE = ("gateways", "binds", "routes")
 """Top-level keys with routes; those that a section makes are its own to name."""
+
+
+LOOPBACK = frozenset(("127.0.0.1", "localhost", "::1"))
 
 
 def conflicts(drafts: Drafts, document: Document) -> Iterator[ConfigError]:
@@ -32,6 +36,40 @@ def conflicts(drafts: Drafts, document: Document) -> Iterator[ConfigError]:
             yield document.error(gateway.at, message, "give that one another name")
         yield from _in_gateway(gateway, document)
     yield from _on_listeners(drafts, document)
+    yield from _of_the_process(drafts, document)
+
+
+def _of_the_process(drafts: Drafts, document: Document) -> Iterator[ConfigError]:
+    """Ports that the admin interface, the metrics or readiness have already."""
+    config = drafts.root.config
+    own = {"adminAddr": config.admin_addr, "statsAddr": config.stats_addr, "readinessAddr": config.readiness_addr}
+    taken: list[tuple[str, str | None, int]] = []
+    for key, address in own.items():
+        if not address.host or not address.port:
+            continue
+        before = [other for other, host, port in taken if address.port == port and _overlap(address.host, host)]
+        if before:
+            yield document.error(("config", key), f"`config.{before[0]}` listens there already", "choose another port")
+        else:
+            taken.append((key, address.host, address.port))
+    for gateway in drafts.gateways:
+        for key, host, port in taken:
+            if gateway.port == port and _overlap(gateway.address, host):
+                hint = f"choose another port, or move that one: config: {{{key}: off}}"
+                yield document.error((*gateway.at, "port"), f"`config.{key}` listens there already", hint)
+
+
+def _overlap(one: str | None, other: str | None) -> bool:
+    """Whether two addresses cannot both have a port; no address is every address."""
+    both = {one, other}
+    return one == other or any(map(_everywhere, both)) or ("localhost" in both and both <= LOOPBACK)
+
+
+def _everywhere(address: str | None) -> bool:
+    try:
+        return not address or ip_address(address).is_unspecified
+    except ValueError:  # a name
+        return False
 
 
 def _in_gateway(gateway: GatewayDraft, document: Document) -> Iterator[ConfigError]:

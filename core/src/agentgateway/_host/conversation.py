@@ -11,7 +11,19 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from agentgateway._host.entrance import entrance
-from agentgateway._host.face import INTAKE, PEER, UNKNOWN, Intake, Message, Peer, Receive, Runtime, Scope, Send
+from agentgateway._host.face import (
+    INTAKE,
+    PEER,
+    UNKNOWN,
+    Intake,
+    Message,
+    Peer,
+    Receive,
+    Runtime,
+    Scope,
+    Send,
+    note_departure,
+)
 from agentgateway._host.inbound_head import read_scope
 from agentgateway._host.pipeline import discard, run
 from agentgateway._host.reply_head import CLOSE, HOP, Field, bodiless, check, fields, head_of_whole
@@ -42,6 +54,7 @@ class Conversation:
     __slots__ = (
         "_done",
         "_ended",
+        "_exchange",
         "_gone",
         "_head",
         "_intake",
@@ -76,6 +89,7 @@ class Conversation:
         self._touched = False  # somebody began to read it
         self._reading = False  # somebody waits for more of it
         self._started = False  # the reply's head is out
+        self._exchange: Exchange | None = None
         self._done = False  # the reply is out
         self._gone = False  # the client left
         self._stalled = False  # the client stopped reading
@@ -91,7 +105,8 @@ class Conversation:
         try:
             body = await self._body()
             listener = entrance(bind, self._head, self._peer)
-            await run(self._exchange(body, listener), listener, self.write)
+            self._exchange = self._made(body, listener)
+            await run(self._exchange, listener, self.write)
             if not (self._started or self._gone):
                 await self._whole(Reply.text(500, "internal error"))
         except asyncio.CancelledError:
@@ -108,7 +123,7 @@ class Conversation:
 
     # --- in ----------------------------------------------------------------------------------------------------------
 
-    def _exchange(self, body: Body, listener: Listener) -> Exchange:
+    def _made(self, body: Body, listener: Listener) -> Exchange:
         scope, head = self._scope, self._head
         version = _VERSIONS.get(scope["http_version"], "HTTP/1.1")
         headers = Headers(head.headers)
@@ -173,6 +188,7 @@ class Conversation:
         """The client left; the server says so also at the end of every reply."""
         if not self._done:
             self._gone = True
+            note_departure(self._runtime, self._exchange)
             if self._task is not None:
                 self._task.cancel()
 

@@ -18,7 +18,7 @@ from agentgateway.buckets import MemoryBuckets
 from agentgateway.endpoints import Proxy
 from agentgateway.errors import ConfigError, ConnectFailed, InternalError
 from agentgateway.exchange import Body, Exchange, Headers, Reply
-from agentgateway.expressions import Expression, ExpressionSyntaxError
+from agentgateway.expressions import Expression, ExpressionSyntaxError, UnknownVariable
 from agentgateway.expressions import compile as compile_expression
 from agentgateway.interfaces import Buckets, Counter, Host, Level
 from agentgateway.variables import environment
@@ -85,10 +85,7 @@ class PluginHost(Host):
         self.at = document.error(path, "").path
 
     def expression(self, source: str) -> Expression:
-        try:
-            return compile_expression(source, environment())
-        except ExpressionSyntaxError as error:
-            raise self._document.error(self.path, str(error)) from error
+        return expression(source, self._document, self.path)
 
     def build(self, group: str, name: str, config: Any, at: str) -> Any:
         path = (*self.path, *split_path(at))
@@ -156,6 +153,21 @@ class PluginHost(Host):
 
     def watch(self, path: Path) -> None:
         self._document.files.add(path)
+
+
+def expression(source: str, document: Document, path: KeyPath) -> Expression:
+    """What a text of the file compiles to; `path` is the place of who uses it. Raises `ConfigError` at the text's own
+    place."""
+    try:
+        return compile_expression(source, environment())
+    except ExpressionSyntaxError as error:
+        message, hint = str(error), ""
+        if isinstance(error, UnknownVariable):
+            distribution = registry.offered_by("agentgateway.variables", error.name)
+            if distribution is not None:
+                message += ": no installed plugin provides it"
+                hint = f"pip install {distribution}"
+        raise document.error(document.find(source, path) or path, message, hint) from error
 
 
 def ready(body: bytes | Body) -> tuple[bytes | AsyncIterator[bytes] | None, int | None]:

@@ -8,7 +8,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,6 +21,8 @@ from agentgateway.errors import ConfigError
 from agentgateway.files import MAX_FILE_BYTES
 
 __all__ = ["Document", "Source", "dotted", "parse", "read", "validate"]
+
+KeyPath = tuple[str | int, ...]
 
 STDIN = "<stdin>"
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
@@ -63,6 +65,26 @@ class Document:
             mark = mark.children[key]
         return mark.line or None
 
+    def has(self, path: Sequence[str | int]) -> bool:
+        """Whether the file itself has that key."""
+        mark = self.root
+        for key in path:
+            if key not in mark.children:
+                return False
+            mark = mark.children[key]
+        return True
+
+    def find(self, text: str, below: Sequence[str | int]) -> KeyPath | None:
+        """Where that text stands as a value: at or below a place, else somewhere below the same top-level key."""
+        for place in (tuple(below), tuple(below[:1])):
+            value: Any = self.data
+            for key in place:
+                value = value[key] if self.has(place) else None
+            found = next(_places(value, text), None)
+            if found is not None:
+                return (*place, *found)
+        return None
+
     def error(self, path: Sequence[str | int], message: str, hint: str = "") -> ConfigError:
         """The error to raise about the value at `path`; the message must not contain the value."""
         return ConfigError(message, path=dotted(path), file=self.source.file, line=self.line(path), hint=hint)
@@ -75,6 +97,8 @@ def read(path: str | None, stdin: BinaryIO | None = None, environ: Mapping[str, 
     file = STDIN if path == "-" else path
     try:
         if path == "-":
+            if stdin is None and sys.stdin is None:
+                raise ConfigError("cannot read the configuration: standard input is closed", file=file)
             content = (stdin or sys.stdin.buffer).read(MAX_FILE_BYTES + 1)
         else:
             with open(path, "rb") as stream:
@@ -100,6 +124,14 @@ def parse(text: str, *, file: str = STDIN, environ: Mapping[str, str] = os.envir
     if not isinstance(data, dict | None):
         raise ConfigError("the top level must be a mapping", file=file, line=root.line)
     return Document(data or {}, source, files, root)
+
+
+def _places(value: Any, text: str) -> Iterator[KeyPath]:
+    if value == text:
+        yield ()
+    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in entries:
+        yield from ((key, *path) for path in _places(inner, text))
 
 
 def _decode(content: bytes, file: str) -> str:

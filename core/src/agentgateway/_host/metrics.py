@@ -8,10 +8,11 @@ Formats: text 0.0.4 (https://prometheus.io/docs/instrumenting/exposition_formats
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from math import isfinite
-from typing import Literal, TypeAlias, TypedDict
+from typing import Any, Literal, TypeAlias, TypedDict
 
 from agentgateway.interfaces import Counter
 
@@ -23,10 +24,23 @@ PREFIX = "agentgateway_"
 ROOM = 10_000
 """Label sets a metric may have; observations beyond them are counted under `_overflow`."""
 OVERFLOW = "_overflow"
+RESERVED = frozenset(("le", "quantile"))
+"""Labels that mean something to Prometheus: the bounds of histograms and summaries."""
+LATER = (
+    *("downstream_connections", "downstream_received_bytes", "downstream_sent_bytes"),
+    *("tls_handshake_duration_seconds", "guardrail_checks", "endpoint_evictions", "workers", "worker_restarts"),
+)
+"""Metrics of the core that not every configuration has, or that come when a port opens."""
+_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
+
+
+Cells: TypeAlias = list[Sequence[Any]]
+"""Pairs of a label set's values and its cell, both lists. A pair is a tuple, or a list once it was JSON. A cell is
+`[value]`, or the counts of a histogram's buckets and their sum."""
 
 
 class Family(TypedDict):
-    """One metric at one moment. A cell is `[value]`, or the counts of a histogram's buckets and their sum."""
+    """One metric at one moment."""
 
     name: str
     kind: Kind
@@ -34,7 +48,7 @@ class Family(TypedDict):
     labels: list[str]
     buckets: list[float]
     keep: Literal["sum", "max"]
-    cells: list[tuple[list[str], list[float]]]
+    cells: Cells
 
 
 Snapshot: TypeAlias = list[Family]
@@ -111,7 +125,7 @@ class Reading:
         self.keep = keep
 
     def family(self) -> Family:
-        cells = [(list(labels), [value]) for labels, value in self.read().items()]
+        cells: Cells = [(list(labels), [value]) for labels, value in self.read().items()]
         return _family(self.name, self.kind, self.text, self.names, cells, keep=self.keep)
 
 
@@ -155,6 +169,14 @@ class Metrics:
         """The same for what somebody else counts."""
         self._metrics[name] = Reading(name, kind, text, labels, read, "sum")
 
+    def known(self, name: str) -> bool:
+        """Whether there is, or may come, a metric of that name, written as in `remove`."""
+        return _plain(name) in LATER or any(_plain(name) == _plain(known) for known in self._metrics)
+
+    def names(self) -> list[str]:
+        """What `remove` may name."""
+        return sorted({*LATER, *map(_plain, self._metrics)})
+
     def snapshot(self) -> Snapshot:
         for count in self.before:
             count()
@@ -162,6 +184,16 @@ class Metrics:
 
     def render(self) -> str:
         return render(self.snapshot())
+
+
+def label_problem(name: str, taken: Collection[str] = ()) -> str:
+    """What is wrong with the name of a label, or nothing
+    (https://prometheus.io/docs/concepts/data_model/#metric-names-and-labels)."""
+    if _LABEL.fullmatch(name) is None:
+        return "not a label's name: letters, digits and _ only, and no digit first"
+    if name.startswith("__") or name in RESERVED:
+        return "Prometheus keeps this label for itself"
+    return "there is a label of that name already" if name in taken else ""
 
 
 def cell_of(cells: dict[Labels, Cell], labels: Labels, size: int) -> Cell:
@@ -211,7 +243,7 @@ def render(snapshot: Snapshot, *, openmetrics: bool = False) -> str:
     return ("\n".join(lines) + "\n").encode("utf-8", "replace").decode()  # a label may hold half a surrogate pair
 
 
-def _listed(cells: Mapping[Labels, Cell]) -> list[tuple[list[str], Cell]]:
+def _listed(cells: Mapping[Labels, Cell]) -> Cells:
     return [(list(labels), list(cell)) for labels, cell in cells.items()]
 
 
@@ -237,7 +269,7 @@ def _family(
     kind: Kind,
     text: str,
     names: Sequence[str],
-    cells: list[tuple[list[str], list[float]]],
+    cells: Cells,
     buckets: Sequence[float] = (),
     *,
     keep: Literal["sum", "max"] = "sum",

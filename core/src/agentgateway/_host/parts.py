@@ -17,7 +17,7 @@ from agentgateway.interfaces import Level
 
 KeyPath = tuple[str | int, ...]
 PartKey = tuple[str, str, str]
-"""The plugin's kind; its place in the file, and its name; the fingerprint of its configuration."""
+"""The plugin's kind; its place in the file, its name and the level it stands on; its configuration's fingerprint."""
 
 
 class Parts:
@@ -38,7 +38,7 @@ class Parts:
 
     def at(self, group: str, name: str, raw: Any, path: KeyPath, level: Level) -> Any:
         """The plugin at that place. Raises `ConfigError`; the files that were asked for are watched even then."""
-        key = (group, dotted(path) + ":" + name, fingerprint(raw, self._document.folder))
+        key = (group, f"{dotted(path)}:{name} on {level}", fingerprint(raw, self._document.folder))
         if key not in self.built:
             own = replace(self._document, files={self._document.folder / name for name in files_in(raw)})
             own.files.update(self._previous_files.get(key, ()))

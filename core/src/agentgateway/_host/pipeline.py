@@ -34,7 +34,7 @@ async def run(exchange: Exchange, listener: Listener, write: Write) -> None:
                 await in_a_task()
             reply = await before_routing(chain, exchange) if chain.decides else None
             if reply is None:
-                chain = await listener.find(exchange)
+                chain = (await listener.find(exchange)).chain
                 if not chain.inline:
                     await in_a_task()
                 reply = (
@@ -47,7 +47,9 @@ async def run(exchange: Exchange, listener: Listener, write: Write) -> None:
         except Exception as error:
             reply = refusal(exchange, error)
         exchange.reply = reply
-        await respond(chain, exchange)
+        if steps := returning(chain, exchange):
+            await respond(steps, exchange)
+        finish(exchange)
         await write(exchange)
     except ClientGone:
         left(exchange)
@@ -96,9 +98,15 @@ def readable(exchange: Exchange) -> Exchange:
     return exchange
 
 
-async def respond(chain: Chain, exchange: Exchange) -> None:
-    """The way back: participants in reverse, then the bytes of whatever they changed."""
-    for call, awaits, name in chain.post_response:
+def returning(chain: Chain, exchange: Exchange) -> Steps:
+    """Who takes part in the way back: what belongs to the target alone is nearest to it."""
+    target = exchange.target
+    return chain.post_response if target is None or not target.returns else (*target.returns, *chain.post_response)
+
+
+async def respond(steps: Steps, exchange: Exchange) -> None:
+    """The way back, participants in reverse: each edits the reply, or replaces it by what it raises."""
+    for call, awaits, name in steps:
         try:
             answer = call(exchange)
             if awaits:
@@ -114,6 +122,10 @@ async def respond(chain: Chain, exchange: Exchange) -> None:
                 error.by = error.by or name
             await discard(exchange.reply)
             exchange.reply = refusal(exchange, error)
+
+
+def finish(exchange: Exchange) -> None:
+    """The bytes of whatever was changed, and the header fields that participants have for any reply."""
     reply = exchange.reply
     if reply is not None:
         if reply.content is not None and reply.content.changed and exchange.protocol is not None:
@@ -122,13 +134,13 @@ async def respond(chain: Chain, exchange: Exchange) -> None:
             reply.headers.update(exchange.reply_headers)
 
 
-async def settle(chain: Chain, exchange: Exchange) -> None:
+def settle(chain: Chain, exchange: Exchange) -> Awaitable[None]:
     """The log phase: every participant, whatever happened before and whatever happens to the others."""
     exchange.ended = time.monotonic()
-    if chain.log_awaits:
-        await asyncio.shield(tell(chain.log, exchange))
-    else:
-        await tell(chain.log, exchange)
+    if exchange.attempt.under_way is not None:
+        exchange.attempt.release()
+    telling = tell(chain.log, exchange)
+    return asyncio.shield(telling) if chain.log_awaits else telling
 
 
 async def tell(steps: Steps, exchange: Exchange) -> None:

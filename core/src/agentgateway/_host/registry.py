@@ -23,6 +23,7 @@ GROUPS = {
     "agentgateway.protocols": "protocol",
     "agentgateway.dialects": "dialect",
     "agentgateway.variables": "variable",
+    "agentgateway.catalogs": "catalog",
 }
 
 
@@ -81,12 +82,17 @@ def _driver(manager: Any, group: str, name: str) -> Any:
 def unknown(group: str, name: str) -> ConfigError:
     """No installed plugin has that name: say which package would, or what was probably meant."""
     kind = GROUPS[group]
-    distribution = catalogue().get(group, {}).get(name)
+    distribution = offered_by(group, name)
     if distribution is not None:
         return ConfigError("no installed plugin provides it", hint=f"pip install {distribution}")
     close = difflib.get_close_matches(name, sorted(names(group) | set(catalogue().get(group, {}))), 1)
     meant = f"did you mean `{close[0]}`?" if close else f"installed: {', '.join(sorted(names(group)))}"
     return ConfigError(f"unknown {kind} `{name}`", hint=meant)
+
+
+def offered_by(group: str, name: str) -> str | None:
+    """The published distribution that offers a name."""
+    return catalogue().get(group, {}).get(name)
 
 
 @cache

@@ -7,9 +7,9 @@ they spell out, then by the order of the file.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
 from agentgateway._host.chains import Chain
@@ -39,7 +39,7 @@ class Match:
         return (self.method is None or self.method == method) and self.path.matches(path)
 
     def fields(self, request: Request) -> bool:
-        return (not self.headers or all(_header(request, field) for field in self.headers)) and (
+        return all(_header(request, field) for field in self.headers) and (
             not self.query or _query(request, self.query)
         )
 
@@ -157,7 +157,8 @@ class RouteTable:
         return ((host, entry.match, entry.route) for host, entries in self._hosts for entry in entries)
 
     async def find(self, exchange: Exchange) -> Route:
-        """The first entry that matches. Decodes the call on the way when an entry asks for its model.
+        """The first route that matches; sets the exchange's place, protocol and call, which is decoded on the way when
+        an entry asks for its model.
 
         Raises `NotFound`. What is wrong with the body stays in `exchange.unread`, and such a request matches only
         entries that do not ask for a model.
@@ -170,13 +171,14 @@ class RouteTable:
             await decoded(exchange, candidates.protocol)
             entries = candidates.asked(model_of(exchange))
         for match, route in entries:
-            if match.fields(request) and (
+            if ((not match.headers and not match.query) or match.fields(request)) and (
                 candidates.protocol is not None
                 or match.model is None
                 or await _names(exchange, match.model, route.protocol)
             ):
                 if exchange.protocol is not route.protocol:
                     await decoded(exchange, route.protocol)
+                exchange.place = route.place
                 return route
         raise NotFound
 
@@ -255,12 +257,10 @@ class Listener:
         self.inline = chain.inline and all(route.protocol.inline for _, _, route in routes.entries())
         self._routes = routes
 
+    def find(self, exchange: Exchange) -> Coroutine[Any, Any, Route]:
+        """The route of an exchange, as `RouteTable.find`."""
+        return self._routes.find(exchange)
+
     def entries(self) -> Iterator[tuple[str, Match, Route]]:
         """Every route by host name, in order of precedence; for people."""
         return self._routes.entries()
-
-    async def find(self, exchange: Exchange) -> Chain:
-        """The chain of the route that matches; sets the exchange's place, protocol and call. Raises `NotFound`."""
-        route = await self._routes.find(exchange)
-        exchange.place = route.place
-        return route.chain

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ from agentgateway._host.access_log import LINES
 from agentgateway._host.assembly import Gateway, assemble
 from agentgateway._host.chains import Placed
 from agentgateway._host.config import StaticConfig
-from agentgateway._host.host import Lends
+from agentgateway._host.host import Lends, expression
 from agentgateway._host.load import Document, read
-from agentgateway._host.metrics import Metrics
+from agentgateway._host.metrics import PREFIX, Metrics
+from agentgateway._host.price_sources import PriceSources, slots_of
 from agentgateway._host.request_metrics import RequestMetrics
 from agentgateway._host.sockets import CannotListen
 from agentgateway._host.transport import Transport
@@ -24,10 +26,9 @@ from agentgateway.buckets import MemoryBuckets
 from agentgateway.endpoints import PoolLimits
 from agentgateway.errors import ConfigError
 from agentgateway.exchange import Exchange
-from agentgateway.expressions import ExpressionError, ExpressionSyntaxError
-from agentgateway.expressions import compile as compile_expression
+from agentgateway.expressions import ExpressionError
 from agentgateway.interfaces import Buckets
-from agentgateway.variables import ENVIRONMENT, environment
+from agentgateway.variables import ENVIRONMENT
 
 logger = logging.getLogger("agentgateway.runtime")
 
@@ -49,11 +50,19 @@ class Runtime:
         self.metrics = Metrics(settings.metrics.remove)
         self.ready = False
         self.draining = False
+        self.cutting = False
+        name, text = "agentgateway_access_log_dropped_total", "Lines of the access log that nobody read."
+        self.metrics.reading(name, "counter", text, (), LINES.outlet.counted)
+        self.reloads = self.metrics.counter("agentgateway_config_reloads_total", "Reloads by outcome.", ("outcome",))
         ENVIRONMENT.update(podName=environ.get("POD_NAME", ""), namespace=environ.get("NAMESPACE", ""))
         lends = Lends(Transport(pool_limits(settings)), self.metrics, environ, buckets_in(shared_folder))
         counted = RequestMetrics(self.metrics, own_labels(settings, document))
         lends.always.append(Placed(counted, "metrics", "gateway", ""))
+        self._prices = PriceSources()
+        priced = slots_of(settings, document)
         self.gateway = assemble(document, lends)
+        self._prices.use(priced)
+        refuse_unknown_metrics(settings, self.metrics, document)
         self._lends = lends
         self.on_swap: list[Callable[[Gateway], None]] = []
         """Called with each new gateway; the server opens and closes ports there."""
@@ -63,13 +72,11 @@ class Runtime:
         self._reloading = asyncio.Lock()
         self._old: set[asyncio.Task[None]] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
-        name, text = "agentgateway_access_log_dropped_total", "Lines of the access log that nobody read."
-        self.metrics.reading(name, "counter", text, (), LINES.outlet.counted)
-        self.reloads = self.metrics.counter("agentgateway_config_reloads_total", "Reloads by outcome.", ("outcome",))
 
     async def start(self) -> None:
         """Start the plugins, and watch the file unless it came from standard input."""
         await self.gateway.start()
+        self._prices.start()
         if self._file not in (None, "-"):
             self._watch = FileWatch(self.gateway.document.files)
             self._tasks.add(asyncio.create_task(self._follow(self._watch)))
@@ -80,6 +87,7 @@ class Runtime:
         for task in (*self._tasks, *self._old):
             task.cancel()
         await asyncio.gather(*self._tasks, *self._old, return_exceptions=True)
+        await self._prices.stop()
         if self._watch is not None:
             await self._watch.close()
         await self.gateway.stop()
@@ -114,6 +122,7 @@ class Runtime:
             try:
                 document = read(self._file, environ=self._environ)
                 fresh = assemble(document, self._lends, self.gateway)
+                priced = slots_of(fresh.settings, document)
                 if self.prepare is not None:
                     await self.prepare(fresh)
                 await fresh.start(self.gateway)
@@ -126,6 +135,8 @@ class Runtime:
                 self.reloads.add(("refused",))
                 return False
             self._swap(fresh)
+            self._prices.use(priced)
+            self._prices.start()
             self.reloads.add(("taken",))
             logger.info("configuration reloaded in %.0f ms", (time.monotonic() - started) * 1000)
             return True
@@ -136,7 +147,7 @@ class Runtime:
             changed(fresh)
         if self._watch is not None:
             self._watch.update(fresh.document.files)
-        if fresh.settings != old.settings:
+        if fresh.settings.without_prices != old.settings.without_prices:
             logger.warning("`config` changed: that part needs a restart")
         task = asyncio.create_task(self._retire(old))
         self._old.add(task)
@@ -152,7 +163,9 @@ def changed_since(document: Document) -> bool:
     """Whether the file reads differently than when it was read, before anybody watched it."""
     try:
         return Path(document.source.file).read_text() != document.source.text
-    except (OSError, ValueError):
+    except OSError:
+        return True
+    except ValueError:
         return False
 
 
@@ -165,20 +178,26 @@ def buckets_in(folder: Path | None) -> Callable[[str], Buckets]:
     return lambda name: SharedBuckets(folder, name)
 
 
+def refuse_unknown_metrics(settings: StaticConfig, metrics: Metrics, document: Document) -> None:
+    """`config.metrics.remove` names what there is. Raises `ConfigError`."""
+    for index, name in enumerate(settings.metrics.remove):
+        if not metrics.known(name):
+            close = get_close_matches(name.removeprefix(PREFIX), metrics.names(), n=1)
+            hint = f"did you mean {close[0]}?" if close else f"metrics: {', '.join(metrics.names())}"
+            raise document.error(("config", "metrics", "remove", index), "no metric of that name", hint)
+
+
 def own_labels(settings: StaticConfig, document: Document) -> list[tuple[str, Callable[[Exchange], str]]]:
     """`config.metrics.fields.add`: labels by expression. Raises `ConfigError`."""
     return [(name, label(source, name, document)) for name, source in settings.metrics.fields.add.items()]
 
 
 def label(source: str, name: str, document: Document) -> Callable[[Exchange], str]:
-    try:
-        expression = compile_expression(source, environment())
-    except ExpressionSyntaxError as error:
-        raise document.error(("config", "metrics", "fields", "add", name), str(error)) from error
+    compiled = expression(source, document, ("config", "metrics", "fields", "add", name))
 
     def read(exchange: Exchange) -> str:
         try:
-            return str(expression.value(exchange))
+            return str(compiled.value(exchange))
         except ExpressionError:
             return "unknown"
 

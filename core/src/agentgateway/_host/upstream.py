@@ -1,23 +1,37 @@
-"""Attempts: route, edit, send, and again while the retry rule and the clock allow.
+"""Attempts: route, edit, send, and again while the retry rule, the targets left and the clock allow.
 
-Nothing here is tried again once a byte of a reply has been handed on. Health, eviction and priority groups belong
-into the choice of a target; this file only keeps what failed out of it.
+Nothing here is tried again once a byte of a reply has been handed on. Another attempt has one of two reasons: the
+policy `retry` asks for it, or the backend fails over (`Backend.fails_over`) and there is a target that has not failed
+this exchange. What an attempt came to is counted in its target's health.
 """
 
 from __future__ import annotations
 
-import random
+import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
+from logging import DEBUG
 
 from agentgateway._host.chains import Chain, Steps
+from agentgateway._host.resets import retry_after
 from agentgateway._host.suspension import sleep
-from agentgateway.errors import GatewayError, InternalError, NoEndpoint, RequestTimeout, UpstreamError
-from agentgateway.exchange import Exchange, Reply, Target
-from agentgateway.hookspecs import hookimpl
+from agentgateway.errors import GatewayError, NoEndpoint, RequestTimeout, UpstreamError
+from agentgateway.exchange import Content, Exchange, Reply
 
 IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"))
 """Methods whose requests may be sent twice (RFC 9110 section 9.2.2)."""
+MOVES_ON = frozenset((401, 402, 403, 404, 408, 429, *range(500, 600)))
+"""Statuses of model APIs after which another one may do better: what is wrong is the key, the quota, the deployment or
+the vendor, not the call."""
+UNWELL = frozenset((429, *range(500, 600)))
+"""Statuses that count against an endpoint, unless `health.unhealthyExpression` says otherwise."""
+
+ROOT = logging.getLogger()
+"""Its level is looked at on every request: an attribute, where asking a logger costs five times as much."""
+
+logger = logging.getLogger("agentgateway.upstream")
+
+LONGEST = 1024
 
 Phase = Callable[[Steps, Exchange], Awaitable[Reply | None]]
 
@@ -29,16 +43,36 @@ async def attempts(exchange: Exchange, chain: Chain, phase: Phase) -> Reply:
         try:
             reply = await attempt(exchange, chain, phase)
         except UpstreamError as error:
-            if not (error.retryable and repeatable(exchange, error) and again(exchange)):
+            if ROOT.level <= DEBUG:
+                tell(exchange, f"{error.message}: {error.detail}" if error.detail else error.message)
+            if exchange.attempt.watched:
+                observe(exchange, None)
+            moves = error.retryable and fails_over(exchange)
+            if not moves and not (error.retryable and repeatable(exchange, error) and again(exchange)):
                 raise in_time(exchange, error) from error.__cause__
         else:
-            if not (reply.upstream and retry_wanted(exchange, reply)):
+            if ROOT.level <= DEBUG:
+                tell(exchange, str(reply.status))
+            if exchange.attempt.watched and reply.upstream:
+                observe(exchange, reply)
+            moves = reply.upstream and reply.status in MOVES_ON and fails_over(exchange)
+            if not moves and not (reply.upstream and retry_wanted(exchange, reply)):
                 return reply
             await let_go(reply)
         if exchange.target is not None:
             exchange.attempt.failed.append(exchange.target)
-        if exchange.retry is not None and exchange.retry.backoff:
+        if not moves and exchange.retry is not None and exchange.retry.backoff:
             await sleep(exchange.retry.backoff)
+
+
+def tell(exchange: Exchange, outcome: str) -> None:
+    """What an attempt came to, for who looks into a fault: no query, no header, no body."""
+    source, place, target, request = exchange.source, exchange.place, exchange.target, exchange.request
+    logger.debug(
+        "%s:%d %s %s: route %s, rule %s, attempt %d at %s (%s): %s",
+        *(source.address, source.port, request.method, request.path[:LONGEST], place.route, place.route_rule),
+        *(exchange.attempt.number, target.name if target else "no target", target.endpoint if target else "-", outcome),
+    )
 
 
 async def attempt(exchange: Exchange, chain: Chain, phase: Phase) -> Reply:
@@ -50,6 +84,14 @@ async def attempt(exchange: Exchange, chain: Chain, phase: Phase) -> Reply:
     target = exchange.target
     if target is None:
         raise NoEndpoint(detail="no participant of the route phase set a target")
+    if exchange.attempt.watched:
+        exchange.attempt.rule = None
+        exchange.attempt.take(target.health)
+    if target.edits:
+        exchange.call = call_for(exchange)
+        reply = await phase(target.edits, exchange)
+        if reply is not None:
+            return reply
     await target.backend.prepare(exchange)
     reply = await phase(target.steps, exchange)
     if reply is not None:
@@ -57,6 +99,42 @@ async def attempt(exchange: Exchange, chain: Chain, phase: Phase) -> Reply:
     limit_head(exchange)
     exchange.sent_at = time.monotonic()
     return await target.backend.send(exchange)
+
+
+def call_for(exchange: Exchange) -> Content | None:
+    """A copy of the client's call, for what one target's participants do to it."""
+    attempt = exchange.attempt
+    if attempt.call is None:
+        attempt.call = exchange.call
+    return attempt.call.copy() if attempt.call is not None else None
+
+
+def fails_over(exchange: Exchange) -> bool:
+    """Whether another target may be asked in place of the one that failed."""
+    target = exchange.target
+    if target is None or not exchange.attempt.others or not target.backend.fails_over or not replayable(exchange):
+        return False
+    return exchange.deadline is None or time.monotonic() < exchange.deadline
+
+
+def observe(exchange: Exchange, reply: Reply | None) -> None:
+    """Count an attempt in its target's health; None says that no reply came."""
+    target, rule = exchange.target, exchange.attempt.rule
+    if target is None:
+        return
+    exchange.reply = reply
+    if rule is not None and rule.unhealthy is not None:
+        unwell = rule.unhealthy(exchange)
+    else:
+        unwell = reply is None or reply.status in UNWELL
+    if not unwell:
+        sent, answered = exchange.sent_at, exchange.answered_at
+        target.health.succeeded(answered - sent if sent is not None and answered is not None else 0.0)
+        return
+    hint = retry_after(reply.headers) if reply is not None and reply.status in (429, 503) else None
+    evicted = target.health.failed(rule, hint)
+    if evicted is not None and rule is not None and rule.evicted is not None:
+        rule.evicted(target, evicted)
 
 
 def limit_head(exchange: Exchange) -> None:
@@ -116,24 +194,3 @@ async def let_go(reply: Reply) -> None:
     close = getattr(reply.body, "aclose", None)
     if close is not None:
         await close()
-
-
-class WeightedChoice:
-    """The route phase's default: by weight among the first priority that has not failed this exchange altogether."""
-
-    def __init__(self, targets: Sequence[Target]) -> None:
-        self._targets = tuple(target for target in targets if target.weight > 0)
-        self._only = self._targets[0] if len(self._targets) == 1 else None
-
-    @hookimpl
-    def route(self, exchange: Exchange) -> None:
-        if self._only is not None:
-            exchange.target = self._only
-            return
-        failed = exchange.attempt.failed
-        left = [target for target in self._targets if target not in failed] or self._targets
-        if not left:
-            raise InternalError("this route has no backend")
-        first = min(target.priority for target in left)
-        left = [target for target in left if target.priority == first]
-        exchange.target = random.choices(left, [target.weight for target in left])[0]  # noqa: S311

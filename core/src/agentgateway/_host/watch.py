@@ -37,9 +37,9 @@ class Content:
 class FileWatch:
     """Watches files that may come, go and be replaced.
 
-    Made before the files are read, it misses nothing. A file that is gone counts as unchanged: its old content is what
-    is in use until there is new content. `poll` is the seconds after which files are compared without any event:
-    network file systems send none, and the system may have no watches left.
+    Made before the files are read, it misses nothing. A file that goes is a change, told once, and so is its return.
+    `poll` is the seconds after which files are compared without any event: network file systems send none, and the
+    system may have no watches left.
     """
 
     def __init__(self, paths: Collection[Path], poll: float = 5.0) -> None:
@@ -57,7 +57,7 @@ class FileWatch:
         self._interrupt.set()
 
     async def changes(self) -> AsyncIterator[set[Path]]:
-        """Sets of files whose content is new; for one consumer. Ends after `close`."""
+        """Sets of files whose content is new, or that are gone; for one consumer. Ends after `close`."""
         while not self._closed:
             self._interrupt = asyncio.Event()
             try:
@@ -112,13 +112,13 @@ class FileWatch:
         self._known |= news
         return set(news)
 
-    def _news(self) -> dict[Path, Content]:
-        news = {}
+    def _news(self) -> dict[Path, Content | None]:
+        news: dict[Path, Content | None] = {}
         for path, known in self._known.items():
             content = _content(path, known)
             if content and known and content.digest == known.digest:
                 self._known[path] = content  # a fresher stamp
-            elif content:
+            elif content or known:
                 news[path] = content
         return news
 

@@ -12,10 +12,19 @@ Language, functions and differences: `docs/expressions.md`.
 """
 
 from agentgateway.expressions.environment import Deferred, Environment, Getter
-from agentgateway.expressions.errors import ExpressionError, ExpressionSyntaxError
+from agentgateway.expressions.errors import ExpressionError, ExpressionSyntaxError, UnknownVariable
 from agentgateway.expressions.expression import Expression
 
-__all__ = ["Deferred", "Environment", "Expression", "ExpressionError", "ExpressionSyntaxError", "Getter", "compile"]
+__all__ = [
+    "Deferred",
+    "Environment",
+    "Expression",
+    "ExpressionError",
+    "ExpressionSyntaxError",
+    "Getter",
+    "UnknownVariable",
+    "compile",
+]
 
 
 def compile(source: str, environment: Environment) -> Expression:

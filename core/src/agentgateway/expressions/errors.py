@@ -29,3 +29,11 @@ class ExpressionSyntaxError(ValueError):
 
     def __str__(self) -> str:
         return f"line {self.line}, column {self.column}: {self.message}"
+
+
+class UnknownVariable(ExpressionSyntaxError):
+    """The text reads a variable, `name`, that the environment does not have."""
+
+    def __init__(self, name: str, message: str, line: int = 1, column: int = 1) -> None:
+        super().__init__(message, line, column)
+        self.name = name

@@ -9,7 +9,7 @@ from typing import Any
 from agentgateway.expressions import syntax
 from agentgateway.expressions.closures import Run
 from agentgateway.expressions.environment import Branch, Deferred, Environment, Getter, close_to
-from agentgateway.expressions.errors import ExpressionError
+from agentgateway.expressions.errors import ExpressionError, UnknownVariable
 from agentgateway.expressions.library import library
 from agentgateway.expressions.library.function import Function
 from agentgateway.expressions.macros import BINDING
@@ -113,7 +113,8 @@ class Scope:
             if name in FOREIGN_NAMES:
                 return ForeignConstruct()
             known = [*branch.children, *self._bound]
-            return node.at.error(f"unknown variable {name}{close_to(name, known)}")
+            message = f"unknown variable {name}{close_to(name, known)}"
+            return UnknownVariable(name, message, node.at.line, node.at.column)
         return node.at.error(f"{branch.path} has no field {name}{close_to(name, branch.children)}")
 
     def read(self, variable: Variable) -> Run:

@@ -7,6 +7,7 @@ nobody knows survive.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import replace
 
 from agentgateway.errors import GatewayError, UpstreamError
@@ -56,6 +57,7 @@ from agentgateway.llm.dialect import (
     Untranslatable,
     nothing,
 )
+from agentgateway.llm.restoring import restored
 
 
 class LlmCall(Content):
@@ -66,8 +68,8 @@ class LlmCall(Content):
     """
 
     __slots__ = (
-        *("_canonical", "_changed", "dialect", "document", "model", "path", "prepared", "raw", "requested_model"),
-        "stream",
+        *("_canonical", "_changed", "dialect", "document", "model", "operation", "path", "prepared", "raw"),
+        *("requested_model", "stream"),
     )
 
     def __init__(
@@ -75,11 +77,12 @@ class LlmCall(Content):
     ) -> None:
         """`head` may be a call that this one is made of."""
         self.dialect = dialect
+        self.operation: str = dialect.operation
         self.document = document
         self.raw = raw
         self.path = path
         self.model: str = head.model
-        self.requested_model = head.model
+        self.requested_model: str = head.model
         self.stream: bool = head.stream
         self.prepared = False
         self._changed = raw is None
@@ -101,10 +104,6 @@ class LlmCall(Content):
         return cls(dialect, document, head, raw=raw, path=path)
 
     @property
-    def operation(self) -> str:
-        return self.dialect.operation
-
-    @property
     def changed(self) -> bool:
         return self._changed
 
@@ -120,13 +119,15 @@ class LlmCall(Content):
     def reread(self) -> None:
         """Check an edited document again, and take its model and stream for the call's. Raises `InvalidRequest`."""
         head = self.dialect.read(self.document, self.path)
-        self.model, self.stream = head.model, head.stream
+        if not self.dialect.model_in_path:
+            self.model, self.stream = head.model, head.stream
 
     def ask(self, model: str) -> None:
         """Ask for another model from here on."""
         if model != self.model:
             self.model = model
-            self.dialect.write_model(self.edit(), model)
+            if not self.dialect.model_in_path:
+                self.dialect.write_model(self.edit(), model)
 
     def enrich(self, prepend: Sequence[Mapping[str, str]], append: Sequence[Mapping[str, str]]) -> None:
         self.dialect.enrich(self.edit(), prepend, append)
@@ -140,6 +141,18 @@ class LlmCall(Content):
             return documents.dump(self.document)
         return self.raw
 
+    def copy(self) -> LlmCall:
+        return self._beside(deepcopy(self.document))
+
+    def _beside(self, document: Json) -> LlmCall:
+        """The same call with a document of its own."""
+        call = LlmCall.__new__(LlmCall)
+        call.dialect, call.operation, call.document = self.dialect, self.operation, document
+        call.raw, call.path = self.raw, self.path
+        call.model, call.requested_model, call.stream = self.model, self.requested_model, self.stream
+        call.prepared, call._changed, call._canonical = False, self._changed, None
+        return call
+
     def canonical(self) -> ChatCall:
         """Raises `Untranslatable`."""
         if self._canonical is None:
@@ -147,23 +160,25 @@ class LlmCall(Content):
             self._canonical = replace(decoded, model=self.model, stream=self.stream)
         return self._canonical
 
-    def translated(self, to: Dialect) -> LlmCall:
-        """The same call in another dialect. Raises `Untranslatable`."""
+    def translated(self, to: Dialect, model: str | None = None) -> LlmCall:
+        """The same call in another dialect, asking for that model. Raises `Untranslatable`."""
         if to.name == self.dialect.name:
             return self
-        call = LlmCall(to, to.encode_call(self.canonical()), self)
+        canonical = self.canonical()
+        if model is not None and model != canonical.model:
+            canonical = replace(canonical, model=model)  # known before it is put in words: they depend on it
+        call = LlmCall(to, to.encode_call(canonical), self)
+        call.model = canonical.model
         call.requested_model = self.requested_model
         return call
 
     def outbound(self, to: Dialect, model: str | None = None) -> LlmCall:
         """A call of its own for one attempt: in that dialect, asking for that model. Edits of keys at its top leave
         this one as it is, for the next attempt. Raises `Untranslatable`."""
-        if to.name != self.dialect.name:
-            call = self.translated(to)
+        if to is not self.dialect and to.name != self.dialect.name:
+            call = self.translated(to, model)
         else:
-            call = LlmCall(to, self.document.copy(), self, raw=self.raw, path=self.path)
-            call.requested_model = self.requested_model
-            call._changed = self._changed
+            call = self._beside(self.document.copy())
             if to.prepare(call.document, call.stream):
                 call.prepared = True
                 call.mark_changed()
@@ -230,7 +245,8 @@ class LlmReply(Content):
         """The same reply in another dialect. Raises `UpstreamError`."""
         if to.name == self.dialect.name:
             return self
-        return LlmReply(to, to.encode_reply(self.dialect.decode_reply(self.document), call))
+        reply = self.dialect.decode_reply(self.document)
+        return LlmReply(to, to.encode_reply(reply if call is None else restored(reply, self.dialect, call), call))
 
     def __repr__(self) -> str:
         return f"<LlmReply {self.dialect.name}>"

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
 from agentgateway.errors import InvalidRequest
 from agentgateway.exchange import Usage
 from agentgateway.interfaces import Segment
 from agentgateway.llm.chat import ChatCall, ChatReply, Delta, ErrorFacts
-
-if TYPE_CHECKING:
-    from agentgateway.llm.sse import Event
+from agentgateway.llm.sse import CONTENT_TYPE, EVENT_LIMIT, Event, Parser
 
 Json: TypeAlias = dict[str, Any]
 Fate: TypeAlias = Literal["carried", "refused", "dropped"]
@@ -62,6 +60,20 @@ def nothing() -> None:
     """Nobody wants to know of the edit."""
 
 
+class EventParser(Protocol):
+    """Cuts the bytes of a stream into events, whatever their framing. One for each stream; `sse.Parser` is one."""
+
+    def feed(self, chunk: bytes) -> list[Event]:
+        """The events that are complete now. Raises `UpstreamError` for what is no event, or a too long one."""
+
+    def end(self) -> list[Event]:
+        """What was left when the bytes ended, if it is an event."""
+
+    @property
+    def waiting(self) -> int:
+        """Bytes of an event that is not complete yet."""
+
+
 class StreamDecoder:
     """Reads one stream of its dialect. One for each stream."""
 
@@ -96,16 +108,26 @@ class Dialect:
     clients send, for paths that several vendors share. `fields` and `reply_fields` say of every field of a call and of
     a reply what becomes of it towards another dialect; `inexpressible` what becomes of the canonical fields that this
     dialect has no word for. `end_marker` stands in the last event of a stream and in no other; `text_keys` are the
-    JSON keys that hold generated text in a stream. `plain` and `prepare` edit a call's document in place and say
-    whether they changed it.
+    JSON keys that hold generated text in a stream, `usage_key` and `model_key` those of the vendor's usage object and
+    of the model's name there. `plain` and `prepare` edit a call's document in place and say whether they changed it.
+
+    `model_in_path` says that a call's model, and whether its reply is streamed, stand in its path and not in its
+    document; `replies` that its replies are documents, where others (sound) pass as they come. `stream_content_type`
+    is the media type of streams: those of another type than server-sent events bring their own `parser`. `error_header`
+    is a header that tells an error's type besides its body.
     """
 
     name: ClassVar[str]
     operation: ClassVar[str] = "chat"
     paths: ClassVar[tuple[str, ...]] = ()
     client_header: ClassVar[str] = ""
-    stream_content_type: ClassVar[str] = "text/event-stream"
+    model_in_path: ClassVar[bool] = False
+    replies: ClassVar[bool] = True
+    stream_content_type: ClassVar[str] = CONTENT_TYPE
+    error_header: ClassVar[str] = ""
     end_marker: ClassVar[bytes] = b""
+    usage_key: ClassVar[bytes] = b"usage"
+    model_key: ClassVar[bytes] = b"model"
     text_keys: ClassVar[tuple[bytes, ...]] = ()
     fields: ClassVar[Mapping[str, Fate]] = {}
     reply_fields: ClassVar[Mapping[str, Fate]] = {}
@@ -113,9 +135,16 @@ class Dialect:
 
     # calls
 
+    def path(self, model: str, *, stream: bool = False) -> str:
+        """Where the vendor takes such a call."""
+        return self.paths[0]
+
     def read(self, document: Json, path: str) -> Head:
         """Check the shapes that routing and guards rely on. Raises `InvalidRequest` naming the field."""
         raise NotImplementedError
+
+    def check_query(self, query: str, path: str) -> None:
+        """Refuse a request whose query asks for what is not served. Raises `InvalidRequest`."""
 
     def write_model(self, document: Json, model: str) -> None:
         raise NotImplementedError
@@ -137,6 +166,10 @@ class Dialect:
         compatible vendors accept). For providers that refuse fields they do not know."""
         return False
 
+    def tool_name(self, name: str) -> str:
+        """How a tool of that name is called in this dialect: the same, unless the vendor refuses such names."""
+        return name
+
     def enrich(self, document: Json, prepend: Sequence[Mapping[str, str]], append: Sequence[Mapping[str, str]]) -> None:
         """Put messages (`role`, `content`) before and after those of the call."""
         raise NotImplementedError
@@ -144,6 +177,10 @@ class Dialect:
     def call_segments(self, document: Json, edited: Callable[[], object] = nothing) -> list[Segment]:
         """Every text of the call; replacing one edits the document and calls `edited`."""
         raise NotImplementedError
+
+    def unreadable(self, document: Json) -> str:
+        """The field of the call that holds what no guard can read (a prompt in tokens); empty when all is text."""
+        return ""
 
     # replies
 
@@ -184,6 +221,10 @@ class Dialect:
 
     # streams
 
+    def parser(self, limit: int = EVENT_LIMIT) -> EventParser:
+        """`limit` bounds one event, in bytes."""
+        return Parser(limit)
+
     def decoder(self) -> StreamDecoder:
         raise NotImplementedError
 
@@ -197,6 +238,10 @@ class Dialect:
     def ends(self, event: Event) -> bool:
         """Whether that event is the stream's own end."""
         raise NotImplementedError
+
+    def concludes(self, event: Event) -> bool:
+        """Whether the answer was whole with that event, though the stream's own end may be missing."""
+        return self.ends(event)
 
     def only_usage(self, event: Event) -> bool:
         """Whether that event tells usage and nothing else: one that comes only because `prepare` asked for it, and that

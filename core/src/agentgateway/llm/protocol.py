@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
 
 from agentgateway.errors import GatewayError, InvalidRequest
@@ -12,8 +13,10 @@ from agentgateway.llm.calls import Dialect, ErrorFacts, LlmCall, LlmReply
 from agentgateway.llm.dialects import by_header, by_path, dialect, endings
 
 DEFAULT = "completions"
-APIS = ("/v1/", "/v1beta/")
-"""Where vendors have their calls: a path below these that names no dialect is one that nobody here reads."""
+APIS = frozenset(("v1", "v1beta", "v1beta1", "model"))
+"""Segments below which vendors have their calls: a path that has one and names no dialect is one that nobody here
+reads, however it is spelled."""
+SEGMENTS = re.compile("[/;]|%2f")
 
 
 class LlmProtocol(Protocol):
@@ -34,7 +37,7 @@ class LlmProtocol(Protocol):
         request = exchange.request
         if request.method != "POST":
             return
-        if request.headers.get("content-encoding") not in (None, "identity"):
+        if "content-encoding" in request.headers and request.headers.get("content-encoding") != "identity":
             raise InvalidRequest("compressed request bodies are not supported", status=415, code="unsupported_encoding")
         raw = request.body.data
         if raw is None or len(raw) > self._limit:
@@ -43,6 +46,7 @@ class LlmProtocol(Protocol):
         if found is None and not goes_on(request.path):
             found = dialect(DEFAULT)
         if found is not None:
+            found.check_query(request.query, request.path)
             exchange.call = LlmCall.read(found, raw, request.path)
 
     def content(self, exchange: Exchange) -> Content | None:
@@ -70,7 +74,7 @@ class LlmProtocol(Protocol):
 
 def goes_on(path: str) -> bool:
     """Whether a path is longer than one that names a dialect, or stands beside it."""
-    return path.startswith(APIS) or any(f"{ending}/" in path for ending, _ in endings())
+    return not APIS.isdisjoint(SEGMENTS.split(path.lower())) or any(f"{ending}/" in path for ending, _ in endings())
 
 
 def spoken(exchange: Exchange) -> Dialect:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 from agentgateway.errors import UpstreamError
 from agentgateway.exchange import Exchange, Reply
 from agentgateway.llm import documents
 from agentgateway.llm.calls import Dialect, ErrorFacts, LlmCall
-from agentgateway.llm.streams import Translator, UsageSieve
-from agentgateway.llm.usage import UsageMeter
+from agentgateway.llm.framed import meter
+from agentgateway.llm.streams import EVENT_ENDS, Translator, UsageSieve
 
 LONGEST = 64 * 1024 * 1024
 
@@ -36,8 +37,9 @@ class LlmStream:
         self._exchange = exchange
         self._source = source
         self._wanted = wanted
-        self._meter = UsageMeter(speaks)
-        self._translator = None if speaks.name == wanted.name else Translator(speaks, wanted, call)
+        self._meter = meter(speaks)
+        same = speaks.name == wanted.name
+        self._translator = None if same else Translator(speaks, wanted, call, parser=self._meter.parsed)
         self._sieve = UsageSieve(wanted) if hides_usage else None
         self._call = call
         self._tail = b"\n\n"
@@ -58,7 +60,7 @@ class LlmStream:
                 elif self._sieve is not None:
                     chunk = self._sieve.feed(chunk, told)
                 if chunk:
-                    self._tail = chunk[-2:] if len(chunk) > 1 else (self._tail + chunk)[-2:]
+                    self._tail = chunk[-4:] if len(chunk) > 3 else (self._tail + chunk)[-4:]
                     return chunk
             except StopAsyncIteration:
                 return self._last()
@@ -67,6 +69,8 @@ class LlmStream:
         raise StopAsyncIteration
 
     def _last(self) -> bytes:
+        if self._translator is None and not self._meter.complete:
+            return self._cut()
         self._settle()
         out = b""
         if self._translator is not None:
@@ -79,6 +83,15 @@ class LlmStream:
             return out
         raise StopAsyncIteration
 
+    def _cut(self) -> bytes:
+        """The upstream's bytes ended before its answer did. One that said why has told the client itself."""
+        facts = self._meter.failure
+        if facts is None:
+            return self._broken(UpstreamError("the upstream's stream ended before its answer was complete"))
+        self._settle()
+        self._exchange.error = UpstreamError(facts.message, status=facts.status, code=facts.code)
+        raise StopAsyncIteration
+
     def _broken(self, error: UpstreamError) -> bytes:
         """The upstream died in the middle: say so in the client's words if its last event was whole, else cut. One that
         had said everything is forgiven."""
@@ -88,9 +101,14 @@ class LlmStream:
         self._exchange.error = error
         if self._translator is not None:
             return self._translator.fail(facts_of(error))
-        if self._tail != b"\n\n":
+        if self._inside_an_event():
             raise error
         return self._wanted.encoder().fail(facts_of(error))
+
+    def _inside_an_event(self) -> bool:
+        """Whether the last bytes that the client got, as they came, are the beginning of an event."""
+        parsed = self._meter.parsed
+        return not self._tail.endswith(EVENT_ENDS) if parsed is None else parsed.waiting > 0
 
     def _settle(self) -> None:
         if not self._done:
@@ -115,6 +133,9 @@ def translated_error(reply: Reply, speaks: Dialect, wanted: Dialect) -> None:
     """An upstream's error in the client's dialect, its status kept."""
     assert isinstance(reply.body, bytes)
     facts = speaks.decode_error(reply.status, reply.body)
+    if speaks.error_header:
+        facts = replace(facts, type=reply.headers.get(speaks.error_header) or facts.type)
+        reply.headers.remove(speaks.error_header)
     reply.body = documents.dump(wanted.encode_error(facts))
     reply.headers.set("content-type", "application/json")
     reply.headers.remove("content-length")

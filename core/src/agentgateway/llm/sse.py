@@ -14,6 +14,7 @@ from pydantic_core import from_json
 from agentgateway.errors import UpstreamError
 from agentgateway.llm.documents import dump
 
+CONTENT_TYPE = "text/event-stream"
 EVENT_LIMIT = 1 << 20
 """The longest event accepted, in bytes."""
 

@@ -7,21 +7,33 @@ from collections.abc import Callable, Iterable
 
 from agentgateway.llm.calls import Dialect, LlmCall
 from agentgateway.llm.chat import Delta, ErrorFacts, Failed
+from agentgateway.llm.dialect import EventParser
+from agentgateway.llm.restoring import restoring
 from agentgateway.llm.sse import EVENT_LIMIT, Event, Parser
 
-_EVENT_ENDS = (b"\n\n", b"\r\n\r\n")
+EVENT_ENDS = (b"\n\n", b"\r\n\r\n")
 
 
 class Translator:
     """Upstream bytes in, client bytes out. `call` is the client's; it says whether usage is wanted in the stream.
 
-    `failed` is set once the stream broke: the client was told, in its own dialect, and no byte follows.
+    `failed` is set once the stream broke: the client was told, in its own dialect, and no byte follows. `parser` is
+    one that somebody reads the same bytes with already.
     """
 
-    def __init__(self, source: Dialect, target: Dialect, call: LlmCall, *, limit: int = EVENT_LIMIT) -> None:
-        self._parser = Parser(limit)
+    def __init__(
+        self,
+        source: Dialect,
+        target: Dialect,
+        call: LlmCall,
+        *,
+        limit: int = EVENT_LIMIT,
+        parser: EventParser | None = None,
+    ) -> None:
+        self._parser = parser or source.parser(limit)
         self._decoder = source.decoder()
         self._encoder = target.encoder(include_usage=call.canonical().include_usage)
+        self._restore = restoring(source, call.canonical())
         self.failed: ErrorFacts | None = None
 
     def feed(self, chunk: bytes) -> bytes:
@@ -46,6 +58,8 @@ class Translator:
         for delta in deltas:
             if isinstance(delta, Failed):
                 self.failed = delta.facts
+            if self._restore is not None:
+                delta = self._restore(delta)
             out.append(self._encoder.feed(delta))
         return b"".join(out)
 
@@ -57,13 +71,13 @@ class UsageSieve:
     def __init__(self, dialect: Dialect, *, limit: int = EVENT_LIMIT) -> None:
         self._dialect = dialect
         self._limit = limit
-        self._parser = Parser(sys.maxsize)
+        self._parser = dialect.parser(sys.maxsize)
         self._holds = False
         self._passes = False
 
     def feed(self, chunk: bytes, told: bool) -> bytes:
         """`told`: whether usage stands in this chunk, for all that is known (`UsageMeter.see`)."""
-        if self._passes or (not (told or self._holds) and chunk.endswith(_EVENT_ENDS)):
+        if self._passes or (not (told or self._holds) and chunk.endswith(EVENT_ENDS)):
             return chunk
         out = self._kept(self._parser.feed(chunk))
         self._holds = self._parser.waiting > 0

@@ -9,7 +9,8 @@ from functools import lru_cache
 from pydantic_core import from_json
 
 from agentgateway.exchange import Usage
-from agentgateway.llm.calls import Dialect, Json, LlmCall
+from agentgateway.llm.calls import Dialect, ErrorFacts, Failed, Json, LlmCall
+from agentgateway.llm.dialect import EventParser
 from agentgateway.llm.documents import dump
 from agentgateway.llm.sse import Event
 
@@ -17,7 +18,6 @@ BYTES_PER_TOKEN = 4
 """Of UTF-8: about right for English, and for scripts whose characters take more bytes and more tokens alike."""
 LONGEST_LINE = 1 << 20
 MEASURED_FIRST = 32
-_USAGE_OBJECT = re.compile(rb'"usage"\s*:\s*\{')
 
 
 def estimate(size: int) -> int:
@@ -39,14 +39,23 @@ def _texts(keys: tuple[bytes, ...]) -> re.Pattern[bytes]:
     return re.compile(rb'"(?:%b)":\s?"([^"\\]*+(?:\\.[^"\\]*+)*+)"' % b"|".join(keys))
 
 
+@lru_cache
+def _object(key: bytes) -> re.Pattern[bytes]:
+    """Where an object stands under that key."""
+    return re.compile(rb'"%b"\s*:\s*\{' % key)
+
+
 class UsageMeter:
     """Watches the bytes of one stream, in chunks of any size. `see` costs under a microsecond for an ordinary chunk.
 
     Text is measured in the first chunks and in one of sixteen after those. `spoke` says whether there was any,
-    `model` who answered, as far as the stream told.
+    `model` who answered, as far as the stream told. `parsed` gives the events it had to read, where it reads events:
+    here it does not.
     """
 
+    parsed: EventParser | None = None
     __slots__ = (
+        "_before",
         "_bytes",
         "_chunks",
         "_complete",
@@ -58,6 +67,8 @@ class UsageMeter:
         "_measured",
         "_text",
         "_texts",
+        "_usage_object",
+        "_usage_word",
         "model",
         "spoke",
     )
@@ -65,11 +76,13 @@ class UsageMeter:
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
         self._texts = _texts(dialect.text_keys)
+        self._usage_word = b'"%b"' % dialect.usage_key
+        self._usage_object = _object(dialect.usage_key)
         self._fields: Json = {}
         self._complete = False
         self._line: list[bytes] = []
         self._line_size = 0
-        self._last = b""
+        self._before = self._last = b""
         self._chunks = self._bytes = self._measured = self._text = 0
         self.spoke = False
         self.model: str | None = None
@@ -81,12 +94,12 @@ class UsageMeter:
         if not chunk:
             return False
         if len(chunk) > 2:  # more than the end of a line
-            self._last = chunk
+            self._before, self._last = self._last, chunk
         self._bytes += len(chunk)
         self._chunks = number = self._chunks + 1
         if number <= MEASURED_FIRST or not number & 15 or not self.spoke:
             self._measure(chunk)
-        if b'"usage"' not in chunk or _USAGE_OBJECT.search(chunk) is None:
+        if self._usage_word not in chunk or self._usage_object.search(chunk) is None:
             return False  # not even in `"usage":null`, which one vendor writes into every event
         self._read(chunk)
         return True
@@ -98,6 +111,23 @@ class UsageMeter:
         return self._dialect.end_marker in self._last and any(
             self._dialect.ends(Event(line[5:].strip())) for line in _data_lines(self._last)
         )
+
+    @property
+    def complete(self) -> bool:
+        """Whether the answer was whole when the bytes ended. Some servers leave out the stream's own end."""
+        return self.ended or any(
+            self._dialect.concludes(Event(line[5:].strip())) for line in _data_lines(self._before + self._last)
+        )
+
+    @property
+    def failure(self) -> ErrorFacts | None:
+        """What the vendor says went wrong, in the last bytes."""
+        for line in _data_lines(self._last):
+            if b'"error"' in line:
+                for delta in self._dialect.decoder().feed(Event(line[5:].strip())):
+                    if isinstance(delta, Failed):
+                        return delta.facts
+        return None
 
     def usage(self, call: LlmCall | None = None) -> Usage:
         """What is known now. Without the vendor's last word, output is counted from the text that was seen, and input,
@@ -121,7 +151,7 @@ class UsageMeter:
         self._text += sum(map(len, self._texts.findall(chunk)))
         self.spoke = self._text > 0
         if self.model is None:
-            for document in _documents(chunk, b'"model"'):
+            for document in _documents(chunk, b'"%b"' % self._dialect.model_key):
                 self.model = self.model or self._dialect.reply_model(document)
 
     def _whole_lines(self, chunk: bytes) -> bytes:
@@ -140,7 +170,7 @@ class UsageMeter:
         return whole
 
     def _read(self, chunk: bytes) -> None:
-        for document in _documents(chunk, b'"usage"'):
+        for document in _documents(chunk, self._usage_word):
             fields = self._dialect.usage_fields(document)
             if fields is not None:
                 self._fields |= {key: value for key, value in fields.items() if value is not None}

@@ -51,7 +51,6 @@ from agentgateway.llm.calls import (
     TextDelta,
 )
 from agentgateway.llm.dialects import dialect
-from agentgateway.llm.sse import Parser
 from agentgateway.testing.exchanges import chat, http
 from agentgateway.testing.hosts import LoopbackHost, make
 
@@ -275,7 +274,8 @@ class DialectContract:
 
     def test_it_has_its_own_name_and_paths(self) -> None:
         assert self.dialect.name == self.name
-        assert all(path.startswith("/") for path in self.dialect.paths)
+        assert all(path.startswith(("/", ":")) for path in self.dialect.paths)
+        assert self.dialect.path("m").startswith("/") and self.dialect.path("m").endswith(self.dialect.paths)
 
     def test_a_call_survives_the_canonical_model(self) -> None:
         decoded = self.dialect.decode_call(deepcopy(self.call))
@@ -287,9 +287,10 @@ class DialectContract:
 
     def test_a_reply_survives_as_a_stream(self) -> None:
         decoded = self.dialect.decode_reply(deepcopy(self.reply))
-        encoder, decoder, parser = self.dialect.encoder(include_usage=True), self.dialect.decoder(), Parser()
+        encoder, decoder = self.dialect.encoder(include_usage=True), self.dialect.decoder()
         written = b"".join(encoder.feed(delta) for delta in as_deltas(decoded)) + encoder.end()
-        read = [delta for event in parser.feed(written) for delta in decoder.feed(event)]
+        read = [delta for event in self.dialect.parser().feed(written) for delta in decoder.feed(event)]
+        read.extend(decoder.end())
         assert "".join(delta.text for delta in read if isinstance(delta, TextDelta)) == text_of(decoded)
         assert any(isinstance(delta, Ended) for delta in read)
 

@@ -8,10 +8,13 @@ from typing import Any
 from pydantic_core import to_json
 
 from agentgateway.exchange import Body, Exchange, Headers, Reply, Request, Source
-from agentgateway.llm.calls import LlmCall, LlmReply
+from agentgateway.llm.calls import ChatCall, LlmCall, LlmReply, Message, Text
 from agentgateway.llm.dialects import dialect
 
 USER = [{"role": "user", "content": "hello"}]
+SPELLED = ("completions", "messages")
+"""Dialects whose usual call is spelled out here; those of others are their own words for `HI`."""
+HI = ChatCall("test-model", (Message("user", (Text("hello"),)),), max_tokens=64)
 
 
 def http(
@@ -37,8 +40,9 @@ def chat(
 ) -> Exchange:
     """A model call in a dialect, already decoded: `chat(messages=[...], stream=True)`."""
     spoken = dialect(speaks)
-    asked = {"model": "test-model", "messages": USER, "max_tokens": 64, **(document or {}), **fields}
-    path = spoken.paths[0]
+    usual = {"model": "test-model", "messages": USER, "max_tokens": 64} if speaks in SPELLED else spoken.encode_call(HI)
+    asked = {**usual, **(document or {}), **fields}
+    path = spoken.path(HI.model)
     body = to_json(asked)
     exchange = http("POST", path, headers={"content-type": "application/json", **(headers or {})}, body=body)
     exchange.call = LlmCall.read(spoken, body, path)

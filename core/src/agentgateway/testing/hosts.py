@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -36,12 +37,13 @@ class CountedLabels(Counter):
 class LoopbackHost(Host):
     """Everything a plugin may borrow, in this process: real expressions, real buckets, an ordinary HTTP client.
 
-    `environ` is what `environment` answers from; `counters` holds what was counted, by name.
+    `at` is its place, also as keys (`response[0].words`: a guard of replies); `environ` is what `environment` answers
+    from; `counters` holds what was counted, by name.
     """
 
     def __init__(self, at: str = "test", level: Level = "route", environ: dict[str, str] | None = None) -> None:
         self.at = at
-        self.path = (at,)
+        self.path = tuple(int(key) if key.isdigit() else key for key in re.findall(r"[^.\[\]]+", at))
         self.level = level
         self.body_limit = 2 * 1024 * 1024
         self.counters: dict[str, CountedLabels] = {}

@@ -49,9 +49,12 @@ def test_it_is_where_the_vendor_says() -> None:
     assert provider.path(chat().call) == "/v1/chat/completions"
 
 
-def test_it_takes_chat_and_nothing_else_yet(provider: Provider) -> None:
-    assert tuple(provider.dialects("chat")) == ("completions",)
-    assert tuple(provider.dialects("embeddings")) == ()
+def test_it_takes_what_openai_offers(provider: Provider) -> None:
+    assert provider.dialects("chat") == ("completions", "responses")
+    assert provider.path(chat(speaks="responses").call) == "/v1/responses"
+    for operation in ("embeddings", "text_completions", "images", "speech", "moderations"):
+        assert tuple(provider.dialects(operation)) == (operation,)
+    assert tuple(provider.dialects("count_tokens")) == ()
 
 
 def test_the_key_stays_a_bearer_token(provider: Provider) -> None:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
 from typing import Annotated, Any, ClassVar
 from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
 from agentgateway.errors import ConfigError, NotFound, UpstreamError
-from agentgateway.exchange import HOP_BY_HOP, Exchange, Outgoing, Reply, Target
+from agentgateway.exchange import HOP_BY_HOP, NAME, Exchange, Outgoing, Reply, Target
 from agentgateway.hookspecs import hookimpl
-from agentgateway.interfaces import Backend, Host, Layer, Participant, Provider
+from agentgateway.interfaces import Backend, Credential, Host, Layer, Participant, Provider
+from agentgateway.llm.beginnings import begun
 from agentgateway.llm.calls import Dialect, LlmCall, LlmReply
-from agentgateway.llm.dialects import dialect
+from agentgateway.llm.dialects import dialect, operations
 from agentgateway.llm.replies import LlmStream, decompressed, translated_error
 from agentgateway.settings import PluginConfig, Secret
 
@@ -29,14 +30,13 @@ NOT_FORWARDED = (
     | {b"accept-encoding", b"content-encoding", b"content-length", b"content-type", b"cookie", b"expect", b"host"}
     | {b"origin", b"referer", b"access-control-request-headers", b"access-control-request-method"}
     | {b"sec-fetch-dest", b"sec-fetch-mode", b"sec-fetch-site", b"sec-fetch-user"}
+    | {b"x-amz-security-token", b"x-amz-date", b"x-amz-content-sha256", b"amz-sdk-invocation-id", b"amz-sdk-request"}
 )
 """What of the client's headers never goes on: what is written anew, its credentials, and what a browser adds for its
 own checks, which vendors take for a call from a web page."""
 NOT_RETURNED = frozenset((b"set-cookie", b"alt-svc", b"strict-transport-security", b"server", b"via"))
 """What a vendor's edge says to its own clients; `alt-svc` would lead ours around the gateway."""
 UNCODED = (b"", b"identity")
-NAME = itemgetter(0)
-"""Of a header field."""
 FIXED = ((b"content-type", b"application/json"), (b"accept-encoding", b"identity"))
 
 
@@ -116,12 +116,27 @@ class Entry:
     own_base: str
     model: str | None
     key: Secret | None
+    credential: Credential | None
+    """What a request gets when nothing else gave it a credential."""
     layer: Layer
     kept_back: frozenset[bytes]
+    varies: bool = False
+    """Whether the dialects depend on the model."""
 
     def dialect_for(self, call: LlmCall) -> Dialect:
-        """The call's own dialect if the provider speaks it, else the provider's preferred one."""
-        return self.dialects.get(call.dialect.name) or next(iter(self.dialects.values()))
+        """The call's own dialect if the provider speaks it, else the one it prefers for that operation. Raises
+        `NotFound` when it has none."""
+        dialects = self.dialects
+        if self.varies:
+            names = self.provider.speaks(call.dialect.operation, self.model or call.model)
+            dialects = {name: dialects[name] for name in names}
+        own = dialects.get(call.dialect.name)
+        if own is not None:
+            return own
+        for spoken in dialects.values():
+            if spoken.operation == call.dialect.operation:
+                return spoken
+        raise NotFound(f"this model's provider has no `{call.dialect.operation}`", code="unsupported_operation")
 
     def path(self, call: LlmCall) -> str:
         if self.path_override:
@@ -137,6 +152,7 @@ class AiBackend(Backend):
 
     Config = AiConfig
     protocol: ClassVar[str] = "llm"
+    fails_over: ClassVar[bool] = True
 
     def __init__(self, config: AiConfig, host: Host) -> None:
         super().__init__(config, host)
@@ -155,7 +171,7 @@ class AiBackend(Backend):
         ((kind, settings),) = vendor.items()
         where = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in (*at, "provider", kind))
         provider: Provider = self.host.build("agentgateway.providers", kind, settings or {}, where.lstrip("."))
-        spoken = {name: dialect(name) for name in provider.dialects("chat")}
+        spoken = {name: dialect(name) for operation in operations() for name in provider.dialects(operation)}
         url = _url(config, provider)
         variable = provider.key_variable
         ambient = self.host.environment(variable) if variable else None
@@ -164,10 +180,20 @@ class AiBackend(Backend):
         layer = Layer((*self.host.path, *at, "policies"), policies, "backend")
         base, own = _base(config), urlsplit(provider.url).path.rstrip("/")
         kept_back = NOT_FORWARDED | provider.unwanted
-        entry = Entry(provider, spoken, url, config.path_override, base, own, model, key, layer, kept_back)
+        credential = self._default_credential(provider, where) if key is None else None
+        where_to = (url, config.path_override, base, own)
+        varies = type(provider).speaks is not Provider.speaks
+        entry = Entry(provider, spoken, *where_to, model, key, credential, layer, kept_back, varies)
         name = config.name or kind
         endpoint = urlsplit(url).netloc or url.rstrip(":")
         return Target(self, name, endpoint, provider.system, model, weight, priority, entry)
+
+    def _default_credential(self, provider: Provider, where: str) -> Credential | None:
+        if provider.credential is None:
+            return None
+        kind, settings = provider.credential
+        built: Credential = self.host.build("agentgateway.credentials", kind, settings, where.lstrip("."))
+        return built
 
     @property
     def inline(self) -> bool:  # type: ignore[override]
@@ -180,7 +206,21 @@ class AiBackend(Backend):
         return [target.facts.layer]
 
     def participants(self, target: Target) -> Iterable[Participant]:
-        return (Participant(Finish(target.facts), "provider"),)
+        yield Participant(Finish(target.facts), "provider")
+        credential = target.facts.credential
+        if credential is not None:
+            kind = AwaitedDefault if inspect.iscoroutinefunction(credential.apply) else Default
+            yield Participant(kind(credential), "backendAuth.signing")
+
+    async def start(self) -> None:
+        for target in self._targets:
+            if target.facts.credential is not None:
+                await target.facts.credential.start()
+
+    async def stop(self) -> None:
+        for target in self._targets:
+            if target.facts.credential is not None:
+                await target.facts.credential.stop()
 
     async def prepare(self, exchange: Exchange) -> None:
         entry, call = entry_of(exchange), exchange.call
@@ -202,7 +242,7 @@ class AiBackend(Backend):
             reply.upstream = True
             exchange.answered_at = time.monotonic()
         else:
-            reply = await self.host.send(exchange, stream=call.stream)
+            reply = await self.host.send(exchange, stream=call.stream or not outbound.dialect.replies)
         return await incoming(exchange, reply, call, outbound)
 
 
@@ -222,7 +262,7 @@ class Finish:
     def upstream(self, exchange: Exchange) -> None:
         outgoing = exchange.outgoing
         assert outgoing is not None
-        if not outgoing.pinned and CREDENTIAL_FIELDS.isdisjoint(map(NAME, outgoing.headers.raw)):
+        if lacks_credential(exchange):
             self._ambient(exchange, outgoing)
         self._entry.provider.finish(outgoing, outgoing.call)
         outgoing.headers.raw.extend(FIXED)
@@ -233,11 +273,43 @@ class Finish:
         if self._entry.key is not None:
             outgoing.headers.set("authorization", f"Bearer {self._entry.key.reveal()}")
             return
+        if self._entry.credential is not None:
+            return
         for name in CREDENTIALS:
             value = exchange.request.headers.get(name)
             if value is not None:
                 outgoing.headers.add(name, value)
                 return
+
+
+class Default:
+    """The provider's own choice of a credential, for requests that have none."""
+
+    def __init__(self, credential: Any) -> None:
+        self._credential = credential
+
+    @hookimpl
+    def upstream(self, exchange: Exchange) -> None:
+        if lacks_credential(exchange):
+            self._credential.apply(exchange)
+
+
+class AwaitedDefault:
+    """One that may have to be fetched first."""
+
+    def __init__(self, credential: Any) -> None:
+        self._credential = credential
+
+    @hookimpl
+    async def upstream(self, exchange: Exchange) -> None:
+        if lacks_credential(exchange):
+            await self._credential.apply(exchange)
+
+
+def lacks_credential(exchange: Exchange) -> bool:
+    outgoing = exchange.outgoing
+    assert outgoing is not None
+    return not outgoing.pinned and CREDENTIAL_FIELDS.isdisjoint(map(NAME, outgoing.headers.raw))
 
 
 async def incoming(exchange: Exchange, reply: Reply, call: LlmCall, outbound: LlmCall) -> Reply:
@@ -246,12 +318,16 @@ async def incoming(exchange: Exchange, reply: Reply, call: LlmCall, outbound: Ll
     if not NOT_RETURNED.isdisjoint(fields):
         reply.headers.raw = [field for field in reply.headers.raw if field[0] not in NOT_RETURNED]
     source, target = outbound.dialect, call.dialect
-    if reply.status < 400 and fields.get(b"content-type", b"").startswith(b"text/event-stream"):
+    if reply.status < 400 and not source.replies:
+        return reply
+    if reply.status < 400 and fields.get(b"content-type", b"").startswith(source.stream_content_type.encode()):
         reply.headers.remove("content-length")
         if isinstance(reply.body, bytes):
             reply.body = once(reply.body)
         if source.name != target.name:
             reply.headers.set("content-type", target.stream_content_type)
+        if exchange.attempt.others:
+            reply.body = await begun(reply.body, source)
         reply.body = LlmStream(exchange, reply.body, source, target, call, hides_usage=outbound.prepared)
         return reply
     if not isinstance(reply.body, bytes):
@@ -259,6 +335,7 @@ async def incoming(exchange: Exchange, reply: Reply, call: LlmCall, outbound: Ll
     if (coding := fields.get(b"content-encoding", b"")) not in UNCODED:
         reply.body = decompressed(reply, coding.decode("latin-1"))
     if reply.status >= 400:
+        conceal(reply, exchange.outgoing)
         if source.name != target.name:
             translated_error(reply, source, target)
         return reply
@@ -268,6 +345,20 @@ async def incoming(exchange: Exchange, reply: Reply, call: LlmCall, outbound: Ll
     exchange.first_token_at = exchange.answered_at
     reply.content = content if source.name == target.name else content.translated(target, call.canonical())
     return reply
+
+
+def conceal(reply: Reply, outgoing: Outgoing | None) -> None:
+    """Take the credential that was sent out of an error that quotes it: some vendors do, and it is not the client's."""
+    assert isinstance(reply.body, bytes)
+    for name, value in outgoing.headers.raw if outgoing is not None else ():
+        secret = value.rpartition(b" ")[2]
+        if name in CREDENTIAL_FIELDS and len(secret) >= SHORTEST_SECRET and secret in reply.body:
+            reply.body = reply.body.replace(secret, b"***")
+            reply.headers.remove("content-length")
+
+
+SHORTEST_SECRET = 8
+"""Shorter ones would be found in words."""
 
 
 def first_of_each(fields: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:

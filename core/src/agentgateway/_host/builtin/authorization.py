@@ -6,9 +6,9 @@ from typing import Self, TypeAlias
 
 from pydantic import ConfigDict, model_validator
 
-from agentgateway.errors import ConfigError, Forbidden
+from agentgateway.errors import ConfigError, ConfigErrors, Forbidden
 from agentgateway.exchange import Exchange
-from agentgateway.expressions import Expression
+from agentgateway.expressions import Expression, ExpressionError
 from agentgateway.hookspecs import hookimpl
 from agentgateway.interfaces import Host, Policy
 from agentgateway.settings import CelText, PluginConfig, problem
@@ -56,19 +56,31 @@ class Authorization(Policy):
         rules = [
             rule if isinstance(rule, AuthorizationRule) else AuthorizationRule(allow=rule) for rule in config.rules
         ]
-        self._denies = self._compiled([rule.deny for rule in rules])
-        self._requires = self._compiled([rule.require for rule in rules])
-        self._allows = self._compiled([rule.allow for rule in rules])
+        wrong: list[ConfigError] = []
+        self._denies = self._compiled([rule.deny for rule in rules], wrong)
+        self._requires = self._compiled([rule.require for rule in rules], wrong)
+        self._allows = self._compiled([rule.allow for rule in rules], wrong)
+        if wrong:
+            raise wrong[0] if len(wrong) == 1 else ConfigErrors(wrong)
 
-    def _compiled(self, sources: list[str | None]) -> Rules:
-        return tuple((index, self._expression(text, index)) for index, text in enumerate(sources) if text is not None)
+    def _compiled(self, sources: list[str | None], wrong: list[ConfigError]) -> Rules:
+        """The rules of one effect; what is wrong with the others is added to `wrong`."""
+        rules = []
+        for index, text in enumerate(sources):
+            if text is not None:
+                try:
+                    rules.append((index, self._expression(text)))
+                except ConfigError as error:
+                    path = f"{self.host.at}.rules[{index}]"
+                    told = ConfigError(error.message, path=path, file=error.file, line=error.line, hint=error.hint)
+                    wrong.append(told)
+        return tuple(rules)
 
-    def _expression(self, text: str, index: int) -> Expression:
-        try:
-            return self.host.expression(text)
-        except ConfigError as error:
-            path = f"{self.host.at}.rules[{index}]"
-            raise ConfigError(error.message, path=path, file=error.file, line=error.line, hint=error.hint) from error
+    def _expression(self, text: str) -> Expression:
+        rule = self.host.expression(text)
+        if not rule.reads and _is_no_condition(rule):
+            raise ConfigError("this is neither true nor false, whatever the request", hint="compare it with something")
+        return rule
 
     @hookimpl
     def authz(self, exchange: Exchange) -> None:
@@ -86,3 +98,11 @@ class Authorization(Policy):
 
     def _refusal(self, why: str) -> Forbidden:
         return Forbidden("authorization failed", detail=f"{self.host.at}: {why}")
+
+
+def _is_no_condition(constant: Expression) -> bool:
+    """Whether the value of an expression that reads nothing of a request is neither true nor false."""
+    try:
+        return not isinstance(constant.value(None), bool)
+    except ExpressionError:
+        return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from typing import ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from agentgateway._host.builtin.backend_tls import BackendTlsConfig, refuse_unusable, tls_settings
 from agentgateway.endpoints import Proxy
@@ -14,14 +14,21 @@ from agentgateway.exchange import Exchange
 from agentgateway.files import Secret
 from agentgateway.hookspecs import hookimpl
 from agentgateway.interfaces import Host, Level, Policy
-from agentgateway.settings import PluginConfig
+from agentgateway.settings import PluginConfig, problem
 
 
 class ProxyAddress(PluginConfig):
     """Where the proxy is."""
 
-    host: str = Field(pattern=r"^([\w.\-]+|\[[\w:.]+\]):\d{1,5}$")
+    host: str = Field(pattern=r"^([\w.\-]+|\[[\w:.]+\]):\d{1,5}$", examples=["proxy.example.com:3128"])
     """`host:port`."""
+
+    @field_validator("host")
+    @classmethod
+    def _a_port(cls, value: str) -> str:
+        if not 0 < int(value.rpartition(":")[2]) < 65536:
+            raise problem("there is no such port", "write it like proxy.example.com:3128")
+        return value
 
 
 class BasicCredential(PluginConfig):

@@ -6,17 +6,18 @@ reference that is the default).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import ClassVar
 
 from agentgateway._host.builtin.guarding_config import GuardEntry, PromptGuardConfig
-from agentgateway._host.builtin.screening import Guards, PlacedGuard
-from agentgateway.errors import ConfigError, GatewayError, GuardFailed
+from agentgateway._host.builtin.placed_guard import Breaker, PlacedGuard
+from agentgateway._host.builtin.screening import Guards
+from agentgateway.errors import ConfigError, GatewayError, GuardFailed, InvalidRequest
 from agentgateway.exchange import Exchange, Reply, Stream
 from agentgateway.guarded import guarded, observed
 from agentgateway.hookspecs import hookimpl
-from agentgateway.interfaces import Guard, Host, Participant, Policy, Segment
+from agentgateway.interfaces import Guard, Host, Level, Participant, Policy, Segment
 from agentgateway.llm.calls import Dialect, LlmCall
 
 SCOPES = frozenset({"systemPrompt", "messages", "toolInput", "toolOutput"})
@@ -32,15 +33,11 @@ class PromptGuard:
         prefix = f"{at}." if at else ""
 
         def placed(phase: str, entries: Sequence[GuardEntry]) -> Guards:
+            def count(action: str) -> None:
+                counter.add((phase.capitalize(), action))
+
             return Guards(
-                PlacedGuard(
-                    built(host, entry, f"{prefix}{phase}[{index}]"),
-                    entry.name or entry.kind[0],
-                    entry.rejection.body,
-                    entry.rejection.status,
-                    (*entry.rejection.headers.add.items(), *entry.rejection.headers.set.items()),
-                    lambda action: counter.add((phase.capitalize(), action)),
-                )
+                placed_guard(built(host, entry, f"{prefix}{phase}[{index}]"), entry, count)
                 for index, entry in enumerate(entries)
             )
 
@@ -78,6 +75,7 @@ class PromptGuardPolicy(Policy):
     """Guards model calls and their replies."""
 
     Config = PromptGuardConfig
+    levels: ClassVar[frozenset[Level]] = frozenset({"gateway", "route", "backend"})
     composes: ClassVar[bool] = True
     phases: ClassVar[tuple[str, ...]] = ("pre_request", "post_response")
     reads_calls = True
@@ -94,6 +92,22 @@ class PromptGuardPolicy(Policy):
 
     async def stop(self) -> None:
         await self._guards.stop()
+
+
+def placed_guard(guard: Guard, entry: GuardEntry, count: Callable[[str], object]) -> PlacedGuard:
+    """A guard with what its entry says."""
+    rejection, breaker = entry.rejection, entry.circuit_breaker
+    return PlacedGuard(
+        guard,
+        entry.name or entry.kind[0],
+        rejection.body,
+        rejection.status,
+        (*rejection.headers.add.items(), *rejection.headers.set.items()),
+        count,
+        entry.failure_mode == "failOpen" if entry.failure_mode is not None else guard.fails_open,
+        entry.timeout,
+        Breaker(breaker.failures, breaker.duration),
+    )
 
 
 def built(host: Host, entry: GuardEntry, at: str) -> Guard:
@@ -119,7 +133,10 @@ class _RequestTexts:
 
     def _segments(self, exchange: Exchange) -> list[Segment]:
         insist_on_texts(exchange, self._required)
-        return exchange.call.segments() if exchange.call is not None else []
+        call = exchange.call
+        if isinstance(call, LlmCall) and (field := call.dialect.unreadable(call.document)):
+            raise InvalidRequest(f"{field}: this route's guards can read texts only", param=field)
+        return call.segments() if call is not None else []
 
 
 class RequestGuards(_RequestTexts):
@@ -154,7 +171,8 @@ class _ReplyTexts:
         if reply is None or not reply.upstream or reply.status >= 400:
             return []
         insist_on_texts(exchange, self._required)
-        if exchange.call is None or exchange.protocol is None:
+        call = exchange.call
+        if call is None or exchange.protocol is None or (isinstance(call, LlmCall) and not call.dialect.replies):
             return []
         if reply.streaming:
             self._guard_stream(exchange, reply)

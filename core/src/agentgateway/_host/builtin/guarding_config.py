@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from agentgateway.errors import GuardRejected
-from agentgateway.settings import HeaderName, HeaderValue, PluginConfig, problem
+from agentgateway.settings import Duration, HeaderName, HeaderValue, PluginConfig, problem
 
 
 class RejectionHeaders(PluginConfig):
@@ -24,10 +24,19 @@ class RejectionConfig(PluginConfig):
 
     body: str = GuardRejected.default_message
     """The message of the error, in the client's own dialect."""
-    status: int = Field(403, ge=200, le=599)
+    status: int = Field(403, ge=400, le=599)
     """The status."""
     headers: RejectionHeaders = RejectionHeaders()
     """Headers of the answer."""
+
+
+class CircuitBreaker(PluginConfig):
+    """When a guard that keeps failing is no longer asked."""
+
+    failures: int = Field(5, ge=1)
+    """After so many failures in a row."""
+    duration: Duration = 10.0
+    """For so long; then one call tries it again."""
 
 
 class GuardEntry(PluginConfig):
@@ -39,6 +48,13 @@ class GuardEntry(PluginConfig):
     """What the log calls it; its kind when absent."""
     rejection: RejectionConfig = RejectionConfig()
     """What the client gets when it refuses."""
+    failure_mode: Literal["failClosed", "failOpen"] | None = None
+    """What happens to a message when the guard cannot do its work, on streams too: it is refused, or passes unseen.
+    Absent, what the guard itself says, which is `failClosed` unless its own page says otherwise."""
+    timeout: Duration = Field(10.0, gt=0)
+    """How long it may take over one look at a message; after that it has failed."""
+    circuit_breaker: CircuitBreaker = CircuitBreaker()
+    """When a guard that keeps failing is no longer asked; it then fails at once."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> GuardEntry:

@@ -10,9 +10,9 @@ from pydantic import RootModel, field_validator
 
 from agentgateway.exchange import Body, Exchange, Outgoing, Reply, Target
 from agentgateway.interfaces import Backend, Host, Protocol
-from agentgateway.settings import PluginConfig
+from agentgateway.settings import PluginConfig, problem
 
-ADDRESS = re.compile(r"https?://([\w.\-]+|\[[\w:.]+\])(:\d{1,5})?/?|unix:.+")
+ADDRESS = re.compile(r"(?P<scheme>https?://)?([\w.\-]+|\[[\w:.]+\])(:(?P<port>\d{1,5}))?/?")
 
 
 class HttpProtocol(Protocol):
@@ -30,10 +30,13 @@ class HostConfig(RootModel[str]):
     @field_validator("root")
     @classmethod
     def _an_address(cls, value: str) -> str:
-        url = value if "://" in value or value.startswith("unix:") else f"http://{value}"
-        if ADDRESS.fullmatch(url) is None:
-            raise ValueError("write host:port, http://host:port, https://host or unix:/path")
-        return url.rstrip("/")
+        if value.startswith("unix:") and len(value) > 5:
+            return value.rstrip("/")
+        found = ADDRESS.fullmatch(value)
+        scheme, port = (found["scheme"], found["port"]) if found else (None, None)
+        if not (scheme or port) or (port and not 0 < int(port) < 65536):
+            raise problem("not an address", "write host:port, http://host:port, https://host or unix:/path")
+        return (value if scheme else f"http://{value}").rstrip("/")
 
 
 class HostBackend(Backend):

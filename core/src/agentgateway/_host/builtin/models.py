@@ -13,6 +13,8 @@ from agentgateway.llm.calls import LlmCall, ModelEntry
 from agentgateway.llm.protocol import spoken
 from agentgateway.settings import PluginConfig
 
+ALLOWED = (("allow", "GET, HEAD, POST"),)
+
 
 class ModelsConfig(PluginConfig):
     names: list[str] = []
@@ -60,10 +62,11 @@ def allowed(principal: Principal | None, model: str) -> bool:
     """Whether the caller's own list of models has it."""
     if principal is None or principal.models is None:
         return True
-    return any(_fits(pattern, model) for pattern in principal.models)
+    return any(fits(pattern, model) for pattern in principal.models)
 
 
-def _fits(pattern: str, model: str) -> bool:
+def fits(pattern: str, model: str) -> bool:
+    """Whether a name fits a pattern with at most one `*`, at its start or end."""
     if pattern.endswith("*"):
         return model.startswith(pattern[:-1])
     return model.endswith(pattern[1:]) if pattern.startswith("*") else pattern == model
@@ -76,5 +79,5 @@ def _shown(model: str) -> str:
 
 def _nothing_here(exchange: Exchange) -> GatewayError:
     if exchange.request.method not in ("GET", "HEAD", "POST"):
-        return InvalidRequest("method not allowed", status=405, code="method_not_allowed")
+        return InvalidRequest("method not allowed", status=405, code="method_not_allowed", headers=ALLOWED)
     return NotFound("nothing answers at this path")

@@ -2,79 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-import traceback
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from inspect import iscoroutinefunction
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby
 from math import inf
 from typing import Any
 
 from pydantic_core import from_json, to_json
 
-from agentgateway.errors import GatewayError, GuardFailed, GuardRejected
+from agentgateway._host.builtin.placed_guard import PlacedGuard
 from agentgateway.exchange import Exchange
-from agentgateway.interfaces import Guard, Segment, Verdict
-
-
-@dataclass(frozen=True, slots=True)
-class PlacedGuard:
-    """A guard, and what the file says about it. `count` is told what came of each of its verdicts."""
-
-    guard: Guard
-    name: str
-    body: str
-    status: int
-    headers: tuple[tuple[str, str], ...]
-    count: Callable[[str], object]
-    awaits: bool = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "awaits", iscoroutinefunction(self.guard.check))
-
-    def ask(self, segments: Sequence[Segment], exchange: Exchange) -> Any:
-        with self._failing_closed():
-            return self.guard.check(segments, exchange)
-
-    async def answer(self, verdict: Awaitable[Verdict]) -> Verdict:
-        with self._failing_closed():
-            return await verdict
-
-    def apply(self, verdict: Any, segments: Sequence[Segment]) -> None:
-        """Mask, or refuse. Raises `GuardRejected`, `GuardFailed` for what is no verdict on these segments."""
-        if not isinstance(verdict, Verdict):
-            getattr(verdict, "close", lambda: None)()
-            raise self._failed(f"returned {type(verdict).__name__}, not a Verdict")
-        if verdict.rejected:
-            self.count("Reject")
-            detail = f"{self.name}: {verdict.reason}"
-            raise GuardRejected(self.body, status=self.status, headers=self.headers, detail=detail)
-        for index, text in verdict.masks.items():
-            if not 0 <= index < len(segments) or not isinstance(text, str):
-                raise self._failed("masked what it was not shown")
-            segments[index].replace(text)
-        self.count("Mask" if verdict.masks else "Allow")
-
-    @contextmanager
-    def _failing_closed(self) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:  # a plugin's border
-            raise self._failed(described(error)) from error
-
-    def _failed(self, why: str) -> GuardFailed:
-        self.count("Fail")
-        return GuardFailed(detail=f"{self.name}: {why}")
-
-
-def described(error: Exception) -> str:
-    """What went wrong in a plugin, without the words of the exception, which may quote what it was given."""
-    if isinstance(error, GatewayError):
-        return error.detail or error.message
-    frames = traceback.extract_tb(error.__traceback__)
-    at = f" at {frames[-1].name}:{frames[-1].lineno}" if frames else ""
-    return f"{type(error).__name__}{at}"
+from agentgateway.interfaces import Segment
 
 
 class Guards(tuple[PlacedGuard, ...]):
@@ -104,15 +43,39 @@ class Guards(tuple[PlacedGuard, ...]):
     def screen(self, segments: Sequence[Segment], exchange: Exchange) -> None:
         texts = readable(segments)
         for placed in self:
-            if seen := [text for text in texts if text.scope in placed.guard.scopes]:
-                placed.apply(placed.ask(seen, exchange), seen)
+            if seen := shown(placed, texts):
+                placed.screen(seen, exchange)
 
     async def judge(self, segments: Sequence[Segment], exchange: Exchange) -> None:
+        """Neighbours that only block are asked at the same time; everybody else sees what those before it left."""
         texts = readable(segments)
-        for placed in self:
-            if seen := [text for text in texts if text.scope in placed.guard.scopes]:
-                verdict = placed.ask(seen, exchange)
-                placed.apply(await placed.answer(verdict) if placed.awaits else verdict, seen)
+        for together, group in groupby(self, key=lambda placed: placed.parallel):
+            if together:
+                await all_of([(placed, shown(placed, texts)) for placed in group], exchange)
+                continue
+            for placed in group:
+                if seen := shown(placed, texts):
+                    placed.apply(await placed.judge(seen, exchange), seen)
+
+
+def shown(placed: PlacedGuard, texts: Sequence[Segment]) -> list[Segment]:
+    return [text for text in texts if text.scope in placed.guard.scopes]
+
+
+async def all_of(asked: Sequence[tuple[PlacedGuard, list[Segment]]], exchange: Exchange) -> None:
+    """Ask guards at the same time. The first refusal ends it for all. Raises `GuardRejected`, `GuardFailed`."""
+
+    async def ask(placed: PlacedGuard, seen: list[Segment]) -> None:
+        placed.apply(await placed.judge(seen, exchange), seen)
+
+    tasks = [asyncio.create_task(ask(placed, seen)) for placed, seen in asked if seen]
+    try:
+        for done in asyncio.as_completed(tasks):
+            await done
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def readable(segments: Iterable[Segment]) -> list[Segment]:

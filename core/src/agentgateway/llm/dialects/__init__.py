@@ -28,6 +28,12 @@ def installed() -> tuple[Dialect, ...]:
 
 
 @cache
+def operations() -> tuple[str, ...]:
+    """What can be asked for in one of them: `chat`, `embeddings`, …"""
+    return tuple(dict.fromkeys(["chat", *(found.operation for found in installed())]))
+
+
+@cache
 def endings() -> tuple[tuple[str, Dialect], ...]:
     """Path endings with their dialects, longest first."""
     found = [(ending, one) for one in installed() for ending in one.paths]

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
-from agentgateway.exchange import Usage
 from agentgateway.interfaces import Segment
 from agentgateway.llm.calls import Dialect, Fate, Head, Json, ModelEntry, nothing
 from agentgateway.llm.chat import ChatCall, ChatReply, ErrorFacts
@@ -105,8 +104,7 @@ class Completions(Dialect):
     def reply_segments(self, document: Json, edited: Callable[[], object] = nothing) -> list[Segment]:
         return list(_choices(document, "message", edited))
 
-    def read_usage(self, fields: Json) -> Usage:
-        return completions_reply.read_usage(fields)
+    read_usage = staticmethod(completions_reply.read_usage)
 
     # streams
 
@@ -127,6 +125,11 @@ class Completions(Dialect):
 
     def ends(self, event: Event) -> bool:
         return event.data is not None and event.data.strip() == DONE
+
+    def concludes(self, event: Event) -> bool:
+        """Some servers never write `[DONE]`."""
+        choices = (event.document or {}).get("choices")
+        return any(choice.get("finish_reason") is not None for _, choice in objects_in(choices))
 
     # errors and listings
 

@@ -76,7 +76,7 @@ def encode_call(call: ChatCall) -> Json:
         "top_p": call.top_p,
         "top_k": call.top_k,  # EXTENSION
         "stop": list(call.stop) or None,
-        "user": _encode_user(call.user),
+        "user": encode_user(call.user),
         "seed": call.seed,
         "frequency_penalty": call.frequency_penalty,
         "presence_penalty": call.presence_penalty,
@@ -84,7 +84,7 @@ def encode_call(call: ChatCall) -> Json:
         "verbosity": call.verbosity,
         "metadata": call.metadata,
         "service_tier": call.service_tier,
-        "reasoning_effort": _encode_effort(call.reasoning),
+        "reasoning_effort": encode_effort(call.reasoning),
         "response_format": _encode_response_format(call.response_format),
         "cache_control": encode_cache(call.cache),  # EXTENSION
     }
@@ -95,7 +95,7 @@ def encode_call(call: ChatCall) -> Json:
     return document
 
 
-def _encode_user(user: str | None) -> str | None:
+def encode_user(user: str | None) -> str | None:
     """The vendor takes 64 characters; a longer name keeps its identity as a digest."""
     return user if user is None or len(user) <= 64 else sha256(user.encode("utf-8", "replace")).hexdigest()
 
@@ -171,7 +171,7 @@ def _decode_reasoning(document: Json) -> Reasoning | None:
     return None if effort is None else Reasoning(effort)
 
 
-def _encode_effort(reasoning: Reasoning | None) -> str | None:
+def encode_effort(reasoning: Reasoning | None) -> str | None:
     """A budget becomes the smallest effort that is worth as much; `none` is what leaving it out means elsewhere."""
     if reasoning is None or reasoning.effort == "none":
         return None
@@ -210,18 +210,18 @@ def _encode_response_format(wanted: ResponseFormat | None) -> Json | None:
     if wanted.kind != "schema":
         return {"type": "text" if wanted.kind == "text" else "json_object"}
     schema: Json = {"name": wanted.name or "response", "schema": wanted.schema or {}}
-    strict = wanted.strict if wanted.strict is not None else (_is_strict(schema["schema"]) or None)
+    strict = wanted.strict if wanted.strict is not None else (is_strict(schema["schema"]) or None)
     return {"type": "json_schema", "json_schema": schema if strict is None else schema | {"strict": strict}}
 
 
-def _is_strict(schema: Any) -> bool:
+def is_strict(schema: Any) -> bool:
     """Whether a schema keeps the rules of strict mode: every object closed, every property required."""
     if isinstance(schema, list):
-        return all(_is_strict(item) for item in schema)
+        return all(is_strict(item) for item in schema)
     if not isinstance(schema, dict):
         return True
     if schema.get("type") == "object" or "properties" in schema:
         names = set(schema.get("properties", ()))
         if schema.get("additionalProperties") is not False or names != set(schema.get("required", ())):
             return False
-    return all(_is_strict(value) for value in schema.values())
+    return all(is_strict(value) for value in schema.values())

@@ -7,6 +7,8 @@ from agentgateway.llm.chat import ErrorFacts
 from agentgateway.llm.wire import error_object, error_word
 
 _TYPES = frozenset({"invalid_request_error", "requests", "tokens", "insufficient_quota", "server_error"})
+_GENERAL = ("", "unauthenticated")
+"""Codes for which OpenAI has a word of its own."""
 _CODES = {401: "invalid_api_key", 429: "rate_limit_exceeded"}
 
 
@@ -22,7 +24,7 @@ def encode_error(facts: ErrorFacts) -> Json:
         "message": facts.message,
         "type": facts.type if facts.type in _TYPES else _type(facts.status),
         "param": facts.param,
-        "code": facts.code or _CODES.get(facts.status),
+        "code": _CODES.get(facts.status) if facts.code in (None, *_GENERAL) else facts.code,
     }
     return {"error": error}
 

@@ -229,12 +229,12 @@ def _encode_thinking(call: ChatCall, limit: int) -> Json | None:
     wanted = reasoning.budget if reasoning.budget is not None else BUDGETS.get(reasoning.effort or "", 0)
     budget = min(wanted, limit - 1)
     forced = call.tool_choice is not None and call.tool_choice.mode in ("required", "named")
-    if budget < LEAST_BUDGET or forced or _continues_unthought(call.messages):
+    if budget < LEAST_BUDGET or forced or continues_unthought(call.messages):
         return None
     return {"type": "enabled", "budget_tokens": budget}
 
 
-def _continues_unthought(messages: tuple[Message, ...]) -> bool:
+def continues_unthought(messages: tuple[Message, ...]) -> bool:
     """Whether the call answers a turn that called tools and whose thinking the client did not keep."""
     if not messages or not any(isinstance(part, ToolResult) for part in messages[-1].parts):
         return False

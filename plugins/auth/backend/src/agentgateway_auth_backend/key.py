@@ -45,9 +45,10 @@ class KeyCredential(Credential):
         self._attach = attaching(config, host.at)
 
     def apply(self, exchange: Exchange) -> None:
-        if exchange.outgoing is None:
+        outgoing, attach = exchange.outgoing, self._attach
+        if outgoing is None:
             raise InternalError(detail="there is no outgoing request")
-        self._attach(exchange.outgoing)
+        attach(outgoing)
 
 
 def attaching(config: KeyConfig, at: str) -> Attach:

@@ -52,7 +52,8 @@ class Applied:
 
     @hookimpl
     def upstream(self, exchange: Exchange) -> Any:
-        return self._apply(exchange)
+        apply = self._apply
+        return apply(exchange)
 
 
 class Awaited:

@@ -14,10 +14,20 @@ from agentgateway.llm.dialects import dialect
 from agentgateway_openai.config import CustomConfig, OpenAIConfig
 
 ANTHROPIC_VERSION = "2023-06-01"
+SPOKEN = {
+    "chat": ("completions", "responses"),
+    "embeddings": ("embeddings",),
+    "rerank": ("rerank",),
+    "text_completions": ("text_completions",),
+    "images": ("images",),
+    "speech": ("speech",),
+    "moderations": ("moderations",),
+}
+"""Dialects by operation. OpenAI itself ranks nothing; servers of its kind do."""
 
 
 class OpenAI(Provider):
-    """OpenAI's API (https://platform.openai.com/docs/api-reference): chat completions, with a Bearer key."""
+    """OpenAI's API (https://platform.openai.com/docs/api-reference), with a Bearer key."""
 
     Config = OpenAIConfig
     system = "openai"
@@ -26,10 +36,10 @@ class OpenAI(Provider):
     unwanted = frozenset({b"anthropic-version", b"anthropic-beta", b"anthropic-dangerous-direct-browser-access"})
 
     def dialects(self, operation: str) -> Sequence[str]:
-        return ("completions",) if operation == "chat" else ()
+        return SPOKEN.get(operation, ())
 
     def path(self, call: LlmCall) -> str:
-        return "/v1/chat/completions"
+        return call.dialect.paths[0]
 
     def finish(self, outgoing: Outgoing, call: LlmCall) -> None:
         """The key stays a Bearer token. A call that was translated loses the fields that only compatible vendors
@@ -68,7 +78,7 @@ class Custom(Provider):
         return tuple(name for name in self._paths if dialect(name).operation == operation)
 
     def path(self, call: LlmCall) -> str:
-        return self._paths[call.dialect.name] or call.dialect.paths[0]
+        return self._paths[call.dialect.name] or call.dialect.path(call.model, stream=call.stream)
 
     def verbatim(self, call: LlmCall) -> bool:
         return self._paths[call.dialect.name] is not None

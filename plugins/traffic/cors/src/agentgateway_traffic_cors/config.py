@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field
 from agentgateway.settings import Duration, HeaderName, PluginConfig, problem
 from agentgateway_traffic_cors.origins import readable
 
-Method = Annotated[str, Field(pattern=r"^(\*|[!#$%&'+.^_`|~0-9A-Za-z-]+)$")]
+Method = Annotated[str, Field(pattern=r"^(\*|[!#$%&'+.^_`|~0-9A-Za-z-]+)$", examples=["PUT", "*"])]
 
 
 def _origin(pattern: str) -> str:

@@ -13,6 +13,7 @@ class RequestHeaderModifier(Policy):
     """Edits header fields of requests; on a backend, those of what is sent to that backend."""
 
     Config = HeaderModifierConfig
+    phases: ClassVar[tuple[str, ...]] = ("pre_request", "upstream")
     levels: ClassVar[frozenset[Level]] = frozenset({"gateway", "route", "backend"})
     composes: ClassVar[bool] = True
 

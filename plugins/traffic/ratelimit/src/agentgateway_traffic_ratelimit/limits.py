@@ -28,7 +28,7 @@ class Limit:
 
     def take(self, exchange: Exchange) -> Taken:
         """Take one from the bucket that this request draws from."""
-        return self.buckets.take(self.owner(exchange), self.rule)
+        return self.buckets.take("" if self.key is None else self.owner(exchange), self.rule)
 
     def owner(self, exchange: Exchange) -> str:
         """The key of the bucket. Raises `Forbidden` when the expression gives none, because nothing would limit it."""

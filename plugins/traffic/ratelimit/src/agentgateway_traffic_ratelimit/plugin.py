@@ -47,7 +47,8 @@ class RequestLimits:
     """Every request takes one from each bucket, until one of them has none."""
 
     def __init__(self, limits: Sequence[Limit]) -> None:
-        self._first, *self._others = limits
+        self._first, *others = limits
+        self._others = tuple(others)
 
     @hookimpl
     def pre_request(self, exchange: Exchange) -> None:

@@ -1,0 +1,59 @@
+"""Canonical calls other than chat: embeddings and reranking. Vendors' own formats translate from and to these."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from agentgateway.exchange import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingCall:
+    """Vectors for texts. `inputs` are at least one; `dimensions` None leaves the model's own; `encoding` is how the
+    client wants the vectors (OpenAI's words)."""
+
+    model: str
+    inputs: tuple[str, ...]
+    dimensions: int | None = None
+    encoding: Literal["float", "base64"] = "float"
+    user: str | None = None
+    stream: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingReply:
+    """One vector for each input, in the inputs' order."""
+
+    model: str
+    vectors: tuple[tuple[float, ...], ...]
+    usage: Usage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RerankCall:
+    """Which of the documents answer the query; `top` bounds how many are named."""
+
+    model: str
+    query: str
+    documents: tuple[str, ...]
+    top: int | None = None
+    stream: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """A document, by its place in the call, and how relevant it is: 0 to 1."""
+
+    index: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class RerankReply:
+    """The documents that were named, the most relevant first."""
+
+    model: str
+    ranked: tuple[Ranked, ...]
+    id: str = ""
+    usage: Usage | None = None
