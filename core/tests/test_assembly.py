@@ -374,6 +374,14 @@ LLM = "llm:\n  providers: [{name: p, provider: openAI, params: {}}]\n  models:\n
             "gateway.yaml:7: llm.models[0].params.baseUrl: not written",
         ),
         (
+            "provider: openAI\n    params:\n      hostOverride: '[::1]:0'",
+            "gateway.yaml:7: llm.models[0].params.hostOverride: there is no such port",
+        ),
+        (
+            "provider: openAI\n    params:\n      baseUrl: 'http://models:99999/v1'",
+            "gateway.yaml:7: llm.models[0].params.baseUrl: there is no such port",
+        ),
+        (
             "provider: {reference: p}\n    params:\n      pathPrefix: x",
             "gateway.yaml:7: llm.models[0].params.pathPrefix",
         ),

@@ -140,6 +140,13 @@ async def test_all_workers_serve_one_port_and_end_with_exit_code_0(running):
     await gone(pids)
 
 
+async def test_metrics_that_the_parent_counts_can_be_left_out(running):
+    program = await running(metrics={"remove": ["workers"]})
+    shown = (await program.client.get(await program.url("stats") + "/metrics")).text
+    assert "agentgateway_worker_restarts_total" in shown
+    assert "agentgateway_workers" not in shown
+
+
 async def test_a_killed_worker_is_replaced_while_the_other_serves(running):
     program = await running()
     before = await program.pids(2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Collection
 from contextlib import suppress
 from typing import Any
 
@@ -25,13 +26,13 @@ class Crew:
     never go back.
     """
 
-    def __init__(self, shared: SharedSockets) -> None:
+    def __init__(self, shared: SharedSockets, remove: Collection[str] = ()) -> None:
         self.workers: list[Worker] = []
         self.shared = shared
         self.draining = False
         self.level: str | None = None
         self._retired: Snapshot = []
-        self._metrics = Metrics()
+        self._metrics = Metrics(remove)
         self.restarts = self._metrics.counter("agentgateway_worker_restarts_total", "Workers replaced after they died.")
         self._metrics.gauge("agentgateway_workers", "Workers that serve.", (), lambda: {(): len(self.serving())})
 

@@ -68,7 +68,7 @@ class Supervisor:
         self._settings = settings
         self._make = make
         self._slots = [Slot(place) for place in range(count)]
-        self._crew = Crew(SharedSockets(count, ipv6=settings.enable_ipv6))
+        self._crew = Crew(SharedSockets(count, ipv6=settings.enable_ipv6), settings.metrics.remove)
         self._folder = Path(tempfile.mkdtemp(prefix="agentgateway-"))
         self._due: list[tuple[Slot, asyncio.Future[Worker]]] = []
         self._wake = asyncio.Event()

@@ -32,6 +32,7 @@ class LlmProtocol(Protocol):
 
     def __init__(self, host: Host) -> None:
         self._limit = host.body_limit
+        endings()  # imports every dialect: here rather than on the first request
 
     async def decode(self, exchange: Exchange) -> None:
         request = exchange.request

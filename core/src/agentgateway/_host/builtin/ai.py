@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import re
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from agentgateway.errors import ConfigError, NotFound, UpstreamError
 from agentgateway.exchange import HOP_BY_HOP, NAME, Exchange, Outgoing, Reply, Target
@@ -19,7 +20,7 @@ from agentgateway.llm.beginnings import begun
 from agentgateway.llm.calls import Dialect, LlmCall, LlmReply
 from agentgateway.llm.dialects import dialect, operations
 from agentgateway.llm.replies import LlmStream, decompressed, translated_error
-from agentgateway.settings import PluginConfig, Secret
+from agentgateway.settings import PluginConfig, Secret, problem
 
 KeyPath = tuple[str | int, ...]
 CREDENTIALS = ("authorization", "x-api-key", "x-goog-api-key", "api-key")
@@ -37,6 +38,7 @@ own checks, which vendors take for a call from a web page."""
 NOT_RETURNED = frozenset((b"set-cookie", b"alt-svc", b"strict-transport-security", b"server", b"via"))
 """What a vendor's edge says to its own clients; `alt-svc` would lead ours around the gateway."""
 UNCODED = (b"", b"identity")
+_PORT = re.compile(r"(?:https?://)?(?:[^:/\[]+|\[[^\]]*\]):(\d+)")
 FIXED = ((b"content-type", b"application/json"), (b"accept-encoding", b"identity"))
 
 
@@ -45,14 +47,28 @@ class Address(PluginConfig):
 
     name: str | None = None
     """For logs and metrics."""
-    host_override: str | None = Field(None, pattern=r"^([\w.\-]+|\[[\w:.]+\])(:\d{1,5})?$")
+    host_override: str | None = Field(
+        None, pattern=r"^([\w.\-]+|\[[\w:.]+\])(:\d{1,5})?$", examples=["models.internal:8000"]
+    )
     """`host:port` to send to instead of the vendor's; plain HTTP unless the port is 443 or `backendTLS` says more."""
-    path_prefix: str | None = Field(None, pattern="^/")
+    path_prefix: str | None = Field(None, pattern="^/", examples=["/v1"])
     """Replaces the vendor's base path (`/v1`)."""
-    path_override: str | None = Field(None, pattern="^/")
+    path_override: str | None = Field(None, pattern="^/", examples=["/v1/chat/completions"])
     """Replaces the whole path."""
-    base_url: str | None = Field(None, pattern=r"^https?://([\w.\-]+|\[[\w:.]+\])(:\d{1,5})?(/[^\s?#]*)?$")
+    base_url: str | None = Field(
+        None,
+        pattern=r"^https?://([\w.\-]+|\[[\w:.]+\])(:\d{1,5})?(/[^\s?#]*)?$",
+        examples=["https://models.internal/v1"],
+    )
     """Scheme, host and base path at once."""
+
+    @field_validator("host_override", "base_url")
+    @classmethod
+    def _a_port(cls, value: str | None) -> str | None:
+        port = _PORT.match(value) if value else None
+        if port is not None and not 0 < int(port[1]) < 65536:
+            raise problem("there is no such port", "ports are 1 to 65535")
+        return value
 
     @model_validator(mode="after")
     def _one_address(self) -> Address:
