@@ -482,9 +482,11 @@ async def test_errors_of_the_gateway_in_boto3s_words(begin: Begin) -> None:
         await ask(stage.url, model="something.else")
     assert caught.value.response["Error"]["Code"] == "ResourceNotFoundException"
     async with httpx.AsyncClient(trust_env=False) as client:
-        for path in ("/model/only-this/invoke", "/model/only-this/count-tokens"):
-            answer = await client.post(f"{stage.url}{path}", json={})
-            assert answer.status_code == 404
+        answer = await client.post(f"{stage.url}/model/only-this/invoke", json={})
+        assert answer.status_code == 404
+        bodies = {"input": {"invokeModel": {"body": "e30="}}}
+        answer = await client.post(f"{stage.url}/model/only-this/count-tokens", json=bodies)
+        assert answer.status_code == 400 and "input.converse" in answer.text
     assert stage.upstream.received == []
 
 
@@ -551,3 +553,43 @@ async def test_guards_block_a_stream_of_frames(begin: Begin, size: int) -> None:
         await ask(stage.url, "converse_stream")
     with pytest.raises(ClientError):
         await ask(stage.url)
+
+
+# counting tokens
+
+
+async def count(url: str, model: str = "smart") -> int:
+    def call() -> int:
+        client = amazon(url)
+        try:
+            asked = {"converse": {"messages": USER, "system": [{"text": "Be kind."}]}}
+            return int(client.count_tokens(modelId=model, input=asked)["inputTokens"])
+        finally:
+            client.close()
+
+    return await asyncio.to_thread(call)
+
+
+async def test_boto3_counts_tokens_with_bedrock(begin: Begin) -> None:
+    stage = await begin(Bedrock(whole={"inputTokens": 23}))
+    assert await count(stage.url) == 23
+    assert stage.sent.target == PATH.removesuffix("/converse") + "/count-tokens"
+    assert json.loads(stage.sent.body)["input"]["converse"]["system"] == [{"text": "Be kind."}]
+
+
+async def test_anthropics_sdk_counts_tokens_with_bedrock(begin: Begin) -> None:
+    stage = await begin(Bedrock(whole={"inputTokens": 23}))
+    client = connect(anthropic.AsyncAnthropic, stage.url)
+    async with client:
+        counted = await client.messages.count_tokens(
+            model="smart", messages=[{"role": "user", "content": "Hi"}], system="Be kind."
+        )
+    assert counted.input_tokens == 23
+    converse = json.loads(stage.sent.body)["input"]["converse"]
+    assert converse == {"messages": USER, "system": [{"text": "Be kind."}]}
+
+
+async def test_what_bedrock_does_not_count_is_estimated_without_a_request(begin: Begin) -> None:
+    stage = await begin(params={"model": "amazon.nova-pro-v1:0"})
+    assert 5 <= await count(stage.url) <= 15
+    assert not stage.upstream.received

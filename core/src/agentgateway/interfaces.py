@@ -195,8 +195,8 @@ class Backend:
         """Who else takes part in `upstream` for that target."""
         return ()
 
-    async def prepare(self, exchange: Exchange) -> None:
-        """Set `exchange.outgoing` for `exchange.target`."""
+    async def prepare(self, exchange: Exchange) -> Reply | None:
+        """Set `exchange.outgoing` for `exchange.target`. A Reply is the answer: nothing is sent."""
         raise NotImplementedError
 
     async def send(self, exchange: Exchange) -> Reply:

@@ -92,7 +92,9 @@ async def attempt(exchange: Exchange, chain: Chain, phase: Phase) -> Reply:
         reply = await phase(target.edits, exchange)
         if reply is not None:
             return reply
-    await target.backend.prepare(exchange)
+    reply = await target.backend.prepare(exchange)
+    if reply is not None:
+        return reply
     reply = await phase(target.steps, exchange)
     if reply is not None:
         return reply

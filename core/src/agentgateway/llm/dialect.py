@@ -182,6 +182,11 @@ class Dialect:
         """The field of the call that holds what no guard can read (a prompt in tokens); empty when all is text."""
         return ""
 
+    def answer(self, call: Any, provider: str, model: str) -> Json | None:
+        """What the gateway itself answers to a call of this dialect, where the provider has nothing for it; None when
+        that is an error. `call` is the `LlmCall`; `model` is what the provider would have been asked for."""
+        return None
+
     # replies
 
     def decode_reply(self, document: Json) -> ChatReply:

@@ -1,4 +1,4 @@
-"""Canonical calls other than chat: embeddings and reranking. Vendors' own formats translate from and to these."""
+"""Canonical calls other than chat: embeddings, reranking, counting. Vendors' own formats translate from and to these."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from agentgateway.exchange import Usage
+from agentgateway.llm.chat import ChatCall
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +58,20 @@ class RerankReply:
     ranked: tuple[Ranked, ...]
     id: str = ""
     usage: Usage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CountCall:
+    """How many tokens would that chat call have?"""
+
+    model: str
+    chat: ChatCall
+    stream: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CountReply:
+    """So many tokens, of everything the model would read."""
+
+    model: str
+    tokens: int

@@ -11,6 +11,7 @@ from agentgateway.errors import UpstreamError
 from agentgateway.exchange import Exchange, Reply
 from agentgateway.llm import documents
 from agentgateway.llm.calls import Dialect, ErrorFacts, LlmCall
+from agentgateway.llm.counting import COUNTING
 from agentgateway.llm.framed import meter
 from agentgateway.llm.streams import EVENT_ENDS, Translator, UsageSieve
 
@@ -115,6 +116,8 @@ class LlmStream:
             self._done = True
             self._exchange.finished = self._meter.ended
             self._exchange.usage = self._meter.usage(self._call)
+            if COUNTING.watched:
+                learn(self._exchange, self._call)
             self._exchange.response_model = self._meter.model
 
     async def aclose(self) -> None:
@@ -123,6 +126,13 @@ class LlmStream:
         close = getattr(self._source, "aclose", None)
         if close is not None:
             await close()
+
+
+def learn(exchange: Exchange, call: LlmCall) -> None:
+    """What a call's vendor counted, for those who will ask how much a call has."""
+    target, usage = exchange.target, exchange.usage
+    if target is not None and usage is not None and not usage.estimated and call.operation == "chat":
+        COUNTING.learn(target.provider, target.model or call.model, call.document, usage.input_tokens)
 
 
 def facts_of(error: UpstreamError) -> ErrorFacts:

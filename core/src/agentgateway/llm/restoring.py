@@ -11,7 +11,10 @@ from agentgateway.llm.dialect import Dialect
 
 
 def restored(reply: ChatReply, source: Dialect, call: ChatCall) -> ChatReply:
-    """A reply that came in the dialect `source` to a call that was translated to it."""
+    """A reply that came in the dialect `source` to a call that was translated to it. Replies other than chat's have a
+    model only."""
+    if not isinstance(reply, ChatReply):
+        return replace(reply, model=reply.model or call.model)
     names = renamed(call, source)
     parts = tuple(_called_back(part, names) for part in reply.parts) if names else reply.parts
     return replace(reply, parts=parts, model=reply.model or call.model)

@@ -18,8 +18,9 @@ from agentgateway.hookspecs import hookimpl
 from agentgateway.interfaces import Backend, Credential, Host, Layer, Participant, Provider
 from agentgateway.llm.beginnings import begun
 from agentgateway.llm.calls import Dialect, LlmCall, LlmReply
+from agentgateway.llm.counting import COUNTING
 from agentgateway.llm.dialects import dialect, operations
-from agentgateway.llm.replies import LlmStream, decompressed, translated_error
+from agentgateway.llm.replies import LlmStream, decompressed, learn, translated_error
 from agentgateway.settings import PluginConfig, Secret, problem
 
 KeyPath = tuple[str | int, ...]
@@ -139,9 +140,8 @@ class Entry:
     varies: bool = False
     """Whether the dialects depend on the model."""
 
-    def dialect_for(self, call: LlmCall) -> Dialect:
-        """The call's own dialect if the provider speaks it, else the one it prefers for that operation. Raises
-        `NotFound` when it has none."""
+    def dialect_for(self, call: LlmCall) -> Dialect | None:
+        """The call's own dialect if the provider speaks it, else the one it prefers for that operation, if any."""
         dialects = self.dialects
         if self.varies:
             names = self.provider.speaks(call.dialect.operation, self.model or call.model)
@@ -152,7 +152,7 @@ class Entry:
         for spoken in dialects.values():
             if spoken.operation == call.dialect.operation:
                 return spoken
-        raise NotFound(f"this model's provider has no `{call.dialect.operation}`", code="unsupported_operation")
+        return None
 
     def path(self, call: LlmCall) -> str:
         if self.path_override:
@@ -238,14 +238,18 @@ class AiBackend(Backend):
             if target.facts.credential is not None:
                 await target.facts.credential.stop()
 
-    async def prepare(self, exchange: Exchange) -> None:
+    async def prepare(self, exchange: Exchange) -> Reply | None:
         entry, call = entry_of(exchange), exchange.call
         if not isinstance(call, LlmCall):
             raise NotFound(f"no installed dialect reads {exchange.request.method} {exchange.request.path}")
-        outbound = call.outbound(entry.dialect_for(call), entry.model)
+        spoken = entry.dialect_for(call)
+        if spoken is None:
+            return answered(exchange, call, entry.model or call.model)
+        outbound = call.outbound(spoken, entry.model)
         headers = exchange.request.headers.end_to_end(entry.kept_back)
         exchange.outgoing = Outgoing("POST", entry.url, entry.path(outbound), headers)
         exchange.outgoing.call = outbound
+        return None
 
     async def send(self, exchange: Exchange) -> Reply:
         entry = entry_of(exchange)
@@ -260,6 +264,15 @@ class AiBackend(Backend):
         else:
             reply = await self.host.send(exchange, stream=call.stream or not outbound.dialect.replies)
         return await incoming(exchange, reply, call, outbound)
+
+
+def answered(exchange: Exchange, call: LlmCall, model: str) -> Reply:
+    """What the gateway says itself, where the provider has nothing for such a call. Raises `NotFound`."""
+    assert exchange.target is not None
+    document = call.dialect.answer(call, exchange.target.provider, model)
+    if document is None:
+        raise NotFound(f"this model's provider has no `{call.operation}`", code="unsupported_operation")
+    return Reply.json(200, document)
 
 
 def entry_of(exchange: Exchange) -> Entry:
@@ -359,6 +372,8 @@ async def incoming(exchange: Exchange, reply: Reply, call: LlmCall, outbound: Ll
     exchange.usage = source.usage(content.document)
     exchange.response_model = source.reply_model(content.document)
     exchange.first_token_at = exchange.answered_at
+    if COUNTING.watched:
+        learn(exchange, call)
     reply.content = content if source.name == target.name else content.translated(target, call.canonical())
     return reply
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from agentgateway.exchange import Outgoing
@@ -12,6 +12,8 @@ from agentgateway_anthropic.config import AnthropicConfig
 
 VERSION = "2023-06-01"
 OAUTH = "sk-ant-oat"
+SPOKEN: Mapping[str, Sequence[str]] = {"chat": ("messages",), "count_tokens": ("anthropicTokenCount",)}
+"""Dialects by operation."""
 
 
 class Anthropic(Provider):
@@ -24,10 +26,10 @@ class Anthropic(Provider):
     key_variable: ClassVar[str | None] = "ANTHROPIC_API_KEY"
 
     def dialects(self, operation: str) -> Sequence[str]:
-        return ("messages",) if operation == "chat" else ()
+        return SPOKEN.get(operation, ())
 
     def path(self, call: LlmCall) -> str:
-        return "/v1/messages"
+        return call.dialect.paths[0]
 
     def finish(self, outgoing: Outgoing, call: LlmCall) -> None:
         """Whatever version the client named, ours is sent: it is the one whose documents the gateway reads. A call that

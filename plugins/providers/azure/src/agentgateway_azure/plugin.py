@@ -29,7 +29,11 @@ OPERATIONS: Mapping[str, Sequence[str]] = {
     "images": ("images",),
     "speech": ("speech",),
 }
-CLAUDE = ("messages",)
+CLAUDE: Mapping[str, Sequence[str]] = {"chat": ("messages",), "count_tokens": ("anthropicTokenCount",)}
+CLAUDE_PATHS: Mapping[str, str] = {
+    "messages": "/anthropic/v1/messages",
+    "anthropicTokenCount": "/anthropic/v1/messages/count_tokens",
+}
 NO_DEPLOYMENT = ("responses",)
 """What dated versions take beside the deployments: the call names its model."""
 
@@ -66,18 +70,18 @@ class Azure(Provider):
 
     def dialects(self, operation: str) -> Sequence[str]:
         spoken = OPERATIONS.get(operation, ())
-        return (*spoken, *CLAUDE) if operation == "chat" and self.config.foundry else spoken
+        return (*spoken, *CLAUDE.get(operation, ())) if self.config.foundry else spoken
 
     def speaks(self, operation: str, model: str) -> Sequence[str]:
         """Claude, on Foundry, is spoken to in Anthropic's format, the others in OpenAI's."""
-        if operation == "chat" and self.config.foundry and model.lower().startswith("claude"):
-            return CLAUDE
+        if self.config.foundry and model.lower().startswith("claude"):
+            return CLAUDE.get(operation, OPERATIONS.get(operation, ()))
         return OPERATIONS.get(operation, ())
 
     def path(self, call: LlmCall) -> str:
         name = call.dialect.name
-        if name in CLAUDE:
-            return "/anthropic/v1/messages"
+        if name in CLAUDE_PATHS:
+            return CLAUDE_PATHS[name]
         if self._dated and name not in NO_DEPLOYMENT:
             return f"{self._base}/deployments/{quote(call.model, safe='')}/{METHODS[name]}{self._query}"
         return f"{self._base}/{METHODS[name]}{self._query}"
@@ -89,7 +93,7 @@ class Azure(Provider):
         if call.raw is None:
             call.dialect.plain(call.document)
         place_key(outgoing)
-        if call.dialect.name in CLAUDE:
+        if call.dialect.name in CLAUDE_PATHS:
             outgoing.headers.set("anthropic-version", ANTHROPIC_VERSION)
             return
         for name in ("anthropic-version", "anthropic-beta", "anthropic-dangerous-direct-browser-access"):

@@ -18,6 +18,8 @@ SERVICE = "bedrock"
 """What signatures are for: not the name in the host."""
 BETA = "anthropic-beta"
 METADATA = "x-bedrock-metadata"
+SPOKEN: Mapping[str, Sequence[str]] = {"chat": ("converse",), "count_tokens": ("converseTokenCount",)}
+"""Dialects by operation."""
 
 
 class Bedrock(Provider):
@@ -48,7 +50,11 @@ class Bedrock(Provider):
         }
 
     def dialects(self, operation: str) -> Sequence[str]:
-        return ("converse",) if operation == "chat" else ()
+        return SPOKEN.get(operation, ())
+
+    def speaks(self, operation: str, model: str) -> Sequence[str]:
+        """Tokens are counted for Claude only."""
+        return () if operation == "count_tokens" and family(model) != "claude" else self.dialects(operation)
 
     def path(self, call: LlmCall) -> str:
         return call.dialect.path(call.model, stream=call.stream)
@@ -58,6 +64,8 @@ class Bedrock(Provider):
         headers and this vendor reads in the body."""
         outgoing.scope = self._scope
         outgoing.headers.set("accept", call.dialect.stream_content_type if call.stream else "application/json")
+        if call.operation != "chat":
+            return
         if self.config.guardrail_identifier is not None:
             call.edit()["guardrailConfig"] = dict(self._guardrail)
         if (betas := outgoing.headers.get(BETA)) is not None:

@@ -11,9 +11,10 @@ from agentgateway.llm.calls import LlmCall
 from agentgateway_gemini.config import GeminiConfig
 
 KEY = "x-goog-api-key"
+WHOLE = "generateContentRequest"
 KEYS = ("AIza", "AQ.")
 """How Google's API keys begin: the usual ones, and those that are bound to a service account."""
-SPOKEN: Mapping[str, Sequence[str]] = {"chat": ("gemini",)}
+SPOKEN: Mapping[str, Sequence[str]] = {"chat": ("gemini",), "count_tokens": ("geminiCountTokens",)}
 """Dialects by operation."""
 
 
@@ -39,7 +40,9 @@ class Gemini(Provider):
         return call.dialect.path(call.model, stream=call.stream)
 
     def finish(self, outgoing: Outgoing, call: LlmCall) -> None:
-        """Streams come as server-sent events only when asked so."""
+        """Streams come as server-sent events only when asked so. A call in a question names its model once more."""
+        if call.dialect.name == "geminiCountTokens" and isinstance(whole := call.document.get(WHOLE), dict):
+            call.edit()[WHOLE] = whole | {"model": f"models/{call.model.removeprefix('models/')}"}
         if call.stream:
             outgoing.target += f"{'&' if '?' in outgoing.target else '?'}alt=sse"
         place_credential(outgoing)

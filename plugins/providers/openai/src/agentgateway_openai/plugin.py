@@ -63,6 +63,9 @@ def modernise_limit(call: LlmCall) -> None:
         document["max_completion_tokens"] = document.pop("max_tokens")
 
 
+ANTHROPIC = ("messages", "anthropicTokenCount")
+
+
 class Custom(Provider):
     """Any server that speaks formats we know. Its address is the backend's `hostOverride`: there is no default."""
 
@@ -87,7 +90,7 @@ class Custom(Provider):
         """The key stays a Bearer token; a call that was translated loses the fields that only some servers know; those
         of Anthropic's format are told a version when the client told none."""
         leave_extensions(call)
-        if call.dialect.name == "messages" and "anthropic-version" not in outgoing.headers:
+        if call.dialect.name in ANTHROPIC and "anthropic-version" not in outgoing.headers:
             outgoing.headers.add("anthropic-version", ANTHROPIC_VERSION)
 
 

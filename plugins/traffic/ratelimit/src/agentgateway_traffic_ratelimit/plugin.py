@@ -9,6 +9,9 @@ from agentgateway.interfaces import Bucket, Host, Participant, Policy
 from agentgateway_traffic_ratelimit.config import LimitConfig, LocalRateLimitConfig
 from agentgateway_traffic_ratelimit.limits import LIMIT, Limit, left, report
 
+FREE = "count_tokens"
+"""The operation that uses no tokens."""
+
 
 class LocalRateLimit(Policy):
     """Limits requests, and the tokens of model calls."""
@@ -72,7 +75,8 @@ class TokenLimits:
 
     @hookimpl
     def route(self, exchange: Exchange) -> None:
-        if exchange.call is None or exchange.attempt.number != 1:
+        call = exchange.call
+        if call is None or exchange.attempt.number != 1 or getattr(call, "operation", None) == FREE:
             return
         owners = [(limit, limit.owner(exchange)) for limit in self._limits]
         outcomes = [(limit, limit.buckets.take(owner, limit.rule, 0)) for limit, owner in owners]
