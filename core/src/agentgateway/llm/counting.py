@@ -57,8 +57,8 @@ COUNTING = Counting()
 
 
 def weight(document: Mapping[str, Any]) -> int:
-    """Tokens of a chat call before anything was learnt: texts and definitions of tools by their length, pictures and files
-    as a number that is usual."""
+    """Tokens of a chat call before anything was learnt: texts and definitions of tools by their length, pictures
+    and files as a number that is usual."""
     size = turns = pictures = 0
     waiting = [document[key] for key in SAID if key in document]
     turns = sum(len(one) for one in waiting if isinstance(one, list))

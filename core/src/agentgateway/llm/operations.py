@@ -1,4 +1,4 @@
-"""Canonical calls other than chat: embeddings, reranking, counting. Vendors' own formats translate from and to these."""
+"""Canonical calls other than chat: embeddings, reranking, counting. Vendors' formats translate from and to these."""
 
 from __future__ import annotations
 
