@@ -166,7 +166,9 @@ async def front(serve_all: Any) -> AsyncIterator[Front]:
                 "name": "guarded",
                 "provider": "gemini",
                 "params": {**address, "model": "gemini-2.5-flash"},
-                "guardrails": {"response": [{"regex": {"rules": [{"pattern": "Ada|Paris"}]}}]},
+                "guardrails": {
+                    "response": [{"regex": {"rules": [{"pattern": "Ada|Paris"}], "scope": ["messages", "toolInput"]}}]
+                },
             },
             {"name": "demo", "provider": "simulator"},
         ]
