@@ -117,7 +117,7 @@ def google() -> Iterator[Google]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler(google))
     server.daemon_threads = True
     google.url = f"http://127.0.0.1:{server.server_port}"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     yield google
     server.shutdown()
     server.server_close()

@@ -1,0 +1,111 @@
+"""The provider `vertex`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from agentgateway.exchange import Outgoing
+from agentgateway.interfaces import Host, Provider
+from agentgateway.llm.calls import LlmCall
+from agentgateway_vertex.config import GLOBAL, VertexConfig
+from agentgateway_vertex.models import model
+
+ANTHROPIC_VERSION = "vertex-2023-10-16"
+BETA = "anthropic-beta"
+DOMAIN = "aiplatform.googleapis.com"
+MULTI_REGIONS = ("us", "eu")
+KEY = "x-goog-api-key"
+KEYS = ("AIza", "AQ.")
+"""How Google's API keys begin: the usual ones, and those that are bound to a service account."""
+SPOKEN: Mapping[str, Sequence[str]] = {
+    "chat": ("gemini", "messages", "completions"),
+    "embeddings": ("vertex_predict",),
+}
+METHODS = {"gemini": ("generateContent", "streamGenerateContent"), "messages": ("rawPredict", "streamRawPredict")}
+"""How a call is named, and one whose reply is streamed."""
+PUBLISHERS = {"gemini": "google", "messages": "anthropic"}
+
+
+class Vertex(Provider):
+    """Vertex AI (https://cloud.google.com/vertex-ai/generative-ai/docs): Gemini, Claude in Anthropic's format, and
+    other publishers' models in OpenAI's; with a token of Google Cloud or an API key."""
+
+    Config = VertexConfig
+    system = "gcp.vertex_ai"
+    credential = ("gcp", {})
+    params: ClassVar[Mapping[str, str]] = {"vertexProject": "projectId", "vertexRegion": "region"}
+    unwanted = frozenset(
+        (
+            *(b"anthropic-version", b"anthropic-dangerous-direct-browser-access"),
+            *(b"openai-organization", b"openai-project", b"openai-beta", b"x-goog-user-project"),
+        )
+    )
+
+    def __init__(self, config: VertexConfig, host: Host) -> None:
+        super().__init__(config, host)
+        self._base = f"/v1/projects/{config.project_id}/locations/{config.region}"
+        self.url = f"https://{domain(config.region)}{self._base}"
+
+    def dialects(self, operation: str) -> Sequence[str]:
+        return SPOKEN.get(operation, ())
+
+    def speaks(self, operation: str, name: str) -> Sequence[str]:
+        """Each family of models has one format."""
+        return (model(name).dialect,) if operation == "chat" else SPOKEN.get(operation, ())
+
+    def path(self, call: LlmCall) -> str:
+        asked, spoken = model(call.model), call.dialect.name
+        if spoken == "vertex_predict":
+            return f"{self._base}{asked.in_path(asked.publisher or 'google')}:predict"
+        if spoken not in METHODS:
+            return f"{self._base}/endpoints/openapi/chat/completions"
+        return f"{self._base}{asked.in_path(PUBLISHERS[spoken])}:{METHODS[spoken][call.stream]}"
+
+    def finish(self, outgoing: Outgoing, call: LlmCall) -> None:
+        """The model's name stands in the path, or in the body as this vendor calls it; Anthropic's version stands in
+        the body. A call that was translated loses what is not of the vendor's own format."""
+        if call.raw is None:
+            call.dialect.plain(call.document)
+        place_credential(outgoing)
+        spoken = call.dialect.name
+        if spoken == "messages":
+            document = call.edit()
+            document.pop("model", None)
+            document["anthropic_version"] = ANTHROPIC_VERSION
+            return
+        outgoing.headers.remove(BETA)
+        if spoken == "completions":
+            call.ask(model(call.model).in_body)
+        elif spoken == "gemini" and call.stream:
+            outgoing.target += f"{'&' if '?' in outgoing.target else '?'}alt=sse"
+
+
+def domain(region: str) -> str:
+    """Where a region is: https://cloud.google.com/vertex-ai/generative-ai/docs/learn/locations"""
+    if region == GLOBAL:
+        return DOMAIN
+    if region in MULTI_REGIONS:
+        return f"aiplatform.{region}.rep.googleapis.com"
+    return f"{region}-{DOMAIN}"
+
+
+def place_credential(outgoing: Outgoing) -> None:
+    """Leave one credential: the one the configuration pinned to a header, else an API key in the vendor's own header,
+    else an OAuth token as Bearer."""
+    headers, pinned = outgoing.headers, outgoing.pinned
+    token = bearer(headers.get("authorization"))
+    if KEY in pinned:
+        if "authorization" not in pinned:
+            headers.remove("authorization")
+    elif "authorization" in pinned or (token is not None and not token.startswith(KEYS)):
+        headers.remove(KEY)
+    elif token is not None:
+        headers.remove("authorization")
+        headers.set(KEY, token)
+
+
+def bearer(authorization: str | None) -> str | None:
+    """The token of a Bearer credential (RFC 6750 section 2.1; the scheme's case does not matter)."""
+    scheme, _, token = (authorization or "").partition(" ")
+    return token.strip() or None if scheme.lower() == "bearer" else None
