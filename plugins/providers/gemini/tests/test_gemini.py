@@ -19,6 +19,7 @@ KEY, TOKEN = "AIzaSyA-key", "ya29.token"
 class TestGeminiContract(ProviderContract):
     name = "gemini"
     config = {"model": "gemini-2.5-flash"}
+    operations = ("chat", "embeddings")
 
 
 @pytest.fixture
@@ -49,9 +50,19 @@ def test_it_is_where_the_vendor_says(provider: Provider) -> None:
     )
 
 
-def test_it_takes_chat_and_nothing_else_yet(provider: Provider) -> None:
+def test_it_takes_chat_and_embeddings(provider: Provider) -> None:
     assert tuple(provider.dialects("chat")) == ("gemini",)
-    assert tuple(provider.dialects("embeddings")) == ()
+    assert tuple(provider.dialects("embeddings")) == ("embeddings",)
+    assert tuple(provider.dialects("rerank")) == ()
+
+
+def test_embeddings_are_asked_for_in_openais_format(provider: Provider) -> None:
+    body = b'{"model":"gemini-embedding-001","input":"a", "dimensions": 64}'
+    call = LlmCall.read(dialect("embeddings"), body, "/v1/embeddings").outbound(dialect("embeddings"))
+    outgoing = Outgoing("POST", provider.url, provider.path(call), Headers.of({"authorization": f"Bearer {KEY}"}))
+    provider.finish(outgoing, call)
+    assert (outgoing.target, call.body()) == ("/v1beta/openai/embeddings", body)
+    assert dict(outgoing.headers) == {"x-goog-api-key": KEY}
 
 
 @pytest.mark.parametrize(

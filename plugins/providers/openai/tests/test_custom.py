@@ -36,6 +36,22 @@ def test_a_configured_path_wins_letter_for_letter() -> None:
     assert provider.path(chat(speaks="messages").call) == "/v1/messages"
 
 
+def test_googles_format_is_called_by_its_method() -> None:
+    provider = custom({"type": "generateContent"})
+    assert provider.dialects("chat") == ("gemini",)
+    for path, stream, leaves in (
+        (None, False, "/v1beta/models/m:generateContent"),
+        (None, True, "/v1beta/models/m:streamGenerateContent?alt=sse"),
+        ("/own", True, "/own?alt=sse"),
+        ("/own?a=b", True, "/own?a=b&alt=sse"),
+    ):
+        provider = custom({"type": "generateContent", "path": path} if path else {"type": "generateContent"})
+        call = chat(model="m", stream=stream).call.outbound(dialect("gemini"))
+        outgoing = Outgoing("POST", "http://127.0.0.1:9", provider.path(call), Headers())
+        provider.finish(outgoing, call)
+        assert outgoing.target == leaves
+
+
 def test_it_has_no_address_of_its_own_and_no_key_in_the_environment() -> None:
     provider = custom({"type": "completions"})
     assert (provider.url, provider.key_variable) == ("", None)

@@ -14,13 +14,17 @@ KEY = "x-goog-api-key"
 WHOLE = "generateContentRequest"
 KEYS = ("AIza", "AQ.")
 """How Google's API keys begin: the usual ones, and those that are bound to a service account."""
-SPOKEN: Mapping[str, Sequence[str]] = {"chat": ("gemini",), "count_tokens": ("geminiCountTokens",)}
+SPOKEN: Mapping[str, Sequence[str]] = {
+    "chat": ("gemini",),
+    "embeddings": ("embeddings",),
+    "count_tokens": ("geminiCountTokens",),
+}
 """Dialects by operation."""
 
 
 class Gemini(Provider):
-    """The Gemini API (https://ai.google.dev/api): generateContent, with an API key in `x-goog-api-key` or an OAuth
-    token."""
+    """The Gemini API (https://ai.google.dev/api): generateContent and embeddings, with an API key in `x-goog-api-key`
+    or an OAuth token."""
 
     Config = GeminiConfig
     system = "gcp.gemini"
@@ -37,13 +41,16 @@ class Gemini(Provider):
         return SPOKEN.get(operation, ())
 
     def path(self, call: LlmCall) -> str:
+        """Embeddings are asked for in OpenAI's format: https://ai.google.dev/gemini-api/docs/openai"""
+        if call.dialect.name == "embeddings":
+            return "/v1beta/openai/embeddings"
         return call.dialect.path(call.model, stream=call.stream)
 
     def finish(self, outgoing: Outgoing, call: LlmCall) -> None:
         """Streams come as server-sent events only when asked so. A call in a question names its model once more."""
         if call.dialect.name == "geminiCountTokens" and isinstance(whole := call.document.get(WHOLE), dict):
             call.edit()[WHOLE] = whole | {"model": f"models/{call.model.removeprefix('models/')}"}
-        if call.stream:
+        if call.stream and call.dialect.name == "gemini":
             outgoing.target += f"{'&' if '?' in outgoing.target else '?'}alt=sse"
         place_credential(outgoing)
 

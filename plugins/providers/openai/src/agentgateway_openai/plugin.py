@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.metadata import entry_points
-from typing import ClassVar
+from typing import ClassVar, get_args
 
 from agentgateway.errors import ConfigError
 from agentgateway.exchange import Outgoing
 from agentgateway.interfaces import Host, Provider
 from agentgateway.llm.calls import LlmCall
 from agentgateway.llm.dialects import dialect
-from agentgateway_openai.config import CustomConfig, OpenAIConfig
+from agentgateway_openai.config import CustomConfig, FormatType, OpenAIConfig
 
 ANTHROPIC_VERSION = "2023-06-01"
 SPOKEN = {
@@ -24,6 +24,8 @@ SPOKEN = {
     "moderations": ("moderations",),
 }
 """Dialects by operation. OpenAI itself ranks nothing; servers of its kind do."""
+DIALECTS = {"generateContent": "gemini"}
+"""Formats of `custom` that are not called as their dialect is."""
 
 
 class OpenAI(Provider):
@@ -74,7 +76,7 @@ class Custom(Provider):
     def __init__(self, config: CustomConfig, host: Host) -> None:
         super().__init__(config, host)
         self.system = config.provider_override or "custom"
-        self._paths: dict[str, str | None] = {entry.type: entry.path for entry in config.formats}
+        self._paths: dict[str, str | None] = {spoken(entry.type): entry.path for entry in config.formats}
         refuse_unknown(config, host)
 
     def dialects(self, operation: str) -> Sequence[str]:
@@ -88,19 +90,28 @@ class Custom(Provider):
 
     def finish(self, outgoing: Outgoing, call: LlmCall) -> None:
         """The key stays a Bearer token; a call that was translated loses the fields that only some servers know; those
-        of Anthropic's format are told a version when the client told none."""
+        of Anthropic's format are told a version when the client told none; those of Google's have streams only as
+        server-sent events when asked so."""
         leave_extensions(call)
+        if call.dialect.name == "gemini" and call.stream:
+            outgoing.target += f"{'&' if '?' in outgoing.target else '?'}alt=sse"
         if call.dialect.name in ANTHROPIC and "anthropic-version" not in outgoing.headers:
             outgoing.headers.add("anthropic-version", ANTHROPIC_VERSION)
 
 
+def spoken(format_type: str) -> str:
+    """The dialect of a format, which is its name but for Google's."""
+    return DIALECTS.get(format_type, format_type)
+
+
 def refuse_unknown(config: CustomConfig, host: Host) -> None:
     """Raises `ConfigError` for a format that no installed dialect speaks."""
-    installed = sorted({point.name for point in entry_points(group="agentgateway.dialects")})
+    installed = {point.name for point in entry_points(group="agentgateway.dialects")}
+    known = [name for name in get_args(FormatType) if spoken(name) in installed]
     for index, entry in enumerate(config.formats):
-        if entry.type not in installed:
+        if entry.type not in known:
             raise ConfigError(
                 f"no installed dialect speaks `{entry.type}`",
                 path=f"{host.at}.formats[{index}].type",
-                hint=f"supported here: {', '.join(installed)}",
+                hint=f"supported here: {', '.join(sorted(known))}",
             )
