@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import anthropic.types
@@ -10,8 +11,10 @@ import anthropic.types.message_create_params as anthropic_params
 import openai.types.chat
 import openai.types.responses
 import pytest
+from google.genai import types as google
 from openai.types.chat import completion_create_params
 from openai.types.responses import response_create_params
+from pydantic import BaseModel
 
 from agentgateway.llm.calls import Dialect
 
@@ -26,7 +29,7 @@ def section(title: str) -> dict[str, str]:
     return dict(ROW.findall(rest.partition("\n## ")[0]))
 
 
-@pytest.fixture(params=["completions", "messages", "responses"])
+@pytest.fixture(params=["completions", "gemini", "messages", "responses"])
 def dialect(request: pytest.FixtureRequest) -> Dialect:
     found: Dialect = request.getfixturevalue(request.param)
     return found
@@ -42,6 +45,47 @@ def test_fields_of_replies(dialect: Dialect) -> None:
 
 def test_what_a_dialect_has_no_words_for(dialect: Dialect) -> None:
     assert section(f"To `{dialect.name}`") == dict(dialect.inexpressible)
+
+
+def camel(names: Iterable[str]) -> set[str]:
+    """Google's SDK calls the fields by their original names."""
+    return {re.sub("_([a-z])", lambda found: found[1].upper(), name) for name in names}
+
+
+@pytest.mark.parametrize(
+    ("model", "prefix"),
+    [
+        (google.Content, "contents[]."),
+        (google.Part, "contents[].parts[]."),
+        (google.FunctionCall, "contents[].parts[].functionCall."),
+        (google.FunctionResponse, "contents[].parts[].functionResponse."),
+        (google.Tool, "tools[]."),
+        (google.FunctionDeclaration, "tools[].functionDeclarations[]."),
+        (google.ToolConfig, "toolConfig."),
+        (google.FunctionCallingConfig, "toolConfig.functionCallingConfig."),
+        (google.GenerationConfig, "generationConfig."),
+        (google.ThinkingConfig, "generationConfig.thinkingConfig."),
+        (google.SafetySetting, "safetySettings[]."),
+    ],
+)
+def test_every_field_of_googles_calls_has_a_fate(gemini: Dialect, model: type[BaseModel], prefix: str) -> None:
+    known = {field.removeprefix(prefix) for field in gemini.fields if field.startswith(prefix)}
+    assert camel(model.model_fields) - known == set()
+
+
+@pytest.mark.parametrize(
+    ("model", "prefix"),
+    [
+        (google.GenerateContentResponse, ""),
+        (google.Candidate, "candidates[]."),
+        (google.GenerateContentResponseUsageMetadata, "usageMetadata."),
+        (google.GenerateContentResponsePromptFeedback, "promptFeedback."),
+    ],
+)
+def test_every_field_of_googles_replies_has_a_fate(gemini: Dialect, model: type[BaseModel], prefix: str) -> None:
+    known = {field.removeprefix(prefix) for field in gemini.reply_fields if field.startswith(prefix)}
+    of_the_sdk = {"sdkHttpResponse", "parsed", "automaticFunctionCallingHistory"}
+    assert camel(model.model_fields) - known - of_the_sdk == set()
 
 
 def test_every_field_of_the_sdks_calls_has_a_fate(completions: Dialect, messages: Dialect, responses: Dialect) -> None:
