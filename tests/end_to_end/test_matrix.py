@@ -9,6 +9,7 @@ another provider is one row of `VENDORS`; another matter is one row of `CASES`.
 import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
+from functools import reduce
 from itertools import product
 from typing import Any
 
@@ -18,14 +19,16 @@ import pytest_asyncio
 
 from agentgateway.testing import Received, Upstream
 
-from .matrix import completions, messages, responses
+from .matrix import completions, gemini, messages, responses
 from .matrix.cases import CASES, Case
 from .matrix.facts import Asked, Json, Seen, Speaker
 from .matrix.transcripts import END, pieces, played, section, streamed, whole
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 KEY = "sk-of-the-operator"
-SPEAKERS: dict[str, Speaker] = {one.name: one for one in (completions.SPEAKER, messages.SPEAKER, responses.SPEAKER)}
+SPEAKERS: dict[str, Speaker] = {
+    one.name: one for one in (completions.SPEAKER, gemini.SPEAKER, messages.SPEAKER, responses.SPEAKER)
+}
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,10 @@ ANTHROPIC = (
     *(("x-api-key", KEY), ("authorization", None)),
     *(("anthropic-version", "2023-06-01"), ("openai-organization", None)),
 )
+GOOGLE = (*OPENAI, ("x-goog-api-key", None), ("openai-organization", None))
 CLAUDE = ("claude-haiku-4-5", "claude-haiku-4-5-20251001")
-OTHERS = ("completions", "messages")
+GEMINI = ("gemini-3-pro", "gemini-3-pro-preview")
+OTHERS = ("completions", "gemini", "messages")
 OPENAIS = ("completions", "responses")
 """Dialects whose errors are the same, word for word."""
 COMPATIBLE = ("completions-compatible", "completions")
@@ -87,6 +92,8 @@ VENDORS = [
     Vendor("custom-completions", custom("completions"), "completions", COMPATIBLE, BEARER, signs=False),
     Vendor("custom-messages", custom("messages"), "messages", ("messages",), BEARER, *CLAUDE),
     Vendor("custom-responses", custom("responses"), "responses", ("responses",), BEARER, signs=False),
+    Vendor("gemini", {"gemini": {}}, "gemini", ("gemini",), GOOGLE, *GEMINI),
+    Vendor("custom-gemini", custom("generateContent"), "gemini", ("gemini",), BEARER, *GEMINI),
     simulator("completions"),
     simulator("messages"),
 ]
@@ -120,7 +127,10 @@ class Call:
 
     @property
     def asked(self) -> Asked:
-        return self.case.asked if self.stops else replace(self.case.asked, stop=())
+        """What both have words for."""
+        asked = self.case.asked if self.stops else replace(self.case.asked, stop=())
+        parallel = self.speaker.parallel and SPEAKERS[self.vendor.speaks].parallel
+        return asked if parallel else replace(asked, parallel=None)
 
     @property
     def busy(self) -> int:
@@ -133,9 +143,16 @@ class Call:
 
     def document(self) -> Json:
         document = json.loads(section((self.speaker.name,), self.case.request or self.name, "request"))
+        document.pop("model", None)
         if not self.stops:
-            document.pop(self.speaker.stop, None)
-        return document | {"model": f"{self.vendor.name}/{self.name}"} | (self.speaker.streaming if self.stream else {})
+            *holders, field = self.speaker.stop.split(".")
+            reduce(dict.__getitem__, holders, document).pop(field, None)
+        return document | self.speaker.naming(self.asks, self.stream)
+
+    @property
+    def asks(self) -> str:
+        """The model that the client names."""
+        return f"{self.vendor.name}/{self.name}"
 
     def answer(self) -> tuple[list[bytes], bytes]:
         """What the vendor puts on the wire, and the body in it."""
@@ -151,6 +168,8 @@ class Call:
 
     def expected(self) -> Seen:
         seen, case, vendor = self.case.seen, self.case, self.vendor
+        if seen.usage is not None and not (self.speaker.caches and SPEAKERS[vendor.speaks].caches):
+            seen = replace(seen, usage=replace(seen.usage, written=0))
         if vendor.simulated:
             text = seen.text if case.spoken is None else case.spoken
             error = f"simulated error {self.busy}" if self.name == "overloaded" else seen.error
@@ -183,7 +202,8 @@ class Stage:
             said, _ = call.answer()
             self.upstream.answer = lambda request: played(said)
         headers = {**call.speaker.headers, "x-case": str(call)}
-        return await self.client.post(self.gateway.url + call.speaker.path, json=call.document(), headers=headers)
+        target = call.speaker.target(call.asks, call.stream)
+        return await self.client.post(self.gateway.url + target, json=call.document(), headers=headers)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -230,14 +250,15 @@ async def test_every_client_reaches_every_provider(stage: Stage, call: Call) -> 
 def check_received(received: Received, call: Call) -> None:
     """What the vendor was asked: where, with which credential, and every fact of the call."""
     vendor, spoken, document = call.vendor, SPEAKERS[call.vendor.speaks], received.json()
-    assert (received.method, received.target) == ("POST", spoken.path)
+    assert (received.method, received.target) == ("POST", spoken.target(vendor.model, call.stream))
     assert {name: received.headers.get(name) for name, _ in vendor.head} == dict(vendor.head)
     assert received.headers["content-type"] == "application/json"
     assert "sk-of-the-client" not in str(received.headers)
-    assert (document["model"], document.get("stream", False)) == (vendor.model, call.stream)
+    assert spoken.naming(vendor.model, call.stream).items() <= document.items()
+    assert document.get("stream", False) == bool(spoken.naming("", call.stream).get("stream"))
     assert spoken.asked(document) == call.asked
     if not call.translated:
-        assert document == call.document() | {"model": vendor.model}
+        assert document == call.document() | spoken.naming(vendor.model, call.stream)
 
 
 def check_answer(response: httpx.Response, call: Call) -> None:

@@ -71,7 +71,9 @@ class Speaker:
 
     `streaming` are the fields that ask for a stream with its usage; `kinds` the words that stand for statuses, `busy`
     the status of a vendor that is overloaded, `stop` the field of stop sequences, if there is one; `asked` reads a
-    call, `seen` a whole answer, `heard` a stream, `failed` an error, each raising `Malformed`.
+    call, `seen` a whole answer, `heard` a stream, `failed` an error, each raising `Malformed`. `place` is the path for
+    a model and whether it streams, where those stand in the path and not in the call; `caches` says whether there is a
+    word for tokens that were written to a cache, `parallel` whether for several calls at once.
     """
 
     name: str
@@ -85,6 +87,16 @@ class Speaker:
     seen: Callable[[Json], Seen]
     heard: Callable[[bytes], Seen]
     failed: Callable[[Json], Failed]
+    place: Callable[[str, bool], str] | None = None
+    caches: bool = True
+    parallel: bool = True
+
+    def target(self, model: str, stream: bool) -> str:
+        return self.path if self.place is None else self.place(model, stream)
+
+    def naming(self, model: str, stream: bool) -> Json:
+        """The fields of a call that name its model and ask for a stream."""
+        return {} if self.place is not None else {"model": model} | (self.streaming if stream else {})
 
 
 def insist(truth: object, what: str) -> None:
