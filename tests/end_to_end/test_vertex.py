@@ -270,6 +270,40 @@ async def test_claude_passes_through(front: Front, ant: Any) -> None:
     assert "context-1m-2025-08-07" in front.received.headers["anthropic-beta"]
 
 
+@pytest_asyncio.fixture(loop_scope="module")
+async def vertex_client(front: Front) -> AsyncIterator[anthropic.AsyncAnthropicVertex]:
+    """Anthropic's own client of Vertex AI, as if the gateway were that."""
+    front.play()
+    named = {"project_id": "theirs", "region": "us-east5", "access_token": "of-the-client"}
+    async with anthropic.AsyncAnthropicVertex(base_url=f"{front.url}/v1", max_retries=0, timeout=20, **named) as client:
+        yield client
+
+
+@pytest.mark.parametrize("model", [GEMINI, CLAUDE])
+async def test_anthropics_client_of_vertex(front: Front, vertex_client: Any, model: str) -> None:
+    answer = await vertex_client.messages.create(model=model, messages=USER, max_tokens=300)
+    assert answer.content[-1].text == HELLO
+    shows_the_token(front.received)
+    assert front.received.target == target(model, stream=False)
+    front.play()
+    seen = [
+        one
+        async for one in await vertex_client.messages.create(model=model, messages=USER, max_tokens=300, stream=True)
+    ]
+    assert seen[-1].type == "message_stop"
+    assert front.received.target == target(model, stream=True)
+
+
+async def test_anthropics_client_of_vertex_gets_anthropics_errors(front: Front, vertex_client: Any) -> None:
+    front.play(refusal=reply(429, QUOTA))
+    with pytest.raises(anthropic.RateLimitError, match="Quota exceeded"):
+        await vertex_client.messages.create(model=GEMINI, messages=USER, max_tokens=300)
+    with pytest.raises(anthropic.NotFoundError):
+        await vertex_client.messages.count_tokens(model=CLAUDE, messages=USER)
+    with pytest.raises(anthropic.NotFoundError):
+        await vertex_client.messages.create(model="nobody", messages=USER, max_tokens=300)
+
+
 @pytest.mark.parametrize("streams", [False, True])
 async def test_tools_of_gemini(front: Front, oai: Any, streams: bool) -> None:
     front.play(Google(CALLED))

@@ -101,7 +101,9 @@ class LlmCall(Content):
             documents.check(document, raw)  # that it says two things is told first
             raise
         documents.check(document, raw, head.flat)
-        return cls(dialect, document, head, raw=raw, path=path)
+        call = cls(dialect, document, head, raw=raw, path=path)
+        call._changed = head.rewritten
+        return call
 
     @property
     def changed(self) -> bool:

@@ -38,12 +38,14 @@ class Head:
     """What routing needs of a call before anything else of it is read.
 
     `flat` is an array of the document, if one was seen to hold only objects of two keys whose values are texts, as
-    ordinary messages are: nobody needs to walk it again.
+    ordinary messages are: nobody needs to walk it again. `rewritten` says that the document was brought into another
+    shape than its bytes have, with as many keys.
     """
 
     model: str
     stream: bool
     flat: Sequence[Any] = ()
+    rewritten: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from agentgateway.exchange import Usage
 from agentgateway.interfaces import Segment
 from agentgateway.llm.calls import Dialect, Fate, Head, Json, ModelEntry, nothing
 from agentgateway.llm.chat import ChatCall, ChatReply, ErrorFacts
-from agentgateway.llm.dialects import messages_call, messages_errors, messages_reply
+from agentgateway.llm.dialects import messages_call, messages_errors, messages_reply, messages_vertex
 from agentgateway.llm.dialects.messages_content import arguments
 from agentgateway.llm.dialects.messages_fields import FIELDS, INEXPRESSIBLE, REPLY_FIELDS
 from agentgateway.llm.dialects.messages_stream import Decoder, Encoder
@@ -31,7 +31,7 @@ _TEXTS = ("title", "context", "thinking", "text", "content", "stdout", "stderr")
 
 class Messages(Dialect):
     name = "messages"
-    paths: ClassVar[tuple[str, ...]] = ("/v1/messages",)
+    paths: ClassVar[tuple[str, ...]] = ("/v1/messages", *messages_vertex.PATHS)
     client_header: ClassVar[str] = "anthropic-version"
     end_marker: ClassVar[bytes] = b'"message_stop"'
     text_keys: ClassVar[tuple[bytes, ...]] = (b"text", b"thinking", b"partial_json")
@@ -42,7 +42,9 @@ class Messages(Dialect):
     # calls
 
     def read(self, document: Json, path: str) -> Head:
+        rewritten = path.endswith(messages_vertex.PATHS) and messages_vertex.name_model(document, path)
         head = check_head(document, _KEYS, ("max_tokens",))
+        head.rewritten = rewritten
         head.flat = check_messages(document, _MESSAGE_KEYS, _BLOCK_KEYS)
         if type(system := document.get("system")) is not str:
             for block, at in objects(system, "system"):

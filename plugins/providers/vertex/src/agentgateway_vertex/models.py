@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import quote
 
 _PLACED = re.compile(r"(?:^|/)publishers/([^/]+)/models/(.+)$")
@@ -38,6 +39,7 @@ class Model:
         return f"/publishers/{publisher}/models/{quote(name, safe='@')}"
 
 
+@lru_cache(maxsize=512)
 def model(name: str) -> Model:
     """A model by any of its names: `gemini-2.5-pro`, `google/gemini-2.5-pro`, `publishers/google/models/…`."""
     placed = _PLACED.search(name)
