@@ -51,6 +51,7 @@ class Google:
     url: str = ""
     answer: str | int = "token-1"
     lasts: int = 3600
+    began: int = field(default_factory=lambda: int(time.time()))
     asked: list[tuple[str, dict[str, str], dict[str, Any]]] = field(default_factory=list)
     hold: threading.Event = field(default_factory=threading.Event)
 
@@ -64,7 +65,7 @@ class Google:
         return made | {"token_uri": f"{self.url}/token"} | more
 
     def id_token(self, audience: str) -> str:
-        claims = {"aud": audience, "exp": int(time.time()) + self.lasts, "sub": str(self.answer)}
+        claims = {"aud": audience, "exp": self.began + self.lasts, "sub": str(self.answer)}
         return f"{coded({'alg': 'none'})}.{coded(claims)}.c2ln"
 
     def reply(self, path: str, headers: dict[str, str], fields: dict[str, Any]) -> tuple[int, Any]:
