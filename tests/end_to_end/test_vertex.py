@@ -68,6 +68,8 @@ class Front:
             return reply(400, {"error": "invalid_grant", "error_description": CANARY})
         if self.refusal is not None:
             return self.refusal
+        if request.target.endswith((":countTokens", "/count-tokens:rawPredict")):
+            return self.counts(request)
         if ":predict" in request.target:
             return self.embeddings(request)
         if "/publishers/google/" in request.target:
@@ -105,6 +107,18 @@ class Front:
             for one in document["instances"]
         ]
         return reply(200, {"predictions": predictions, "metadata": {"billableCharacterCount": 7}})
+
+    def counts(self, request: Received) -> bytes:
+        """https://cloud.google.com/vertex-ai/docs/reference/rest: `publishers.models.countTokens`, and
+        https://cloud.google.com/vertex-ai/generative-ai/docs/partner-models/claude/count-tokens"""
+        document = request.json()
+        if request.target == f"{GLOBAL}/publishers/google/models/{GEMINI}:countTokens":
+            assert document["contents"] and document.keys() <= {"contents", "systemInstruction", "tools"}
+            return reply(200, {"totalTokens": 6, "totalBillableCharacters": 14})
+        assert request.target == f"{EUROPE}/publishers/anthropic/models/count-tokens:rawPredict"
+        assert document["model"] == "claude-haiku-4-5@20251001"
+        assert document["anthropic_version"] == "vertex-2023-10-16" and "max_tokens" not in document
+        return reply(200, {"input_tokens": 14})
 
     def play(self, google: Google | None = None, refusal: bytes | None = None, *, dies: bool = False) -> None:
         self.google, self.refusal, self.dies = google or Google(), refusal, dies
@@ -299,8 +313,6 @@ async def test_anthropics_client_of_vertex_gets_anthropics_errors(front: Front, 
     with pytest.raises(anthropic.RateLimitError, match="Quota exceeded"):
         await vertex_client.messages.create(model=GEMINI, messages=USER, max_tokens=300)
     with pytest.raises(anthropic.NotFoundError):
-        await vertex_client.messages.count_tokens(model=CLAUDE, messages=USER)
-    with pytest.raises(anthropic.NotFoundError):
         await vertex_client.messages.create(model="nobody", messages=USER, max_tokens=300)
 
 
@@ -412,3 +424,21 @@ async def test_usage_is_logged(front: Front) -> None:
     line = await front.gateway.logged("gemini-2.5-logged")
     assert "gen_ai.usage.input_tokens=120" in line and "gen_ai.usage.output_tokens=31" in line
     assert "gcp.vertex_ai" in line
+
+
+@pytest.mark.parametrize(("model", "tokens"), [(GEMINI, 6), (CLAUDE, 14)])
+async def test_tokens_are_counted_where_the_model_is(
+    front: Front, ant: Any, sdk: Sdk, vertex_client: Any, model: str, tokens: int
+) -> None:
+    counted = await result(ant, lambda: ant.messages.count_tokens(model=model, messages=USER, system="Be kind."))
+    assert counted.input_tokens == tokens
+    shows_the_token(front.received)
+    assert (await vertex_client.messages.count_tokens(model=model, messages=USER)).input_tokens == tokens
+    found = await sdk.client.aio.models.count_tokens(model=model, contents="Say hello to Ada.")
+    assert found.total_tokens == tokens
+
+
+async def test_tokens_of_others_are_estimated(front: Front, ant: Any) -> None:
+    counted = await result(ant, lambda: ant.messages.count_tokens(model=LLAMA, messages=USER))
+    assert 3 < counted.input_tokens < 15
+    assert not front.upstream.received

@@ -75,7 +75,7 @@ def test_a_model_in_the_body_does_not_count() -> None:
     assert read({**ASKED, "model": "other"}).model == "claude-opus-4-6"
 
 
-def test_counting_is_not_a_model() -> None:
-    with pytest.raises(InvalidRequest) as caught:
-        read(ASKED, "count-tokens")
-    assert caught.value.status == 404
+def test_counting_is_another_operation() -> None:
+    assert by_path("/v1/projects/p/locations/l/publishers/anthropic/models/count-tokens:rawPredict").operation == (
+        "count_tokens"
+    )

@@ -15,8 +15,6 @@ from agentgateway.llm.wire import wrong
 PATHS = (":rawPredict", ":streamRawPredict")
 VERSION = "anthropic_version"
 _PATH = re.compile(r"/models/([^/?#]+):(r|streamR)awPredict$")
-_COUNTING = "count-tokens"
-"""What Vertex has in a model's place for another kind of call."""
 
 
 def name_model(document: Json, path: str) -> bool:
@@ -26,8 +24,6 @@ def name_model(document: Json, path: str) -> bool:
     if found is None:
         raise InvalidRequest("model: is missing in the path", code="missing_model", param="model")
     model = unquote(found[1])
-    if model == _COUNTING:
-        raise InvalidRequest("tokens are not counted here", status=404, code="unsupported_operation")
     if not model.isprintable() or not model.strip(". ") or ".." in model:
         raise wrong("model", "the name of a model")
     if (document.get("stream") is True) != (found[2] == "streamR"):

@@ -14,6 +14,7 @@ from agentgateway.exchange import Usage
 from agentgateway.interfaces import Segment
 from agentgateway.llm.calls import Dialect, ErrorFacts, Fate, Head, Json, Untranslatable, nothing
 from agentgateway.llm.counting import COUNTING
+from agentgateway.llm.dialects import messages_vertex
 from agentgateway.llm.dialects.gemini import Gemini
 from agentgateway.llm.dialects.messages import Messages
 from agentgateway.llm.operations import CountCall, CountReply
@@ -96,7 +97,7 @@ class AnthropicTokenCount(TokenCount):
     """Anthropic's `count_tokens`."""
 
     name = "anthropicTokenCount"
-    paths: ClassVar[tuple[str, ...]] = ("/v1/messages/count_tokens",)
+    paths: ClassVar[tuple[str, ...]] = ("/v1/messages/count_tokens", "/count-tokens:rawPredict")
     fields: ClassVar[Mapping[str, Fate]] = Messages.fields
     chat: ClassVar[Dialect] = Messages()
     counted: ClassVar[frozenset[str]] = frozenset(
@@ -106,6 +107,13 @@ class AnthropicTokenCount(TokenCount):
         )
     )
     total: ClassVar[str] = "input_tokens"
+
+    def read(self, document: Json, path: str) -> Head:
+        """At Vertex AI's path, too: the model stands in the document there."""
+        return super().read(document, self.paths[0])
+
+    def prepare(self, document: Json, stream: bool) -> bool:
+        return document.pop(messages_vertex.VERSION, None) is not None
 
 
 class GeminiTokenCount(TokenCount):

@@ -32,10 +32,14 @@ class Model:
         """As the OpenAI-compatible API calls it: `meta/llama-4-maverick-17b-128e-instruct-maas`."""
         return f"{self.publisher}/{self.name}" if self.publisher else self.name
 
+    @property
+    def versioned(self) -> str:
+        """Versions of Claude are dates behind an `@` here, where Anthropic itself writes a dash."""
+        return _DATE.sub(r"@\1", self.name)
+
     def in_path(self, publisher: str) -> str:
-        """As the paths of one publisher's models call it. Versions of Claude are dates behind an `@` here, where
-        Anthropic itself writes a dash."""
-        name = _DATE.sub(r"@\1", self.name) if publisher == "anthropic" else self.name
+        """As the paths of one publisher's models call it."""
+        name = self.versioned if publisher == "anthropic" else self.name
         return f"/publishers/{publisher}/models/{quote(name, safe='@')}"
 
 

@@ -14,14 +14,19 @@ from agentgateway_vertex.models import model
 ANTHROPIC_VERSION = "vertex-2023-10-16"
 BETA = "anthropic-beta"
 DOMAIN = "aiplatform.googleapis.com"
+WHOLE = "generateContentRequest"
+"""What the Gemini API takes in a question for a count, and this one has at the top."""
 MULTI_REGIONS = ("us", "eu")
 KEY = "x-goog-api-key"
 KEYS = ("AIza", "AQ.")
 """How Google's API keys begin: the usual ones, and those that are bound to a service account."""
 SPOKEN: Mapping[str, Sequence[str]] = {
     "chat": ("gemini", "messages", "completions"),
+    "count_tokens": ("geminiCountTokens", "anthropicTokenCount"),
     "embeddings": ("vertex_predict",),
 }
+COUNTS: Mapping[str, Sequence[str]] = {"gemini": ("geminiCountTokens",), "messages": ("anthropicTokenCount",)}
+"""Which format counts the tokens of another one's calls."""
 METHODS = {"gemini": ("generateContent", "streamGenerateContent"), "messages": ("rawPredict", "streamRawPredict")}
 """How a call is named, and one whose reply is streamed."""
 PUBLISHERS = {"gemini": "google", "messages": "anthropic"}
@@ -52,12 +57,18 @@ class Vertex(Provider):
 
     def speaks(self, operation: str, name: str) -> Sequence[str]:
         """Each family of models has one format."""
+        if operation == "count_tokens":
+            return COUNTS.get(model(name).dialect, ())
         return (model(name).dialect,) if operation == "chat" else SPOKEN.get(operation, ())
 
     def path(self, call: LlmCall) -> str:
         asked, spoken = model(call.model), call.dialect.name
         if spoken == "vertex_predict":
             return f"{self._base}{asked.in_path(asked.publisher or 'google')}:predict"
+        if spoken == "anthropicTokenCount":
+            return f"{self._base}/publishers/anthropic/models/count-tokens:rawPredict"
+        if spoken == "geminiCountTokens":
+            return f"{self._base}{asked.in_path('google')}:countTokens"
         if spoken not in METHODS:
             return f"{self._base}/endpoints/openapi/chat/completions"
         return f"{self._base}{asked.in_path(PUBLISHERS[spoken])}:{METHODS[spoken][call.stream]}"
@@ -74,8 +85,16 @@ class Vertex(Provider):
             document.pop("model", None)
             document["anthropic_version"] = ANTHROPIC_VERSION
             return
+        if spoken == "anthropicTokenCount":
+            call.ask(model(call.model).versioned)
+            call.edit()["anthropic_version"] = ANTHROPIC_VERSION
+            return
         outgoing.headers.remove(BETA)
-        if spoken == "completions":
+        if spoken == "geminiCountTokens" and isinstance(whole := call.document.get(WHOLE), dict):
+            document = call.edit()
+            document.clear()
+            document.update((key, value) for key, value in whole.items() if key != "model")
+        elif spoken == "completions":
             call.ask(model(call.model).in_body)
         elif spoken == "gemini" and call.stream:
             outgoing.target += f"{'&' if '?' in outgoing.target else '?'}alt=sse"
