@@ -1,0 +1,1 @@
+"""The guard `azureContentSafety`: Azure AI Content Safety looks for harm and for jailbreaks."""

@@ -1,0 +1,1 @@
+"""The guard `webhook`: a web service of the operator's own decides."""
