@@ -1,0 +1,1 @@
+"""The guard `openAIModeration`: refuses what OpenAI's moderation endpoint flags."""
