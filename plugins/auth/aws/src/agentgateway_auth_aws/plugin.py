@@ -40,9 +40,12 @@ class AwsCredential(Credential):
 
     async def apply(self, exchange: Exchange) -> None:
         """Raises `InternalError` when there is nothing to sign with, or for."""
-        outgoing = exchange.outgoing
-        if outgoing is None:
+        if exchange.outgoing is None:
             raise InternalError(detail="there is no outgoing request")
+        await self.sign(exchange.outgoing, exchange)
+
+    async def sign(self, outgoing: Outgoing, exchange: Exchange) -> None:
+        """Sign a request that is sent for the sake of that exchange. Raises as `apply` does."""
         service, region = self._scope(outgoing)
         keys = await self._keys(exchange)
         if isinstance(outgoing.body, Body):

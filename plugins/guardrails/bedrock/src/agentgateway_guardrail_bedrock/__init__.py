@@ -1,0 +1,1 @@
+"""The guard `bedrockGuardrails`: a guardrail of Amazon Bedrock masks or refuses."""
