@@ -6,6 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from agentgateway.settings import PluginConfig, problem
 from agentgateway_guardrail_regex.patterns import BuiltinName, expression
+from agentgateway_guardrail_regex.secrets import SecretName
 
 Scope = Literal["systemPrompt", "messages", "toolInput", "toolOutput"]
 
@@ -13,8 +14,9 @@ Scope = Literal["systemPrompt", "messages", "toolInput", "toolOutput"]
 class RuleConfig(PluginConfig):
     """What to look for: either `builtin` or `pattern`."""
 
-    builtin: BuiltinName | None = None
-    """A kind of personal data the guard knows; masked as `<SSN>`, `<CREDIT_CARD>`, and so on."""
+    builtin: BuiltinName | SecretName | Literal["secrets"] | None = None
+    """A kind of personal data or of secrets the guard knows, or all kinds of `secrets`; masked as `<SSN>`, `<API_KEY>`,
+    and so on."""
     pattern: str | None = Field(None, min_length=1)
     """An RE2 expression (https://github.com/google/re2/wiki/Syntax); what it matches is masked as `<masked>`."""
     name: str = ""

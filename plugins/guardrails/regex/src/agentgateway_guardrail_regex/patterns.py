@@ -67,7 +67,7 @@ class Builtin:
     holds: Callable[[bytes], bool] = anything
 
 
-BUILTINS: dict[BuiltinName, Builtin] = {
+BUILTINS: dict[str, Builtin] = {
     "ssn": Builtin("SSN", r"\b\d{3}[- .]\d{2}[- .]\d{4}\b", assigned),
     "creditCard": Builtin(
         "CREDIT_CARD",

@@ -1,6 +1,6 @@
 """The guard itself: rules, one after the other, over every text."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +8,7 @@ from agentgateway.exchange import Exchange
 from agentgateway.interfaces import PASS, Guard, Host, Segment, Verdict
 from agentgateway_guardrail_regex.config import RegexConfig, RuleConfig
 from agentgateway_guardrail_regex.patterns import BUILTINS, LONGEST, Builtin, expression
+from agentgateway_guardrail_regex.secrets import SECRETS
 
 
 class RegexGuard(Guard):
@@ -20,7 +21,7 @@ class RegexGuard(Guard):
         super().__init__(config, host)
         self.scopes = frozenset(config.scope)
         self.window = max(config.window, LONGEST)
-        self._rules = [compiled(rule, index) for index, rule in enumerate(config.rules)]
+        self._rules = [rule for index, each in enumerate(config.rules) for rule in compiled(each, index)]
 
     def check(self, segments: Sequence[Segment], exchange: Exchange) -> Verdict:
         masks = {}
@@ -58,8 +59,16 @@ class Rule:
         return b"".join((*pieces, text[kept:])) if pieces else text
 
 
-def compiled(config: RuleConfig, index: int) -> Rule:
-    """The rule, ready to run."""
-    known = BUILTINS[config.builtin] if config.builtin else Builtin("masked", config.pattern or "")
+def compiled(config: RuleConfig, index: int) -> Iterator[Rule]:
+    """The rule, ready to run; `secrets` is one for each kind of them."""
     name = config.name or config.builtin or f"rules[{index}]"
-    return Rule(name, expression(known.pattern), known.holds, f"<{known.entity}>".encode())
+    for known in wanted(config):
+        yield Rule(name, expression(known.pattern), known.holds, f"<{known.entity}>".encode())
+
+
+def wanted(config: RuleConfig) -> Sequence[Builtin]:
+    if config.builtin is None:
+        return (Builtin("masked", config.pattern or ""),)
+    if config.builtin == "secrets":
+        return tuple(SECRETS.values())
+    return ({**BUILTINS, **SECRETS}[config.builtin],)
