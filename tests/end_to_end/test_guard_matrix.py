@@ -98,7 +98,8 @@ async def bytewise(dialect: Dialect, text: str) -> AsyncIterator[bytes]:
     named = [f"event: {json.loads(event)['type']}\n" if '"type"' in event[:9] else "" for event in events]
     done = "data: [DONE]\n\n" if dialect.name in ("completions", "converse") else ""
     body = "".join(f"{name}data: {event}\n\n" for name, event in zip(named, events, strict=True)) + done
-    yield b"".join(chunk(bytes((byte,))) for byte in body.encode())
+    for byte in body.encode():
+        yield chunk(bytes((byte,)))
     yield LAST
 
 
