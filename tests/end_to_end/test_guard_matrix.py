@@ -1,7 +1,7 @@
 """The guard matrix: every guard × every dialect × whole or streamed a byte at a time × what comes of it, for requests
 and for replies, on one gateway.
 
-Another dialect is one row of `DIALECTS`; another guard that asks over HTTP is one row of `SERVICES`. What a guard must
+Another dialect is one row of `DIALECTS`; another guard that asks somebody is one row of `SERVICES`. What a guard must
 not let pass has a canary in it, which may reach neither the model, nor the client, nor the log.
 """
 
@@ -20,7 +20,7 @@ from agentgateway.testing import Received, Upstream
 from agentgateway.testing.upstreams import LAST, chunk, reply, stream_head
 
 from .guard_matrix.dialects import DIALECTS, Dialect, asked_in, said
-from .guard_matrix.services import MASKED, SERVICES, judge
+from .guard_matrix.services import MASKED, SERVICES, judge, judging, model_armor, saying_nothing, silent
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 MASK, BLOCK = "canarymask7f3a", "canaryblock7f3a"
@@ -109,6 +109,12 @@ class Stage:
     client: httpx.AsyncClient
     model: Upstream
     judge: Upstream
+    armor: list[str]
+
+    @property
+    def judged(self) -> int:
+        """How often a service was asked."""
+        return len(self.judge.received) + len(self.armor)
 
     async def ask(self, cell: Cell) -> tuple[int, bytes]:
         text = cell.text if cell.phase == "request" else f"say={cell.fate if cell.fate in TEXTS else 'block'}"
@@ -118,7 +124,7 @@ class Stage:
         return answer.status_code, answer.content
 
 
-def configuration(vendor: str, addresses: dict[str, str]) -> str:
+def configuration(vendor: str, addresses: dict[str, str], armor: dict[str, str]) -> str:
     """Models for each guard, phase and service; slow ones are given up soon, and none is left alone for failing."""
     formats = [{"type": one} for one in ("completions", "messages", "responses")]
     providers = {"": {"custom": {"formats": formats}}, "gemini-": "gemini"}
@@ -132,15 +138,18 @@ def configuration(vendor: str, addresses: dict[str, str]) -> str:
 
     for phase in ("request", "response"):
         add(f"regex-{phase}-judge", phase, REGEX)
-        for service, (kind, url) in product(SERVICES.values(), addresses.items()):
+        for service, kind in product(SERVICES.values(), addresses):
+            url = (armor if service.answer is None else addresses)[kind]
             entry: dict[str, Any] = {service.name: service.config(url), "circuitBreaker": {"failures": 10**6}}
             add(f"{service.name}-{phase}-{kind}", phase, [entry | ({"timeout": "50ms"} if kind == "slow" else {})])
-    return f'llm: {json.dumps({"port": 0, "models": models})}\n'
+    return f"llm: {json.dumps({'port': 0, 'models': models})}\n"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stage(serve_all: Any) -> AsyncIterator[Stage]:
     over = asyncio.Event()
+    armored: list[str] = []
+    nowhere = "http://127.0.0.1:1"
 
     async def never(_: Received) -> AsyncIterator[bytes]:
         await over.wait()
@@ -148,24 +157,28 @@ async def stage(serve_all: Any) -> AsyncIterator[Stage]:
 
     async with (
         Upstream(model) as vendor,
-        Upstream(judge(MASK, BLOCK)) as judging,
+        Upstream(judge(MASK, BLOCK)) as judged,
         Upstream(never) as slow,
         Upstream(reply(200, NONSENSE)) as malformed,
+        model_armor(judging(BLOCK, armored)) as armor_judge,
+        model_armor(silent) as armor_slow,
+        model_armor(saying_nothing) as armor_malformed,
         httpx.AsyncClient(timeout=20, trust_env=False) as client,
     ):
-        urls = {"judge": judging.url, "slow": slow.url, "malformed": malformed.url, "down": "http://127.0.0.1:1"}
-        yield Stage(await serve_all(configuration(vendor.address, urls)), client, vendor, judging)
+        urls = {"judge": judged.url, "slow": slow.url, "malformed": malformed.url, "down": nowhere}
+        armor = {"judge": armor_judge, "slow": armor_slow, "malformed": armor_malformed, "down": nowhere}
+        yield Stage(await serve_all(configuration(vendor.address, urls, armor)), client, vendor, judged, armored)
         over.set()
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=str)
 async def test_a_guard_keeps_its_promise(stage: Stage, cell: Cell) -> None:
-    sent, asked = len(stage.model.received), len(stage.judge.received)
+    sent, asked = len(stage.model.received), stage.judged
     status, body = await stage.ask(cell)
     received = stage.model.received[sent:]
     assert not any(b"canary" in one.body for one in received)
     if cell.guard != "regex" and cell.fate not in FAILURES:
-        assert len(stage.judge.received) > asked, "the guard was not asked"
+        assert stage.judged > asked, "the guard was not asked"
     if cell.phase == "request":
         assert len(received) == (cell.fate in ("pass", "mask"))
         assert not received or cell.shown in json.dumps(received[0].json(), ensure_ascii=False)
