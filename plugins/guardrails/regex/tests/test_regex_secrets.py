@@ -3,6 +3,7 @@
 import json
 import random as lots
 import string
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 from agentgateway_guardrail_regex.patterns import BUILTINS, LONGEST
@@ -10,7 +11,9 @@ from agentgateway_guardrail_regex.secrets import SECRETS
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentgateway.guarded import guarded
 from agentgateway.interfaces import PASS, Segment, Verdict
+from agentgateway.llm.dialects import dialect
 from agentgateway.testing import GuardContract, chat, make
 
 DRAWN = lots.Random(7)
@@ -139,6 +142,37 @@ def test_a_secret_is_known_by_what_the_window_of_a_stream_holds(builtin: str, te
             piece = Segment("user", "messages", "messages[0].content", text[:end], lambda _: None)
             shown = guard.check([piece], chat()).masks[0]
             assert shown.startswith(f"<{SECRETS[builtin].entity}>") and len(shown) < 64
+
+
+@pytest.mark.parametrize("size", [1, 7, 300])
+@pytest.mark.parametrize("lead", [0, 41, 3_000])
+@pytest.mark.parametrize(("builtin", "text"), [found for found in FOUND if len(found[1]) > LONGEST])
+async def test_a_secret_that_is_longer_than_the_window_does_not_leave_in_a_stream(
+    builtin: str, text: str, lead: int, size: int
+) -> None:
+    guard = make("agentgateway.guards", "regex", {"rules": [{"builtin": builtin}]})
+    whole = "word " * (lead // 5) + text + " and more" * 100
+
+    async def check(segments: Sequence[Segment]) -> list[str]:
+        verdict = guard.check(segments, chat())
+        return [verdict.masks.get(index, segment.text) for index, segment in enumerate(segments)]
+
+    async def spoken() -> AsyncIterator[bytes]:
+        for start in range(0, len(whole), size):
+            delta = {"index": 0, "delta": {"content": whole[start : start + size]}}
+            yield b"data: %b\n\n" % json.dumps({"choices": [delta]}).encode()
+        yield b"data: [DONE]\n\n"
+
+    left = guarded(
+        *(spoken(), dialect("completions"), check, lambda *_: None),
+        scopes=guard.scopes,
+        window=guard.window,
+        limit=2**24,
+    )
+    events = b"".join([chunk async for chunk in left]).decode().split("\n\n")
+    documents = [json.loads(event[6:]) for event in events if event.startswith("data: {")]
+    heard = "".join(one["choices"][0]["delta"]["content"] for one in documents)
+    assert heard == whole.replace(text, f"<{SECRETS[builtin].entity}>")
 
 
 MEGABYTE = 2**20
