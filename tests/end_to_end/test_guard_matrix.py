@@ -33,6 +33,8 @@ REGEX = [
     {"regex": {"action": "reject", "rules": [{"pattern": f"{BLOCK}\\b"}]}},
 ]
 FAILURES = ("down", "slow", "malformed")
+OPEN = "open"
+"""A guard that is down, where the file says that messages pass then."""
 NONSENSE = {"action": {"decision": "allow"}, "results": "none", "categoriesAnalysis": {}, "jailbreakAnalysis": True}
 
 
@@ -53,17 +55,25 @@ class Cell:
     @property
     def model(self) -> str:
         vendor = "gemini-" if self.dialect.name == "gemini" else ""
-        return f"{vendor}{self.guard}-{self.phase}-{self.fate if self.fate in FAILURES else 'judge'}"
+        return f"{vendor}{self.guard}-{self.phase}-{'judge' if self.fate in TEXTS else self.fate}"
 
     @property
     def text(self) -> str:
         """What the guard is to look at."""
-        return TEXTS.get(self.fate, TEXTS["block"])
+        return TEXTS[self.says]
+
+    @property
+    def says(self) -> str:
+        return {**dict.fromkeys(FAILURES, "block"), OPEN: "pass"}.get(self.fate, self.fate)
+
+    @property
+    def passes(self) -> bool:
+        return self.fate in ("pass", "mask", OPEN)
 
     @property
     def shown(self) -> str:
         """What the other side reads."""
-        return {"pass": self.text, "mask": self.text.replace(MASK, MASKED_BY.get(self.guard, MASKED))}[self.fate]
+        return self.text.replace(MASK, MASKED_BY.get(self.guard, MASKED))
 
     def __str__(self) -> str:
         way = "streamed" if self.stream else "whole"
@@ -71,15 +81,12 @@ class Cell:
 
 
 MASKED_BY = {"regex": "<masked>"}
+PLACES = list(product(("request", "response"), DIALECTS.values(), (False, True)))
 CELLS = [
-    Cell(guard, phase, dialect, stream, fate)
-    for guard, phase, dialect, stream, fate in product(
-        ("regex", *SERVICES), ("request", "response"), DIALECTS.values(), (False, True), ("pass", "mask", "block")
-    )
+    Cell(guard, *place, fate)
+    for guard, place, fate in product(("regex", *SERVICES), PLACES, ("pass", "mask", "block"))
     if fate != "mask" or guard == "regex" or SERVICES[guard].masks
-] + [
-    Cell(*cell) for cell in product(SERVICES, ("request", "response"), DIALECTS.values(), (False, True), FAILURES)
-]  # fmt: skip
+] + [Cell(guard, *place, fate) for guard, place, fate in product(SERVICES, PLACES, (*FAILURES, OPEN))]
 
 
 def model(request: Received) -> Any:
@@ -117,11 +124,14 @@ class Stage:
         return len(self.judge.received) + len(self.armor)
 
     async def ask(self, cell: Cell) -> tuple[int, bytes]:
-        text = cell.text if cell.phase == "request" else f"say={cell.fate if cell.fate in TEXTS else 'block'}"
+        text = cell.text if cell.phase == "request" else f"say={cell.says}"
         call = cell.dialect.call(cell.model, text, cell.stream)
         url = self.gateway.url + cell.dialect.path(cell.model, cell.stream)
         answer = await self.client.post(url, json=call, headers={"anthropic-version": "2023-06-01"})
         return answer.status_code, answer.content
+
+
+SPECIAL = {"slow": {"timeout": "50ms"}, OPEN: {"failureMode": "failOpen"}}
 
 
 def configuration(vendor: str, addresses: dict[str, str], armor: dict[str, str]) -> str:
@@ -141,7 +151,7 @@ def configuration(vendor: str, addresses: dict[str, str], armor: dict[str, str])
         for service, kind in product(SERVICES.values(), addresses):
             url = (armor if service.answer is None else addresses)[kind]
             entry: dict[str, Any] = {service.name: service.config(url), "circuitBreaker": {"failures": 10**6}}
-            add(f"{service.name}-{phase}-{kind}", phase, [entry | ({"timeout": "50ms"} if kind == "slow" else {})])
+            add(f"{service.name}-{phase}-{kind}", phase, [entry | SPECIAL.get(kind, {})])
     return f"llm: {json.dumps({'port': 0, 'models': models})}\n"
 
 
@@ -165,8 +175,8 @@ async def stage(serve_all: Any) -> AsyncIterator[Stage]:
         model_armor(saying_nothing) as armor_malformed,
         httpx.AsyncClient(timeout=20, trust_env=False) as client,
     ):
-        urls = {"judge": judged.url, "slow": slow.url, "malformed": malformed.url, "down": nowhere}
-        armor = {"judge": armor_judge, "slow": armor_slow, "malformed": armor_malformed, "down": nowhere}
+        urls = {"judge": judged.url, "slow": slow.url, "malformed": malformed.url, "down": nowhere, OPEN: nowhere}
+        armor = {"judge": armor_judge, "slow": armor_slow, "malformed": armor_malformed, "down": nowhere, OPEN: nowhere}
         yield Stage(await serve_all(configuration(vendor.address, urls, armor)), client, vendor, judged, armored)
         over.set()
 
@@ -177,18 +187,17 @@ async def test_a_guard_keeps_its_promise(stage: Stage, cell: Cell) -> None:
     status, body = await stage.ask(cell)
     received = stage.model.received[sent:]
     assert not any(b"canary" in one.body for one in received)
-    if cell.guard != "regex" and cell.fate not in FAILURES:
+    if cell.guard != "regex" and cell.fate in TEXTS:
         assert stage.judged > asked, "the guard was not asked"
     if cell.phase == "request":
-        assert len(received) == (cell.fate in ("pass", "mask"))
+        assert len(received) == cell.passes
         assert not received or cell.shown in json.dumps(received[0].json(), ensure_ascii=False)
-    passes = cell.fate in ("pass", "mask")
-    if passes:
+    if cell.passes:
         heard = "Well." if cell.phase == "request" else cell.shown
-    if cell.stream and (passes or cell.phase == "response"):
+    if cell.stream and (cell.passes or cell.phase == "response"):
         assert status == 200
-        assert said(cell.dialect, body) == ((heard, False) if passes else ("", True))
-    elif passes:
+        assert said(cell.dialect, body) == ((heard, False) if cell.passes else ("", True))
+    elif cell.passes:
         assert status == 200 and cell.dialect.text(json.loads(body)) == heard
     else:
         assert status == (403 if cell.fate == "block" else 503)
@@ -199,5 +208,7 @@ async def test_a_guard_keeps_its_promise(stage: Stage, cell: Cell) -> None:
 async def test_the_log_says_what_happened_and_quotes_nothing(stage: Stage) -> None:
     await stage.ask(Cell("webhook", "response", DIALECTS["completions"], True, "malformed"))
     await stage.gateway.logged("webhook-response-malformed")
+    await stage.ask(Cell("webhook", "response", DIALECTS["completions"], False, OPEN))
+    await stage.gateway.told("a message passed unseen: webhook")
     assert "canary" not in stage.gateway.log + "".join(stage.gateway.access)
     assert "key-of-the-operator" not in stage.gateway.log + "".join(stage.gateway.access)

@@ -162,6 +162,16 @@ async def test_the_key_may_come_from_the_environment(asked: Asked) -> None:
     await host.aclose()
 
 
+async def test_no_other_credential_or_address_of_the_environment_is_used(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY", "OPENAI_WEBHOOK_SECRET", "AZURE_OPENAI_API_KEY"):
+        monkeypatch.setenv(name, "sk-of-somebody-else")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:1/v1")
+    assert await asked("hello") == PASS
+    assert "somebody-else" not in str(asked.openai.received)
+
+
 # --- no answers -------------------------------------------------------------------------------------------------------
 
 MALFORMED: dict[str, Any] = {
