@@ -10,6 +10,7 @@ the same with and without what stood before.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from math import inf
 
 from agentgateway.errors import GatewayError, GuardFailed, GuardRejected
 from agentgateway.held import Channel, HeldEvents, ignore
@@ -26,6 +27,9 @@ Blocked = Callable[[GatewayError, int], object]
 
 PATIENCE = 4
 """Windows of text without the end of a word, after which a cut is made inside one."""
+
+REMEMBERED = 16
+"""Judgements of whole texts that are not asked for twice: a stream of `responses` tells each text five times."""
 
 OBSERVED = 1024
 """Characters that an observer is shown at once."""
@@ -104,6 +108,7 @@ class _Guarded:
         self._window = window
         self._parser = dialect.parser(limit)
         self._held = HeldEvents(window, limit)
+        self._told: dict[tuple[str, str, str], str] = {}
 
     async def feed(self, chunk: bytes) -> bytes:
         for event in self._parser.feed(chunk):
@@ -180,10 +185,23 @@ class _Guarded:
 
     async def _judge(self, channel: Channel, text: str) -> str:
         """What is shown of a text that begins where the channel's undecided one does."""
-        (shown,) = await self._check([channel.segment(channel.context + text)])
+        shown = await self._shown(channel.segment(channel.context + text))
         if not shown.startswith(channel.context):
             raise GuardFailed(detail="a text went on after it seemed to have ended, and would be masked from before")
         return shown[len(channel.context) :]
+
+    async def _shown(self, segment: Segment) -> str:
+        """What a check makes of a text; when it holds all of them, of the same text only once."""
+        if self._window < inf:
+            (shown,) = await self._check([segment])
+            return shown
+        key = segment.role, segment.scope, segment.text
+        if (known := self._told.get(key)) is None:
+            (known,) = await self._check([segment])
+            if len(self._told) == REMEMBERED:
+                self._told.clear()
+            self._told[key] = known
+        return known
 
 
 def _word_end(text: str, at: int) -> int:

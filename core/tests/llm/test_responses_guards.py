@@ -71,6 +71,20 @@ def tellings(stream: bytes) -> dict[str, list[str]]:
     return {place: [text, *told.get(place, ())] for place, text in deltas.items()}
 
 
+@pytest.mark.parametrize("name", ["text", "reasoning", "tools"])
+async def test_a_guard_that_holds_all_is_asked_about_a_text_once(name: str, responses: Dialect) -> None:
+    asked: list[str] = []
+
+    async def check(segments: Sequence[Segment]) -> list[str]:
+        texts = [segment.text for segment in segments]
+        asked.extend(texts)
+        return [text.upper() for text in texts]
+
+    out = await screened((FOLDER / f"{name}.in.sse").read_bytes(), responses, check, inf)
+    assert asked and len(asked) == len(set(asked))
+    assert all(len(set(texts)) == 1 and texts[0] == texts[0].upper() for texts in tellings(out).values())
+
+
 @pytest.mark.parametrize(
     ("name", "secret"),
     [("text", "there!"), ("reasoning", "2\\+2"), ("refusal", "can't help"), ("tools", "Paris"), ("tools", "look")],
