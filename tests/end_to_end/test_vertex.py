@@ -17,7 +17,9 @@ import pytest
 import pytest_asyncio
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from google.genai import errors
+from google import genai
+from google.genai import errors, types
+from google.oauth2.credentials import Credentials
 
 from agentgateway.testing import Received, Upstream
 from agentgateway.testing.upstreams import reply
@@ -282,6 +284,27 @@ async def test_claude_passes_through(front: Front, ant: Any) -> None:
         "anthropic_version": "vertex-2023-10-16",
     }
     assert "context-1m-2025-08-07" in front.received.headers["anthropic-beta"]
+
+
+@pytest.mark.parametrize("model", [GEMINI, CLAUDE])
+async def test_googles_client_of_vertex(front: Front, model: str) -> None:
+    front.play()
+    client = genai.Client(
+        vertexai=True,
+        project="theirs",
+        location="us-east5",
+        credentials=Credentials("of-the-client"),
+        http_options=types.HttpOptions(base_url=front.url, timeout=20_000),
+    )
+    assert (await client.aio.models.generate_content(model=model, contents="hi")).text == HELLO
+    shows_the_token(front.received)
+    assert front.received.target == target(model, stream=False)
+    front.play()
+    stream = await client.aio.models.generate_content_stream(model=model, contents="hi")
+    assert joined([one async for one in stream]) == HELLO
+    assert front.received.target == target(model, stream=True)
+    await client.aio.aclose()
+    client.close()
 
 
 @pytest_asyncio.fixture(loop_scope="module")
