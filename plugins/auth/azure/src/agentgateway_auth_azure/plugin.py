@@ -8,9 +8,9 @@ from typing import ClassVar
 from agentgateway.errors import InternalError
 from agentgateway.exchange import Exchange, Outgoing
 from agentgateway.interfaces import Credential, Host
+from agentgateway.tokens import Fresh, Token
 from agentgateway_auth_azure.config import AzureConfig
 from agentgateway_auth_azure.source import Source
-from agentgateway_auth_azure.tokens import Fresh, Token
 
 SCOPE = "https://cognitiveservices.azure.com/.default"
 OTHERS = ("x-api-key", "x-goog-api-key", "api-key")
@@ -28,7 +28,7 @@ class AzureCredential(Credential):
     def __init__(self, config: AzureConfig, host: Host) -> None:
         super().__init__(config, host)
         self._source = Source(config)
-        self._fresh: dict[tuple[str, ...], Fresh] = {}
+        self._fresh: dict[tuple[str, ...], Fresh[Token]] = {}
 
     async def apply(self, exchange: Exchange) -> None:
         """Raises `InternalError` when there is no token."""
@@ -41,7 +41,7 @@ class AzureCredential(Credential):
                 outgoing.headers.remove(name)
         outgoing.headers.set("authorization", f"Bearer {token.value}")
 
-    def _for(self, wanted: tuple[str, ...]) -> Fresh:
+    def _for(self, wanted: tuple[str, ...]) -> Fresh[Token]:
         found = self._fresh.get(wanted)
         if found is None:
 

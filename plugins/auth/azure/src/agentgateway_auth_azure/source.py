@@ -8,8 +8,8 @@ from threading import Lock
 from typing import Any
 
 from agentgateway.errors import InternalError
+from agentgateway.tokens import Token
 from agentgateway_auth_azure.config import AzureConfig, ManagedIdentity
-from agentgateway_auth_azure.tokens import Token
 
 PATIENCE: dict[str, Any] = {"connection_timeout": 5, "read_timeout": 10, "retry_total": 1}
 

@@ -9,9 +9,10 @@ from urllib.parse import urlsplit
 from agentgateway.errors import InternalError
 from agentgateway.exchange import Exchange, Outgoing
 from agentgateway.interfaces import Credential, Host
+from agentgateway.tokens import Fresh
 from agentgateway_auth_gcp.config import GcpConfig
 from agentgateway_auth_gcp.source import Source
-from agentgateway_auth_gcp.tokens import Fresh, Token
+from agentgateway_auth_gcp.tokens import SOON, GoogleToken
 
 OTHERS = ("x-api-key", "x-goog-api-key", "api-key", "x-goog-user-project")
 """Where clients of model APIs have credentials, and whom they let pay: a call with a token goes without the client's
@@ -29,7 +30,7 @@ class GcpCredential(Credential):
     def __init__(self, config: GcpConfig, host: Host) -> None:
         super().__init__(config, host)
         self._source = Source(config.credential)
-        self._fresh: dict[str | None, Fresh] = {}
+        self._fresh: dict[str | None, Fresh[GoogleToken]] = {}
 
     async def apply(self, exchange: Exchange) -> None:
         """Raises `InternalError` when there is no token."""
@@ -44,16 +45,16 @@ class GcpCredential(Credential):
         if token.payer is not None and "x-goog-user-project" not in outgoing.pinned:
             outgoing.headers.set("x-goog-user-project", token.payer)
 
-    def _for(self, wanted: str | None) -> Fresh:
+    def _for(self, wanted: str | None) -> Fresh[GoogleToken]:
         found = self._fresh.get(wanted)
         if found is None:
             if len(self._fresh) >= MOST:
                 self._drop_one()
 
-            async def obtain() -> Token:
+            async def obtain() -> GoogleToken:
                 return await asyncio.to_thread(self._source.token, wanted)
 
-            found = self._fresh[wanted] = Fresh(obtain)
+            found = self._fresh[wanted] = Fresh(obtain, soon=SOON)
         return found
 
     def _drop_one(self) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from agentgateway.errors import InternalError
 from agentgateway.settings import Secret
 from agentgateway_auth_gcp.config import described
-from agentgateway_auth_gcp.tokens import Token
+from agentgateway_auth_gcp.tokens import GoogleToken
 
 SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 PATIENCE = 10.0
@@ -33,7 +33,7 @@ class Source:
         self._speakers: dict[str, Any] = {}
         self._lock = Lock()
 
-    def token(self, audience: str | None) -> Token:
+    def token(self, audience: str | None) -> GoogleToken:
         """An ID token for that audience, else an access token. Raises `InternalError`, which quotes nothing."""
         from google.auth.exceptions import GoogleAuthError
 
@@ -45,7 +45,7 @@ class Source:
         if not speaker.token or speaker.expiry is None:
             raise InternalError(detail="no Google token: the answer has none")
         quota = None if audience else getattr(speaker, "quota_project_id", None)
-        return Token(speaker.token, speaker.expiry.replace(tzinfo=UTC).timestamp(), quota)
+        return GoogleToken(speaker.token, speaker.expiry.replace(tzinfo=UTC).timestamp(), quota)
 
     def forget(self, audience: str) -> None:
         with self._lock:
