@@ -65,7 +65,9 @@ def certificate(folder: Path) -> tuple[Path, Path]:
     return cert, key
 
 
-def gateway(file: Path, *, upstream: int, port: int, secure_port: int | None, edge: bool, workers: int = 1) -> Path:
+def gateway(
+    file: Path, *, upstream: int, port: int, secure_port: int | None, edge: bool, workers: int = 1, guard: Any = None
+) -> Path:
     """The benchmarks' own configuration, with its numbers in it and perhaps a second port with TLS."""
     document: dict[str, Any] = YAML(typ="safe").load(BASE)
     document["config"] |= {"server": {"edge": edge}, "workers": workers}
@@ -77,6 +79,8 @@ def gateway(file: Path, *, upstream: int, port: int, secure_port: int | None, ed
     document["gateways"] = gateways
     document["llm"]["gateways"] = list(gateways)
     document["llm"]["models"][0]["params"]["hostOverride"] = f"127.0.0.1:{upstream}"
+    if guard is not None:
+        document["llm"]["policies"]["promptGuard"] = guard
     file.write_text(json.dumps(document, indent=1))
     return file
 

@@ -29,6 +29,16 @@ BYTECODE = {"PYTHONPYCACHEPREFIX": str(HERE / "out" / "pycache"), "PYTHONDONTWRI
 """As after `pip install`, which compiles: an editable install by uv would compile everything at each start."""
 KEY = {"Authorization": "Bearer sk-bench"}
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+GUARD = {
+    "response": [
+        {
+            "regex": {
+                "action": "mask",
+                "rules": [{"builtin": name} for name in ("email", "creditCard", "ssn", "phoneNumber")],
+            }
+        }
+    ]
+}
 STREAM_INTERVAL_US = 20_000
 CHUNKS = 100
 
@@ -92,6 +102,16 @@ def face(name: str, upstream: int, out: Path, *, edge: bool) -> Contestant:
     command: list[str | Path] = [Path(sys.executable).with_name("agentgateway"), "-f", file]
     process = Process(command, core=SERVER_CORE, environ=BYTECODE, log=file.with_suffix(".log"), quiet=True)
     return ready(Contestant(name, process, port, dict(KEY), secure_port=secure_port), 20)
+
+
+def guarded(upstream: int, out: Path) -> Contestant:
+    """The edge with a guard that masks on replies."""
+    port = free_port()
+    file = out / "guarded.json"
+    configs.gateway(file, upstream=upstream, port=port, secure_port=None, edge=True, guard=GUARD)
+    command: list[str | Path] = [Path(sys.executable).with_name("agentgateway"), "-f", file]
+    process = Process(command, core=SERVER_CORE, environ=BYTECODE, log=file.with_suffix(".log"), quiet=True)
+    return ready(Contestant("agentgateway, guarded", process, port, dict(KEY)), 20)
 
 
 def edge(upstream: int, out: Path) -> Contestant:
