@@ -172,11 +172,13 @@ class Backend:
     """Where requests can go. `protocol` names the language its routes speak: `http`, `llm`, …; `inline` promises that
     `prepare` and `send` wait for nothing but `Host.send` and the request's body, which spares each request a task.
     `fails_over` says that a failed request may be sent to another of its route's targets without `retry` asking for
-    it, also when it may have been executed: model calls change nothing, the worst is to pay twice."""
+    it, also when it may have been executed: model calls change nothing, the worst is to pay twice. `unread` says that
+    some requests pass on with nobody reading them: a route with such a backend has no other one, and no guards."""
 
     Config: ClassVar[type[BaseModel]] = PluginConfig
     protocol: ClassVar[str] = "http"
     inline: bool = False
+    unread: bool = False
     fails_over: ClassVar[bool] = False
 
     def __init__(self, config: Any, host: Host) -> None:

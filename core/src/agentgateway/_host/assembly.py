@@ -264,6 +264,8 @@ class Assembly:
         alone = backends[0][0].layers if len(backends) == 1 else []
         placed = [*early.placed, *self._placed([*layers, *alone])]
         self._refuse_deaf(draft, protocol, placed)
+        if any(backend.unread for _, backend in backends):
+            self._refuse_unread(draft, len(backends), placed)
         shared = len(layers) + len(alone)
         targets = [
             target
@@ -287,6 +289,17 @@ class Assembly:
                 raise self._document.error(
                     draft.at, f"`{one.slot}` reads calls, and this route's backends have none: it could guard nothing"
                 )
+
+    def _refuse_unread(self, draft: RouteDraft, backends: int, placed: Sequence[Placed]) -> None:
+        """What passes on unread is not guarded; and what one backend keeps, another one does not have."""
+        at = (*draft.at, "resources") if self._document.has((*draft.at, "resources")) else draft.at
+        for one in placed:
+            if one.reads_calls:
+                message = f"`{one.slot}` of {one.at or 'this route'} could not read them, and so guards nothing"
+                hint = "serve `resources` on a gateway or route without guards"
+                raise self._document.error(at, message, hint)
+        if backends > 1:
+            raise self._document.error(at, "a backend with `resources` must be its route's only one")
 
     def _with_targets(self, chain: Chain, targets: Sequence[Target]) -> Chain:
         """What belongs to targets is each one's own; here only `explain` and `inline` want to know of it."""

@@ -177,7 +177,9 @@ def _caller(form: Form, kind: str, name: str) -> str:
 
 @lru_cache(KEPT)
 def _call(form: Form, operation: str, model: str, provider: str, answered: str | None) -> str:
-    fields: Fields = {"gen_ai.operation.name": operation, "gen_ai.request.model": model}
+    fields: Fields = {"gen_ai.operation.name": operation}
+    if model:
+        fields["gen_ai.request.model"] = model
     if provider:
         fields["gen_ai.provider.name"] = provider
     if answered:

@@ -210,7 +210,7 @@ def _first(item: tuple[Rank, Entry]) -> Rank:
 def model_of(exchange: Exchange) -> str | None:
     """The model that the call names, if it is a call and names one."""
     model = getattr(exchange.call, "model", None)
-    return model if isinstance(model, str) else None
+    return model if isinstance(model, str) and model else None
 
 
 def _fits(pattern: ModelPattern | None, model: str | None) -> bool:

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
+from typing import ClassVar
 
 from agentgateway.errors import GatewayError, UpstreamError
-from agentgateway.exchange import Content, Usage
+from agentgateway.exchange import Body, Content, Usage
 from agentgateway.interfaces import Segment
 from agentgateway.llm import documents
 from agentgateway.llm.chat import (
@@ -59,14 +60,18 @@ from agentgateway.llm.dialect import (
 )
 from agentgateway.llm.restoring import restored
 
+JSON_FIELD = (b"content-type", b"application/json")
+
 
 class LlmCall(Content):
     """A model call on its way: `exchange.call` of routes that speak to models.
 
     `model` is what is asked for now, `requested_model` what the client asked; `raw` the bytes as they came. `prepared`
-    says of an outbound call that `Dialect.prepare` put something into it.
+    says of an outbound call that `Dialect.prepare` put something into it. `whole` says that its body was read, and is
+    all in `document`.
     """
 
+    whole: ClassVar[bool] = True
     __slots__ = (
         *("_canonical", "_changed", "dialect", "document", "model", "operation", "path", "prepared", "raw"),
         *("requested_model", "stream"),
@@ -136,6 +141,18 @@ class LlmCall(Content):
 
     def segments(self) -> list[Segment]:
         return self.dialect.call_segments(self.document, self.mark_changed)
+
+    def unreadable(self) -> str:
+        """What of the call no guard can read; empty when all is text."""
+        return self.dialect.unreadable(self.document)
+
+    def payload(self) -> bytes | Body:
+        """What is sent."""
+        return self.body()
+
+    def framing(self) -> list[tuple[bytes, bytes]]:
+        """Header fields about the body."""
+        return [JSON_FIELD]
 
     def body(self) -> bytes:
         """The bytes to send: those that came, unless something was changed."""

@@ -114,9 +114,10 @@ class Dialect:
     of the model's name there. `plain` and `prepare` edit a call's document in place and say whether they changed it.
 
     `model_in_path` says that a call's model, and whether its reply is streamed, stand in its path and not in its
-    document; `replies` that its replies are documents, where others (sound) pass as they come. `stream_content_type`
-    is the media type of streams: those of another type than server-sent events bring their own `parser`. `error_header`
-    is a header that tells an error's type besides its body.
+    document; `replies` that its replies are documents, where others (sound) pass as they come; `forms` that its calls
+    may be forms (`multipart/form-data`), which are never held whole. `stream_content_type` is the media type of
+    streams: those of another type than server-sent events bring their own `parser`. `error_header` is a header that
+    tells an error's type besides its body.
     """
 
     name: ClassVar[str]
@@ -125,6 +126,7 @@ class Dialect:
     client_header: ClassVar[str] = ""
     model_in_path: ClassVar[bool] = False
     replies: ClassVar[bool] = True
+    forms: ClassVar[bool] = False
     stream_content_type: ClassVar[str] = CONTENT_TYPE
     error_header: ClassVar[str] = ""
     end_marker: ClassVar[bytes] = b""

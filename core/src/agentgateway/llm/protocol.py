@@ -11,6 +11,8 @@ from agentgateway.interfaces import Host, Protocol
 from agentgateway.llm import documents
 from agentgateway.llm.calls import Dialect, ErrorFacts, LlmCall, LlmReply
 from agentgateway.llm.dialects import by_header, by_path, dialect, endings
+from agentgateway.llm.forms import FormCall
+from agentgateway.llm.resources import resource_call, resources
 
 DEFAULT = "completions"
 APIS = frozenset(("v1", "v1beta", "v1beta1", "model"))
@@ -20,7 +22,7 @@ SEGMENTS = re.compile("[/;]|%2f")
 
 
 class LlmProtocol(Protocol):
-    """Reads model calls in every installed dialect, by the ending of their path.
+    """Reads model calls in every installed dialect, by the ending of their path, and requests for what vendors keep.
 
     A path that names none is read as chat completions, like a route without a `routes` map in the reference. But one
     that goes on where a dialect's own ends (`/v1/messages/count_tokens`), or that is another call of a vendor's API
@@ -32,18 +34,23 @@ class LlmProtocol(Protocol):
 
     def __init__(self, host: Host) -> None:
         self._limit = host.body_limit
-        endings()  # imports every dialect: here rather than on the first request
+        endings(), resources()  # imports every dialect: here rather than on the first request
 
     async def decode(self, exchange: Exchange) -> None:
         request = exchange.request
-        if request.method != "POST":
+        found = by_path(request.path) if request.method == "POST" else None
+        if found is None:
+            exchange.call = resource_call(request)
+        if request.method != "POST" or exchange.call is not None:
             return
         if "content-encoding" in request.headers and request.headers.get("content-encoding") != "identity":
             raise InvalidRequest("compressed request bodies are not supported", status=415, code="unsupported_encoding")
+        if found is not None and found.forms and (form := await FormCall.ahead(found, request)) is not None:
+            exchange.call = form
+            return
         raw = request.body.data
         if raw is None or len(raw) > self._limit:
             raw = await request.body.read(self._limit)  # the rest of it, or an error
-        found = by_path(request.path)
         if found is None and not goes_on(request.path):
             found = dialect(DEFAULT)
         if found is not None:
@@ -52,7 +59,7 @@ class LlmProtocol(Protocol):
 
     def content(self, exchange: Exchange) -> Content | None:
         reply = exchange.reply
-        if reply is None or not isinstance(reply.body, bytes) or reply.status >= 400:
+        if reply is None or not isinstance(reply.body, bytes) or reply.status >= 400 or not is_document(exchange):
             return None
         if reply.content is None and isinstance(exchange.call, LlmCall):
             reply.content = LlmReply.read(exchange.call.dialect, reply.body)
@@ -76,6 +83,12 @@ class LlmProtocol(Protocol):
 def goes_on(path: str) -> bool:
     """Whether a path is longer than one that names a dialect, or stands beside it."""
     return not APIS.isdisjoint(SEGMENTS.split(path.lower())) or any(f"{ending}/" in path for ending, _ in endings())
+
+
+def is_document(exchange: Exchange) -> bool:
+    """Whether the reply should be JSON: those to forms may be plain text, as the client likes."""
+    call, reply = exchange.call, exchange.reply
+    return not isinstance(call, FormCall) or reply is None or "json" in (reply.headers.get("content-type") or "")
 
 
 def spoken(exchange: Exchange) -> Dialect:

@@ -12,15 +12,18 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from agentgateway.errors import ConfigError, NotFound, UpstreamError
+from agentgateway._host.builtin.models import allowed
+from agentgateway.errors import ConfigError, Forbidden, NotFound, UpstreamError
 from agentgateway.exchange import HOP_BY_HOP, NAME, Exchange, Outgoing, Reply, Target
 from agentgateway.hookspecs import hookimpl
 from agentgateway.interfaces import Backend, Credential, Host, Layer, Participant, Provider
 from agentgateway.llm.beginnings import begun
-from agentgateway.llm.calls import Dialect, LlmCall, LlmReply
+from agentgateway.llm.calls import JSON_FIELD, Dialect, LlmCall, LlmReply
 from agentgateway.llm.counting import COUNTING
 from agentgateway.llm.dialects import dialect, operations
+from agentgateway.llm.dialects.resources import Resource
 from agentgateway.llm.replies import LlmStream, decompressed, learn, translated_error
+from agentgateway.llm.resources import ResourceCall
 from agentgateway.settings import PluginConfig, Secret, problem
 
 KeyPath = tuple[str | int, ...]
@@ -40,7 +43,8 @@ NOT_RETURNED = frozenset((b"set-cookie", b"alt-svc", b"strict-transport-security
 """What a vendor's edge says to its own clients; `alt-svc` would lead ours around the gateway."""
 UNCODED = (b"", b"identity")
 _PORT = re.compile(r"(?:https?://)?(?:[^:/\[]+|\[[^\]]*\]):(\d+)")
-FIXED = ((b"content-type", b"application/json"), (b"accept-encoding", b"identity"))
+UNCODED_FIELD = (b"accept-encoding", b"identity")
+FIXED = (JSON_FIELD, UNCODED_FIELD)
 
 
 class Address(PluginConfig):
@@ -111,6 +115,8 @@ class AiConfig(Address):
     """The vendor and its settings: `openAI: {model: gpt-5}`."""
     groups: list[Group] = []
     """Groups in order of priority: a later one is used when every provider before it has failed the request."""
+    resources: list[str] = []
+    """What the provider keeps for its account that clients may get at: `files`, `batches`, `stored_responses`."""
 
     @model_validator(mode="after")
     def _one_or_groups(self) -> AiConfig:
@@ -158,9 +164,9 @@ class Entry:
         if self.path_override:
             return self.path_override
         path = self.provider.path(call)
-        if self.base is None or self.provider.verbatim(call):
-            return path
-        return self.base + path.removeprefix(self.own_base)
+        if self.base is not None and not self.provider.verbatim(call):
+            path = self.base + path.removeprefix(self.own_base)
+        return call.below(path) if isinstance(call, ResourceCall) else path
 
 
 class AiBackend(Backend):
@@ -174,12 +180,29 @@ class AiBackend(Backend):
         super().__init__(config, host)
         if config.provider is not None:
             self._targets = [self._target(config, config.provider, (), 0, {}, 1)]
-            return
-        self._targets = [
-            self._target(one, one.provider, ("groups", g, "providers", p), g, one.policies, one.weight)
-            for g, group in enumerate(config.groups)
-            for p, one in enumerate(group.providers)
-        ]
+        else:
+            self._targets = [
+                self._target(one, one.provider, ("groups", g, "providers", p), g, one.policies, one.weight)
+                for g, group in enumerate(config.groups)
+                for p, one in enumerate(group.providers)
+            ]
+        self.unread = bool(config.resources)
+        if self.unread:
+            self._check_resources()
+
+    def _check_resources(self) -> None:
+        """What is kept at one provider is nowhere else. Raises `ConfigError`."""
+        where = f"{self.host.at}.resources"
+        if self.config.groups:
+            raise ConfigError("what one provider keeps, no other has", path=where, hint="name a single `provider`")
+        entry: Entry = self._targets[0].facts
+        if entry.path_override:
+            raise ConfigError("`pathOverride` would lead all of them to one path", path=where, hint="use `pathPrefix`")
+        offered = [name for name, one in entry.dialects.items() if isinstance(one, Resource)]
+        for index, name in enumerate(self.config.resources):
+            if name not in offered:
+                hint = f"it has: {', '.join(offered) or 'none'}"
+                raise ConfigError(f"this provider has no resource `{name}`", path=f"{where}[{index}]", hint=hint)
 
     def _target(
         self, config: Address, vendor: Vendor, at: KeyPath, priority: int, policies: dict[str, Any], weight: int
@@ -242,14 +265,26 @@ class AiBackend(Backend):
         entry, call = entry_of(exchange), exchange.call
         if not isinstance(call, LlmCall):
             raise NotFound(f"no installed dialect reads {exchange.request.method} {exchange.request.path}")
+        method = "POST"
+        if isinstance(call, ResourceCall):
+            self._admit(exchange, call)
+            method = call.method
         spoken = entry.dialect_for(call)
         if spoken is None:
             return answered(exchange, call, entry.model or call.model)
         outbound = call.outbound(spoken, entry.model)
         headers = exchange.request.headers.end_to_end(entry.kept_back)
-        exchange.outgoing = Outgoing("POST", entry.url, entry.path(outbound), headers)
+        exchange.outgoing = Outgoing(method, entry.url, entry.path(outbound), headers)
         exchange.outgoing.call = outbound
         return None
+
+    def _admit(self, exchange: Exchange, call: ResourceCall) -> None:
+        """Callers who are kept to certain models are not let at what was made with any. Raises `NotFound`,
+        `Forbidden`."""
+        if call.dialect.name not in self.config.resources:
+            raise NotFound(f"`{call.dialect.name}` are not served here", code="unsupported_operation")
+        if not all(allowed(one, "") for one in exchange.identities.values()):
+            raise Forbidden("this caller may use certain models, and the request names none", code="model_not_allowed")
 
     async def send(self, exchange: Exchange) -> Reply:
         entry = entry_of(exchange)
@@ -262,7 +297,8 @@ class AiBackend(Backend):
             reply.upstream = True
             exchange.answered_at = time.monotonic()
         else:
-            reply = await self.host.send(exchange, stream=call.stream or not outbound.dialect.replies)
+            streams = call.stream or not call.whole or not outbound.dialect.replies
+            reply = await self.host.send(exchange, stream=streams)
         return await incoming(exchange, reply, call, outbound)
 
 
@@ -294,8 +330,9 @@ class Finish:
         if lacks_credential(exchange):
             self._ambient(exchange, outgoing)
         self._entry.provider.finish(outgoing, outgoing.call)
-        outgoing.headers.raw.extend(FIXED)
-        outgoing.body = outgoing.call.body()
+        call: LlmCall = outgoing.call
+        outgoing.headers.raw.extend(FIXED if call.whole else (*call.framing(), UNCODED_FIELD))
+        outgoing.body = call.payload()
 
     def _ambient(self, exchange: Exchange, outgoing: Outgoing) -> None:
         """No policy gave a credential: the operator's, from the vendor's usual variable, else the client's own."""
@@ -348,7 +385,7 @@ async def incoming(exchange: Exchange, reply: Reply, call: LlmCall, outbound: Ll
         reply.headers.raw = [field for field in reply.headers.raw if field[0] not in NOT_RETURNED]
     source, target = outbound.dialect, call.dialect
     if reply.status < 400 and not source.replies:
-        return reply
+        return await localised(reply, source) if isinstance(source, Resource) and source.links else reply
     if reply.status < 400 and fields.get(b"content-type", b"").startswith(source.stream_content_type.encode()):
         reply.headers.remove("content-length")
         if isinstance(reply.body, bytes):
@@ -358,6 +395,8 @@ async def incoming(exchange: Exchange, reply: Reply, call: LlmCall, outbound: Ll
         if exchange.attempt.others:
             reply.body = await begun(reply.body, source)
         reply.body = LlmStream(exchange, reply.body, source, target, call, hides_usage=outbound.prepared)
+        return reply
+    if reply.status < 400 and not call.whole and b"json" not in fields.get(b"content-type", b""):
         return reply
     if not isinstance(reply.body, bytes):
         reply.body = b"".join([chunk async for chunk in _bounded(reply.body)])
@@ -375,6 +414,16 @@ async def incoming(exchange: Exchange, reply: Reply, call: LlmCall, outbound: Ll
     if COUNTING.watched:
         learn(exchange, call)
     reply.content = content if source.name == target.name else content.translated(target, call.canonical())
+    return reply
+
+
+async def localised(reply: Reply, source: Resource) -> Reply:
+    """A document that tells paths at the vendor, without the vendor's address in front of them."""
+    kind = (reply.headers.get("content-type") or "").partition(";")[0].strip()
+    if source.links is not None and kind == "application/json" and not isinstance(reply.body, bytes):
+        body = b"".join([chunk async for chunk in _bounded(reply.body)])
+        reply.body = source.links.sub(rb"\1", body)
+        reply.headers.remove("content-length")
     return reply
 
 

@@ -134,7 +134,7 @@ class _RequestTexts:
     def _segments(self, exchange: Exchange) -> list[Segment]:
         insist_on_texts(exchange, self._required)
         call = exchange.call
-        if isinstance(call, LlmCall) and (field := call.dialect.unreadable(call.document)):
+        if isinstance(call, LlmCall) and (field := call.unreadable()):
             raise InvalidRequest(f"{field}: this route's guards can read texts only", param=field)
         return call.segments() if call is not None else []
 

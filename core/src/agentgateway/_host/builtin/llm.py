@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from agentgateway._host.builtin.llm_config import LlmConfig, ModelEntry
+from agentgateway._host.builtin.llm_config import HeaderMatches, LlmConfig, ModelEntry
 from agentgateway._host.builtin.llm_models import Models
 from agentgateway._host.builtin.llm_virtual import virtual_route
 from agentgateway.errors import ConfigError
 from agentgateway.interfaces import BackendDraft, Lowered, RouteDraft, Section
+from agentgateway.llm.resources import resources
 
 DEFAULT_PORT = 4000
 
@@ -25,6 +26,8 @@ class LlmSection(Section):
         for index, model in enumerate(config.models):
             if model.visibility == "public":
                 lowered.routes.append(_route(index, model, attached, models))
+            if model.resources:
+                lowered.routes.append(_resources(index, model, attached, models))
         for index, virtual in enumerate(config.virtual_models):
             lowered.routes.append(virtual_route(index, virtual, attached, models))
         public = [model.name for model in config.models if model.visibility == "public"]
@@ -69,4 +72,25 @@ def _route(index: int, model: ModelEntry, gateways: list[str], models: Models) -
     layers = [models.shared, models.policies(index)]
     layers_of = [models.backend_layer(index)]
     backend = BackendDraft(at, "ai", models.backend(index), layers=layers_of, paths=models.paths(index))
+    return RouteDraft(at, "llm", gateways, (), matches, layers, [backend], rule=model.id or model.name)
+
+
+def _resources(index: int, model: ModelEntry, gateways: list[str], models: Models) -> RouteDraft:
+    """A route to what the model's provider keeps, by path: such requests name no model. Raises `ConfigError`."""
+    at = ("llm", "models", index)
+    known = {one.name: one for one in resources()}
+    matches = []
+    for number, name in enumerate(model.resources):
+        if name not in known:
+            path = f"llm.models[{index}].resources[{number}]"
+            raise ConfigError(f"no resource is called `{name}`", path=path, hint=f"installed: {', '.join(known)}")
+        one = known[name]
+        told = [{"name": one.needs, "value": {"regex": ".*"}}] if one.needs else []
+        path_match = {"regex": one.pattern()}
+        for match in model.matches or [HeaderMatches()]:
+            matches.append({"path": path_match, "headers": [*told, *match.headers]})
+    config = {**models.backend(index), "resources": model.resources}
+    paths = {**models.paths(index), "resources": (*at, "resources")}
+    backend = BackendDraft(at, "ai", config, layers=[models.backend_layer(index)], paths=paths)
+    layers = [models.shared, models.policies(index)]
     return RouteDraft(at, "llm", gateways, (), matches, layers, [backend], rule=model.id or model.name)

@@ -91,6 +91,8 @@ class ModelEntry(Settings):
     """How to reach it."""
     matches: list[HeaderMatches] = []
     """Only requests with these headers."""
+    resources: list[str] = []
+    """What the provider keeps for its account that clients may get at: `files`, `batches`, `stored_responses`."""
     guardrails: Any = None
     """Guards of this model, besides those of `llm.policies`."""
     authorization: Any = None

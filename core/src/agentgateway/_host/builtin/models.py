@@ -11,6 +11,7 @@ from agentgateway.exchange import Exchange, Principal, Reply, Target
 from agentgateway.interfaces import Backend, Host
 from agentgateway.llm.calls import LlmCall, ModelEntry
 from agentgateway.llm.protocol import spoken
+from agentgateway.llm.resources import ResourceCall
 from agentgateway.settings import PluginConfig
 
 ALLOWED = (("allow", "GET, HEAD, POST"),)
@@ -39,6 +40,9 @@ class ModelsBackend(Backend):
         exchange.outgoing = None
 
     async def send(self, exchange: Exchange) -> Reply:
+        if isinstance(exchange.call, ResourceCall):
+            message = f"no model here takes `{exchange.call.dialect.name}`"
+            raise NotFound(message, code="unsupported_operation")
         if isinstance(exchange.call, LlmCall):
             raise NotFound(f"model `{_shown(exchange.call.model)}` not found", code="model_not_found", param="model")
         _, slash, wanted = exchange.request.path.partition("/models")

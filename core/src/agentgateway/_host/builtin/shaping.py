@@ -91,7 +91,7 @@ class AiPolicy(Policy):
     @hookimpl
     def pre_request(self, exchange: Exchange) -> None:
         call = exchange.call
-        if not isinstance(call, LlmCall):
+        if not isinstance(call, LlmCall) or not call.model:
             return
         self._edit_document(call, exchange)
         for pattern, name in self._aliases:
@@ -140,6 +140,8 @@ class Rereading:
     @hookimpl
     def accept(self, exchange: Exchange) -> None:
         path, raw = exchange.request.path, exchange.request.body.data
+        if isinstance(exchange.call, LlmCall) and not exchange.call.whole:
+            return
         for ending, name in self._routes:
             if raw and (ending == "*" or path.endswith(ending)):
                 spoken = dialect(name)

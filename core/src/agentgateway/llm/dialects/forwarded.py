@@ -120,6 +120,63 @@ class Images(Forwarded):
         return (event.document or {}).get("type") == "image_generation.completed"
 
 
+class ImageEdits(Images):
+    """Pictures from pictures and texts: a form, or a document that names the pictures."""
+
+    name = "image_edits"
+    operation: ClassVar[str] = "image_edits"
+    paths: ClassVar[tuple[str, ...]] = ("/v1/images/edits",)
+    end_marker: ClassVar[bytes] = b"image_edit.completed"
+    forms: ClassVar[bool] = True
+
+    def ends(self, event: Event) -> bool:
+        return (event.document or {}).get("type") == "image_edit.completed"
+
+
+class ImageVariations(Images):
+    name = "image_variations"
+    operation: ClassVar[str] = "image_variations"
+    paths: ClassVar[tuple[str, ...]] = ("/v1/images/variations",)
+    forms: ClassVar[bool] = True
+
+
+class Transcriptions(Forwarded):
+    """Texts from sound. Replies are documents, streams of events, or plain text as the client likes."""
+
+    name = "transcriptions"
+    operation: ClassVar[str] = "transcriptions"
+    paths: ClassVar[tuple[str, ...]] = ("/v1/audio/transcriptions",)
+    texts: ClassVar[tuple[str, ...]] = ("prompt",)
+    forms: ClassVar[bool] = True
+    end_marker: ClassVar[bytes] = b"transcript.text.done"
+    text_keys: ClassVar[tuple[bytes, ...]] = (b"delta",)
+
+    def reply_segments(self, document: Json, edited: Callable[[], object] = nothing) -> list[Segment]:
+        """The text, and where it stands again by sentence and by word."""
+        texts = Texts("assistant", "messages", edited)
+        found = list(texts.one(document, "text", "text"))
+        for holder, key in (("segments", "text"), ("words", "word")):
+            for i, one in objects_in(document.get(holder)):
+                found.extend(texts.one(one, key, f"{holder}[{i}].{key}"))
+        return found
+
+    def event_segments(self, event: Event) -> list[Segment]:
+        """Pieces of the text, and the whole of it in other events."""
+        texts = Texts("assistant", "messages", event.mark_changed)
+        document = event.document or {}
+        whole = f"{document.get('type')}.text"
+        return [*texts.one(document, "delta", "text"), *texts.one(document, "text", whole)]
+
+    def ends(self, event: Event) -> bool:
+        return (event.document or {}).get("type") == "transcript.text.done"
+
+
+class Translations(Transcriptions):
+    name = "translations"
+    operation: ClassVar[str] = "translations"
+    paths: ClassVar[tuple[str, ...]] = ("/v1/audio/translations",)
+
+
 class Speech(Forwarded):
     """Sound from texts: the reply is no document, and passes as it comes."""
 

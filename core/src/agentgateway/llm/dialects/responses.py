@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from agentgateway.exchange import Usage
 from agentgateway.interfaces import Segment
-from agentgateway.llm.calls import Dialect, Fate, Head, Json, ModelEntry, nothing
+from agentgateway.llm.calls import Dialect, Fate, Head, Json, ModelEntry, Untranslatable, nothing
 from agentgateway.llm.chat import ChatCall, ChatReply, ErrorFacts
 from agentgateway.llm.dialects import (
     completions_errors,
@@ -113,6 +113,20 @@ class Responses(Dialect):
 
     def models(self, entries: Sequence[ModelEntry]) -> Json:
         return {"object": "list", "data": [self.model(entry) for entry in entries]}
+
+
+class Compact(Responses):
+    """A conversation made shorter: https://platform.openai.com/docs/api-reference/responses/compact
+
+    It goes to a server of the same kind and nowhere else.
+    """
+
+    name = "compact"
+    operation: ClassVar[str] = "compact"
+    paths: ClassVar[tuple[str, ...]] = ("/v1/responses/compact", "/responses/compact")
+
+    def decode_call(self, document: Json) -> ChatCall:
+        raise Untranslatable(self.operation, f"a call of `{self.operation}`")
 
 
 def _response(document: Json) -> Json:

@@ -12,7 +12,12 @@ from agentgateway_anthropic.config import AnthropicConfig
 
 VERSION = "2023-06-01"
 OAUTH = "sk-ant-oat"
-SPOKEN: Mapping[str, Sequence[str]] = {"chat": ("messages",), "count_tokens": ("anthropicTokenCount",)}
+SPOKEN: Mapping[str, Sequence[str]] = {
+    "chat": ("messages",),
+    "count_tokens": ("anthropicTokenCount",),
+    "batches": ("message_batches",),
+    "files": ("message_files",),
+}
 """Dialects by operation."""
 
 
@@ -29,7 +34,7 @@ class Anthropic(Provider):
         return SPOKEN.get(operation, ())
 
     def path(self, call: LlmCall) -> str:
-        return call.dialect.paths[0]
+        return call.dialect.path(call.model, stream=call.stream)
 
     def finish(self, outgoing: Outgoing, call: LlmCall) -> None:
         """Whatever version the client named, ours is sent: it is the one whose documents the gateway reads. A call that

@@ -19,7 +19,13 @@ METHODS: Mapping[str, str] = {
     "embeddings": "embeddings",
     "text_completions": "completions",
     "images": "images/generations",
+    "image_edits": "images/edits",
     "speech": "audio/speech",
+    "transcriptions": "audio/transcriptions",
+    "translations": "audio/translations",
+    "files": "files",
+    "batches": "batches",
+    "stored_responses": "responses",
 }
 """Dialects of the resource's OpenAI API, and the end of their paths."""
 OPERATIONS: Mapping[str, Sequence[str]] = {
@@ -27,14 +33,20 @@ OPERATIONS: Mapping[str, Sequence[str]] = {
     "embeddings": ("embeddings",),
     "text_completions": ("text_completions",),
     "images": ("images",),
+    "image_edits": ("image_edits",),
     "speech": ("speech",),
+    "transcriptions": ("transcriptions",),
+    "translations": ("translations",),
+    "files": ("files",),
+    "batches": ("batches",),
+    "stored_responses": ("stored_responses",),
 }
 CLAUDE: Mapping[str, Sequence[str]] = {"chat": ("messages",), "count_tokens": ("anthropicTokenCount",)}
 CLAUDE_PATHS: Mapping[str, str] = {
     "messages": "/anthropic/v1/messages",
     "anthropicTokenCount": "/anthropic/v1/messages/count_tokens",
 }
-NO_DEPLOYMENT = ("responses",)
+NO_DEPLOYMENT = ("responses", "files", "batches", "stored_responses")
 """What dated versions take beside the deployments: the call names its model."""
 
 

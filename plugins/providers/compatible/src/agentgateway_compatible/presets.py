@@ -96,6 +96,10 @@ PRESETS: Mapping[str, Preset] = {
             "completions": "/openai/v1/chat/completions",
             "responses": "/openai/v1/responses",
             "speech": "/openai/v1/audio/speech",
+            "transcriptions": "/openai/v1/audio/transcriptions",
+            "translations": "/openai/v1/audio/translations",
+            "files": "/openai/v1/files",
+            "batches": "/openai/v1/batches",
         },
     ),
     # https://huggingface.co/docs/inference-providers
@@ -151,6 +155,8 @@ PRESETS: Mapping[str, Preset] = {
             "text_completions": "/v1/completions",
             "images": "/v1/images/generations",
             "speech": "/v1/audio/speech",
+            "transcriptions": "/v1/audio/transcriptions",
+            "translations": "/v1/audio/translations",
         },
     ),
     # https://docs.x.ai/docs/api-reference

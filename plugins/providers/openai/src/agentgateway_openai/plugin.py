@@ -20,8 +20,16 @@ SPOKEN = {
     "rerank": ("rerank",),
     "text_completions": ("text_completions",),
     "images": ("images",),
+    "image_edits": ("image_edits",),
+    "image_variations": ("image_variations",),
     "speech": ("speech",),
+    "transcriptions": ("transcriptions",),
+    "translations": ("translations",),
     "moderations": ("moderations",),
+    "compact": ("compact",),
+    "files": ("files",),
+    "batches": ("batches",),
+    "stored_responses": ("stored_responses",),
 }
 """Dialects by operation. OpenAI itself ranks nothing; servers of its kind do."""
 DIALECTS = {"generateContent": "gemini"}
@@ -41,7 +49,7 @@ class OpenAI(Provider):
         return SPOKEN.get(operation, ())
 
     def path(self, call: LlmCall) -> str:
-        return call.dialect.paths[0]
+        return call.dialect.path(call.model, stream=call.stream)
 
     def finish(self, outgoing: Outgoing, call: LlmCall) -> None:
         """The key stays a Bearer token. A call that was translated loses the fields that only compatible vendors
