@@ -14,10 +14,10 @@ from typing import NamedTuple
 from agentgateway.errors import InvalidRequest
 
 HEAD_LIMIT = 8 * 1024
-_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")  # RFC 2046 section 5.1.1
-_PARAMETER = re.compile(rf'[ \t]*;[ \t]*({_TOKEN})=(?:"((?:[^"\\]|\\.)*)"|({_TOKEN}))')
-_FIELD = re.compile(rf"({_TOKEN}):[ \t]*([^\x00\r\n]*)")
+_PARAMETER = re.compile(rf'[ \t]*;[ \t]*({_WORD})=(?:"((?:[^"\\]|\\.)*)"|({_WORD}))')
+_FIELD = re.compile(rf"({_WORD}):[ \t]*([^\x00\r\n]*)")
 _UNCODED = frozenset(("7bit", "8bit", "binary"))
 
 
@@ -51,7 +51,7 @@ def boundary_of(content_type: str) -> str | None:
 
 
 def content_type(boundary: str) -> str:
-    plain = re.fullmatch(_TOKEN, boundary) is not None
+    plain = re.fullmatch(_WORD, boundary) is not None
     return f"multipart/form-data; boundary={boundary}" if plain else f'multipart/form-data; boundary="{boundary}"'
 
 

@@ -398,8 +398,7 @@ async def incoming(exchange: Exchange, reply: Reply, call: LlmCall, outbound: Ll
         return reply
     if reply.status < 400 and not call.whole and b"json" not in fields.get(b"content-type", b""):
         return reply
-    if not isinstance(reply.body, bytes):
-        reply.body = b"".join([chunk async for chunk in _bounded(reply.body)])
+    reply.body = await whole(reply.body)
     if (coding := fields.get(b"content-encoding", b"")) not in UNCODED:
         reply.body = decompressed(reply, coding.decode("latin-1"))
     if reply.status >= 400:
@@ -420,9 +419,8 @@ async def incoming(exchange: Exchange, reply: Reply, call: LlmCall, outbound: Ll
 async def localised(reply: Reply, source: Resource) -> Reply:
     """A document that tells paths at the vendor, without the vendor's address in front of them."""
     kind = (reply.headers.get("content-type") or "").partition(";")[0].strip()
-    if source.links is not None and kind == "application/json" and not isinstance(reply.body, bytes):
-        body = b"".join([chunk async for chunk in _bounded(reply.body)])
-        reply.body = source.links.sub(rb"\1", body)
+    if source.links is not None and kind == "application/json":
+        reply.body = source.links.sub(rb"\1", await whole(reply.body))
         reply.headers.remove("content-length")
     return reply
 
@@ -454,13 +452,17 @@ async def once(body: bytes) -> AsyncIterator[bytes]:
 LONGEST = 64 * 1024 * 1024
 
 
-async def _bounded(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    size = 0
+async def whole(body: bytes | AsyncIterator[bytes]) -> bytes:
+    """All of a body. Raises `UpstreamError` for one that is too large."""
+    if isinstance(body, bytes):
+        return body
+    chunks, size = [], 0
     async for chunk in body:
         size += len(chunk)
         if size > LONGEST:
             raise UpstreamError("the upstream's reply is too large", detail=f"over {LONGEST} bytes")
-        yield chunk
+        chunks.append(chunk)
+    return b"".join(chunks)
 
 
 def _base(config: Address) -> str | None:
