@@ -22,6 +22,35 @@ def validated(tmp_path: Path, config: str) -> Result:
 # --- validate: whatever stops a start ---------------------------------------------------------------------------------
 
 
+SHAPES = """
+llm:
+  models:
+  - {name: m, provider: {reference: shared}, %s}
+  providers:
+  - name: shared
+    provider: simulator
+    defaults: {%s}
+"""
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ('finalTransformation: {top_k: "1 +"}', "finalTransformation.top_k: line 1"),
+        ("finalTransformation: {top_k: 1}", "finalTransformation.top_k: expected text"),
+        ("promptCaching: {minTokens: -1}", "promptCaching.minTokens: must be at least 0"),
+        ("promptCaching: {cacheMessageOffset: some}", "promptCaching.cacheMessageOffset: "),
+        ("promptCaching: {cacheTool: true}", "promptCaching.cacheTool: unknown key"),
+        ("promptCaching: true", "promptCaching: "),
+    ],
+)
+def test_what_is_wrong_about_a_providers_document_is_told_where_it_stands(tmp_path, said, message):
+    done = validated(tmp_path, SHAPES % (said, ""))
+    assert (done.exit_code, f":4: llm.models[0].{message}" in done.output) == (1, True), done.output
+    done = validated(tmp_path, SHAPES % ("", said))
+    assert (done.exit_code, f":8: llm.providers[0].defaults.{message}" in done.output) == (1, True), done.output
+
+
 @pytest.mark.parametrize(
     ("metrics", "says"),
     [

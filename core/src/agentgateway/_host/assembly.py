@@ -458,11 +458,12 @@ class Early:
 
 AROUND = ("authz", "pre_request", "post_response")
 """Phases that a target's own participants take part in, besides `upstream`."""
-LAST = ("provider", "backendAuth.signing")
+LAST = ("provider", "ai.final", "backendAuth.signing")
 
 
 def last_come_last(placed: Sequence[Placed]) -> list[Placed]:
-    """Whatever level they stand on: the provider after every edit, and signatures after the provider."""
+    """Whatever level they stand on: the provider after every edit, what edits its document after
+    it, and signatures after that."""
     deepest = max((one.depth for one in placed), default=0) + 1
     return [
         replace(one, level="backend", depth=deepest + LAST.index(one.slot)) if one.slot in LAST else one

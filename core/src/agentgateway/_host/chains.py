@@ -45,6 +45,7 @@ PUBLISHED_ORDER = [
     "tcp",
     "backendAuth",
     "provider",
+    "ai.final",
     "backendAuth.signing",
     "accessLog",
 ]

@@ -15,6 +15,7 @@ from agentgateway.errors import GatewayError, UpstreamError
 from agentgateway.exchange import Body, Content, Usage
 from agentgateway.interfaces import Segment
 from agentgateway.llm import documents
+from agentgateway.llm.caching import CacheRule
 from agentgateway.llm.chat import (
     CacheMark,
     ChatCall,
@@ -67,14 +68,14 @@ class LlmCall(Content):
     """A model call on its way: `exchange.call` of routes that speak to models.
 
     `model` is what is asked for now, `requested_model` what the client asked; `raw` the bytes as they came. `prepared`
-    says of an outbound call that `Dialect.prepare` put something into it. `whole` says that its body was read, and is
-    all in `document`.
+    says of an outbound call that `Dialect.prepare` put something into it; `caching` what of its prompt its vendor is
+    to keep. `whole` says that its body was read, and is all in `document`.
     """
 
     whole: ClassVar[bool] = True
     __slots__ = (
-        *("_canonical", "_changed", "dialect", "document", "model", "operation", "path", "prepared", "raw"),
-        *("requested_model", "stream"),
+        *("_canonical", "_changed", "caching", "dialect", "document", "model", "operation", "path", "prepared"),
+        *("raw", "requested_model", "stream"),
     )
 
     def __init__(
@@ -90,6 +91,7 @@ class LlmCall(Content):
         self.requested_model: str = head.model
         self.stream: bool = head.stream
         self.prepared = False
+        self.caching: CacheRule | None = None
         self._changed = raw is None
         self._canonical: ChatCall | None = None
 
@@ -139,6 +141,11 @@ class LlmCall(Content):
     def enrich(self, prepend: Sequence[Mapping[str, str]], append: Sequence[Mapping[str, str]]) -> None:
         self.dialect.enrich(self.edit(), prepend, append)
 
+    def mark_cache(self) -> None:
+        """Put the marks of `caching` into the document."""
+        if self.caching is not None and self.dialect.mark_cache(self.document, self.caching, self.model):
+            self.mark_changed()
+
     def segments(self) -> list[Segment]:
         return self.dialect.call_segments(self.document, self.mark_changed)
 
@@ -169,7 +176,7 @@ class LlmCall(Content):
         call.dialect, call.operation, call.document = self.dialect, self.operation, document
         call.raw, call.path = self.raw, self.path
         call.model, call.requested_model, call.stream = self.model, self.requested_model, self.stream
-        call.prepared, call._changed, call._canonical = False, self._changed, None
+        call.prepared, call._changed, call._canonical, call.caching = False, self._changed, None, None
         return call
 
     def canonical(self) -> ChatCall:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 from agentgateway.errors import InvalidRequest
 from agentgateway.exchange import Usage
 from agentgateway.interfaces import Segment
+from agentgateway.llm.caching import CacheRule
 from agentgateway.llm.chat import ChatCall, ChatReply, Delta, ErrorFacts
 from agentgateway.llm.sse import CONTENT_TYPE, EVENT_LIMIT, Event, Parser
 
@@ -168,6 +169,11 @@ class Dialect:
     def plain(self, document: Json) -> bool:
         """Take out what `encode_call` writes beyond the vendor's own published format (extension fields that only
         compatible vendors accept). For providers that refuse fields they do not know."""
+        return False
+
+    def mark_cache(self, document: Json, rule: CacheRule, model: str) -> bool:
+        """Ask the vendor to keep the beginning of the prompt, where this format has words for it and the client has
+        said nothing of its own. Replaces top-level keys and edits nothing inside; whether it did."""
         return False
 
     def tool_name(self, name: str) -> str:

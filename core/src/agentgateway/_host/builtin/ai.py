@@ -329,6 +329,7 @@ class Finish:
         assert outgoing is not None
         if lacks_credential(exchange):
             self._ambient(exchange, outgoing)
+        outgoing.call.mark_cache()
         self._entry.provider.finish(outgoing, outgoing.call)
         call: LlmCall = outgoing.call
         outgoing.headers.raw.extend(FIXED if call.whole else (*call.framing(), UNCODED_FIELD))

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
+from agentgateway._host.builtin.outbound import PromptCaching
 from agentgateway.settings import CelText, PluginConfig, problem
 
 POLICY_KEYS = {
@@ -25,6 +26,10 @@ class Settings(PluginConfig):
     """Top-level keys of a call to set whatever the client said."""
     transformation: dict[str, str] | None = None
     """Top-level keys of a call to compute (CEL, `llmRequest` is the original)."""
+    final_transformation: dict[str, str] | None = None
+    """Top-level keys of the provider's own document to compute just before it is sent (CEL, it is `llmRequest`)."""
+    prompt_caching: PromptCaching | None = None
+    """What of a prompt the vendor is asked to keep."""
     request_headers: Any = None
     """Headers to add, set or remove on requests."""
     response_headers: Any = None

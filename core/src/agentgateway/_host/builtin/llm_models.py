@@ -15,7 +15,13 @@ from agentgateway.interfaces import Layer, Level
 
 KeyPath = tuple[str | int, ...]
 
-AI_KEYS = {"defaults": "defaults", "overrides": "overrides", "transformation": "transformations"}
+AI_KEYS = {
+    "defaults": "defaults",
+    "overrides": "overrides",
+    "transformation": "transformations",
+    "finalTransformation": "finalTransformations",
+    "promptCaching": "promptCaching",
+}
 BACKEND_KEYS = {"auth": "backendAuth", "tls": "backendTLS", "backendTunnel": "backendTunnel", "health": "health"}
 NAMES = {**POLICY_KEYS, **BACKEND_KEYS}
 ADDRESS = ("hostOverride", "pathOverride", "pathPrefix", "baseUrl")

@@ -1,7 +1,8 @@
 """The policy `ai`: what happens to the document of a model call before it is routed.
 
 Order as in the reference (section 2.5): `overrides`, then `transformations` computed on the original document (an
-error removes the key), then `defaults`, then aliases, then prompt enrichment. Guards come after it.
+error removes the key), then `defaults`, then aliases, then prompt enrichment. Guards come after it. Marks of prompt
+caching and `finalTransformations` are for the provider's own document, so they are put there at each attempt.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from agentgateway._host.builtin.guarding import PromptGuard, PromptGuardConfig
+from agentgateway._host.builtin.outbound import Caching, FinalTransformations, PromptCaching, compute
 from agentgateway.errors import ConfigError
 from agentgateway.exchange import Exchange
-from agentgateway.expressions import ExpressionError
 from agentgateway.hookspecs import hookimpl
 from agentgateway.interfaces import Host, Level, Participant, Policy
 from agentgateway.llm.calls import LlmCall
@@ -45,6 +46,10 @@ class AiPolicyConfig(PluginConfig):
     """Top-level keys to set whatever the client said."""
     transformations: dict[str, CelText] = {}
     """Top-level keys to compute from the original document (`llmRequest`)."""
+    final_transformations: dict[str, CelText] = {}
+    """Top-level keys to compute from the provider's own document (`llmRequest`), just before it is sent."""
+    prompt_caching: PromptCaching | None = None
+    """What of a prompt the vendor is asked to keep, where it has words for that."""
     model_aliases: dict[str, str] = {}
     """Names of models by the name the client uses; a key may hold `*`, the longest that fits wins."""
     prompts: Prompts = Prompts()
@@ -61,7 +66,7 @@ class AiPolicy(Policy):
     Config = AiPolicyConfig
     levels: ClassVar[frozenset[Level]] = frozenset({"gateway", "route", "backend"})
     composes: ClassVar[bool] = True
-    phases: ClassVar[tuple[str, ...]] = ("accept", "pre_request", "post_response")
+    phases: ClassVar[tuple[str, ...]] = ("accept", "pre_request", "upstream", "post_response")
 
     def __init__(self, config: AiPolicyConfig, host: Host) -> None:
         super().__init__(config, host)
@@ -71,6 +76,7 @@ class AiPolicy(Policy):
                 raise ConfigError(f"no installed dialect is called `{name}`", path=host.at, hint=f"installed: {known}")
         self._routes = sorted(config.routes.items(), key=lambda item: -len(item[0]))
         self._computed = {key: host.expression(source) for key, source in config.transformations.items()}
+        self._final = {key: host.expression(source) for key, source in config.final_transformations.items()}
         self._aliases = sorted(config.model_aliases.items(), key=lambda item: ("*" in item[0], -len(item[0])))
         self._prepend = [{"role": m.role, "content": m.content} for m in config.prompts.prepend]
         self._append = [{"role": m.role, "content": m.content} for m in config.prompts.append]
@@ -87,6 +93,10 @@ class AiPolicy(Policy):
             yield Participant(self)
         if self._guard is not None:
             yield from self._guard.participants()
+        if self.config.prompt_caching is not None:
+            yield Participant(Caching(self.config.prompt_caching.rule()))
+        if self._final:
+            yield Participant(FinalTransformations(self._final), "ai.final")
 
     @hookimpl
     def pre_request(self, exchange: Exchange) -> None:
@@ -103,14 +113,8 @@ class AiPolicy(Policy):
 
     def _edit_document(self, call: LlmCall, exchange: Exchange) -> None:
         config: AiPolicyConfig = self.config
-        changes = dict(config.overrides)
-        dropped = []
-        for key, expression in self._computed.items():
-            try:
-                changes[key] = expression.value(exchange)
-            except ExpressionError:
-                changes.pop(key, None)
-                dropped.append(key)
+        computed, dropped = compute(self._computed, exchange)
+        changes = {key: value for key, value in config.overrides.items() if key not in dropped} | computed
         left = (call.document.keys() - dropped) | changes.keys()
         absent = {key: value for key, value in config.defaults.items() if key not in left}
         if not (changes or absent or any(key in call.document for key in dropped)):

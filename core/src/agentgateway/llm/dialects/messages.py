@@ -11,9 +11,16 @@ from typing import ClassVar
 
 from agentgateway.exchange import Usage
 from agentgateway.interfaces import Segment
+from agentgateway.llm.caching import CacheRule
 from agentgateway.llm.calls import Dialect, Fate, Head, Json, ModelEntry, nothing
 from agentgateway.llm.chat import ChatCall, ChatReply, ErrorFacts
-from agentgateway.llm.dialects import messages_call, messages_errors, messages_reply, messages_vertex
+from agentgateway.llm.dialects import (
+    messages_caching,
+    messages_call,
+    messages_errors,
+    messages_reply,
+    messages_vertex,
+)
 from agentgateway.llm.dialects.messages_content import arguments
 from agentgateway.llm.dialects.messages_fields import FIELDS, INEXPRESSIBLE, REPLY_FIELDS
 from agentgateway.llm.dialects.messages_stream import Decoder, Encoder
@@ -59,6 +66,9 @@ class Messages(Dialect):
 
     def encode_call(self, call: ChatCall) -> Json:
         return messages_call.encode_call(call)
+
+    def mark_cache(self, document: Json, rule: CacheRule, model: str) -> bool:
+        return messages_caching.mark_cache(document, rule)
 
     def enrich(self, document: Json, prepend: Sequence[Mapping[str, str]], append: Sequence[Mapping[str, str]]) -> None:
         """Instructions go to the system prompt: there is no other place for them in every model."""

@@ -13,11 +13,12 @@ from urllib.parse import quote, unquote
 from agentgateway.errors import InvalidRequest
 from agentgateway.exchange import Usage
 from agentgateway.interfaces import Segment
+from agentgateway.llm.caching import CacheRule
 from agentgateway.llm.calls import Dialect, Fate, Head, Json, ModelEntry, nothing
 from agentgateway.llm.chat import ChatCall, ChatReply, ErrorFacts
 from agentgateway.llm.sse import EVENT_LIMIT, Event
 from agentgateway.llm.wire import join, optional_count, optional_mapping, wrong
-from agentgateway_bedrock import converse_call, converse_errors, converse_reply
+from agentgateway_bedrock import converse_caching, converse_call, converse_errors, converse_reply
 from agentgateway_bedrock.converse_blocks import tool_name
 from agentgateway_bedrock.converse_fields import FIELDS, INEXPRESSIBLE, REPLY_FIELDS
 from agentgateway_bedrock.converse_stream import Decoder, Encoder
@@ -69,6 +70,9 @@ class Converse(Dialect):
 
     def encode_call(self, call: ChatCall) -> Json:
         return converse_call.encode_call(call)
+
+    def mark_cache(self, document: Json, rule: CacheRule, model: str) -> bool:
+        return converse_caching.mark_cache(document, rule, model)
 
     def tool_name(self, name: str) -> str:
         return tool_name(name)
