@@ -1,0 +1,1 @@
+"""JSON Web Tokens of the gateway's own, for upstreams."""
