@@ -84,6 +84,34 @@ def test_what_is_wrong_with_the_process_and_with_the_rest_is_told_together(tmp_p
     assert "gateways.a.prot: unknown key" in done.output
 
 
+PASSING = """
+llm:
+  models:
+  - {name: m, provider: openAI, %s}
+  virtualModels:
+  - {name: v, routing: {weighted: {targets: [{model: %s}]}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("said", "target", "message"),
+    [
+        ("passthrough: all", "m", "models[0].passthrough: "),
+        ("params: {model: x}, passthrough: opaque", "n", "models[0].passthrough: nothing in an opaque call is changed"),
+        ("passthrough: opaque", "m", "virtualModels[0].routing.weighted.targets[0].model: `m` is opaque"),
+    ],
+)
+def test_what_passing_calls_on_cannot_keep_is_refused(tmp_path, said, target, message):
+    text = PASSING % (said, target)
+    done = validated(tmp_path, text if target == "m" else text.partition("  virtualModels")[0])
+    assert (done.exit_code, f"llm.{message}" in done.output) == (1, True), done.output
+
+
+def test_a_provider_that_answers_by_itself_passes_nothing_on(tmp_path):
+    done = validated(tmp_path, "llm: {models: [{name: m, provider: simulator, passthrough: detect}]}\n")
+    assert "llm.models[0].passthrough: this provider answers by itself" in done.output
+
+
 # --- explain ----------------------------------------------------------------------------------------------------------
 
 

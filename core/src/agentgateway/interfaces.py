@@ -173,13 +173,15 @@ class Backend:
     `prepare` and `send` wait for nothing but `Host.send` and the request's body, which spares each request a task.
     `fails_over` says that a failed request may be sent to another of its route's targets without `retry` asking for
     it, also when it may have been executed: model calls change nothing, the worst is to pay twice. `unread` says that
-    some requests pass on with nobody reading them: a route with such a backend has no other one, and no guards."""
+    some requests pass on with nobody reading them: a route with such a backend has no other one, and no guards.
+    `passes` says that it takes requests that its protocol cannot read, as they are."""
 
     Config: ClassVar[type[BaseModel]] = PluginConfig
     protocol: ClassVar[str] = "http"
     inline: bool = False
     unread: bool = False
     fails_over: ClassVar[bool] = False
+    passes: bool = False
 
     def __init__(self, config: Any, host: Host) -> None:
         self.config = config
@@ -370,11 +372,13 @@ class Guard:
 class Protocol:
     """A language that clients of a route speak: reads requests into `exchange.call`, writes errors.
 
-    `inline` promises that `decode` waits for nothing but the request's body, which spares each request a task.
+    `inline` promises that `decode` waits for nothing but the request's body, which spares each request a task. `passes`
+    is set when a backend takes requests that nobody can read, of which `decode` then tells what it can.
     """
 
     reads_body: ClassVar[bool] = False
     inline: ClassVar[bool] = False
+    passes: bool = False
 
     async def decode(self, exchange: Exchange) -> None:
         """Set `exchange.call`. Raises `InvalidRequest`."""

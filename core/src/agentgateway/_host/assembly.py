@@ -427,7 +427,9 @@ class Assembly:
         if name not in self._protocols:
             plugin = registry.load("agentgateway.protocols", name)
             self._protocols[name] = plugin(PluginHost(self._lends, self._document, draft.at, "route", self._limit))
-        return self._protocols[name]
+        protocol = self._protocols[name]
+        protocol.passes = protocol.passes or any(backend.passes for backend in backends)
+        return protocol
 
 
 class Early:

@@ -69,13 +69,14 @@ class LlmCall(Content):
 
     `model` is what is asked for now, `requested_model` what the client asked; `raw` the bytes as they came. `prepared`
     says of an outbound call that `Dialect.prepare` put something into it; `caching` what of its prompt its vendor is
-    to keep. `whole` says that its body was read, and is all in `document`.
+    to keep; `passes` that nothing but policies may change it (`detect`, `opaque`; empty for most calls). `whole` says
+    that its body was read, and is all in `document`.
     """
 
     whole: ClassVar[bool] = True
     __slots__ = (
-        *("_canonical", "_changed", "caching", "dialect", "document", "model", "operation", "path", "prepared"),
-        *("raw", "requested_model", "stream"),
+        *("_canonical", "_changed", "caching", "dialect", "document", "model", "operation", "passes", "path"),
+        *("prepared", "raw", "requested_model", "stream"),
     )
 
     def __init__(
@@ -92,6 +93,7 @@ class LlmCall(Content):
         self.stream: bool = head.stream
         self.prepared = False
         self.caching: CacheRule | None = None
+        self.passes = ""
         self._changed = raw is None
         self._canonical: ChatCall | None = None
 
@@ -177,6 +179,7 @@ class LlmCall(Content):
         call.raw, call.path = self.raw, self.path
         call.model, call.requested_model, call.stream = self.model, self.requested_model, self.stream
         call.prepared, call._changed, call._canonical, call.caching = False, self._changed, None, None
+        call.passes = ""
         return call
 
     def canonical(self) -> ChatCall:
@@ -208,6 +211,14 @@ class LlmCall(Content):
             if to.prepare(call.document, call.stream):
                 call.prepared = True
                 call.mark_changed()
+        if model is not None:
+            call.ask(model)
+        return call
+
+    def passed(self, how: str, model: str | None = None) -> LlmCall:
+        """A call of its own for one attempt, as the client and the policies left it. Raises `Untranslatable`."""
+        call = self._beside(self.document.copy())
+        call.passes = how
         if model is not None:
             call.ask(model)
         return call

@@ -119,6 +119,10 @@ class Dialect:
     may be forms (`multipart/form-data`), which are never held whole. `stream_content_type` is the media type of
     streams: those of another type than server-sent events bring their own `parser`. `error_header` is a header that
     tells an error's type besides its body.
+
+    `unread` says that nobody reads the texts of its calls and replies, so that guards refuse them; `passes` how such
+    calls are passed on (`detect`: the reply is looked at for its usage; `opaque`: it is not), if that is not left to
+    the provider's own configuration.
     """
 
     name: ClassVar[str]
@@ -130,6 +134,8 @@ class Dialect:
     forms: ClassVar[bool] = False
     stream_content_type: ClassVar[str] = CONTENT_TYPE
     error_header: ClassVar[str] = ""
+    unread: ClassVar[bool] = False
+    passes: ClassVar[str] = ""
     end_marker: ClassVar[bytes] = b""
     usage_key: ClassVar[bytes] = b"usage"
     model_key: ClassVar[bytes] = b"model"

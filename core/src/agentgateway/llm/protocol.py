@@ -11,6 +11,7 @@ from agentgateway.interfaces import Host, Protocol
 from agentgateway.llm import documents
 from agentgateway.llm.calls import Dialect, ErrorFacts, LlmCall, LlmReply
 from agentgateway.llm.dialects import by_header, by_path, dialect, endings
+from agentgateway.llm.dialects.unread import UNREAD
 from agentgateway.llm.forms import FormCall
 from agentgateway.llm.resources import resource_call, resources
 
@@ -26,7 +27,8 @@ class LlmProtocol(Protocol):
 
     A path that names none is read as chat completions, like a route without a `routes` map in the reference. But one
     that goes on where a dialect's own ends (`/v1/messages/count_tokens`), or that is another call of a vendor's API
-    (`/v1/embeddings`), asks for something else: nobody reads it, lest a question about a call become the call.
+    (`/v1/files`), asks for something else: nobody reads it, lest a question about a call become the call. Where a
+    backend takes such requests as they are (`passes`), the model that they name is looked for.
     """
 
     reads_body: ClassVar[bool] = True
@@ -56,6 +58,8 @@ class LlmProtocol(Protocol):
         if found is not None:
             found.check_query(request.query, request.path)
             exchange.call = LlmCall.read(found, raw, request.path)
+        elif self.passes:
+            exchange.call = unread(raw, request.path)
 
     def content(self, exchange: Exchange) -> Content | None:
         reply = exchange.reply
@@ -80,6 +84,14 @@ class LlmProtocol(Protocol):
         return reply
 
 
+def unread(raw: bytes, path: str) -> LlmCall | None:
+    """A call that nobody reads, if it names a model."""
+    try:
+        return LlmCall.read(UNREAD, raw, path)
+    except InvalidRequest:
+        return None
+
+
 def goes_on(path: str) -> bool:
     """Whether a path is longer than one that names a dialect, or stands beside it."""
     return not APIS.isdisjoint(SEGMENTS.split(path.lower())) or any(f"{ending}/" in path for ending, _ in endings())
@@ -93,6 +105,6 @@ def is_document(exchange: Exchange) -> bool:
 
 def spoken(exchange: Exchange) -> Dialect:
     """The dialect the client speaks, also when its request could not be read."""
-    if isinstance(exchange.call, LlmCall):
+    if isinstance(exchange.call, LlmCall) and not exchange.call.dialect.unread:
         return exchange.call.dialect
     return by_path(exchange.request.path) or by_header(exchange.request.headers) or dialect(DEFAULT)

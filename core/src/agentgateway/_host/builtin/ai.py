@@ -5,16 +5,16 @@ from __future__ import annotations
 import inspect
 import re
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
-from urllib.parse import urlsplit
+from typing import Annotated, Any, ClassVar, Literal
+from urllib.parse import unquote_plus, urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
 from agentgateway._host.builtin.models import allowed
-from agentgateway.errors import ConfigError, Forbidden, NotFound, UpstreamError
-from agentgateway.exchange import HOP_BY_HOP, NAME, Exchange, Outgoing, Reply, Target
+from agentgateway.errors import ConfigError, Forbidden, InvalidRequest, NotFound, UpstreamError
+from agentgateway.exchange import HOP_BY_HOP, NAME, Exchange, Outgoing, Reply, Request, Target
 from agentgateway.hookspecs import hookimpl
 from agentgateway.interfaces import Backend, Credential, Host, Layer, Participant, Provider
 from agentgateway.llm.beginnings import begun
@@ -24,6 +24,7 @@ from agentgateway.llm.dialects import dialect, operations
 from agentgateway.llm.dialects.resources import Resource
 from agentgateway.llm.replies import LlmStream, decompressed, learn, translated_error
 from agentgateway.llm.resources import ResourceCall
+from agentgateway.llm.watched import WatchedStream, look_at
 from agentgateway.settings import PluginConfig, Secret, problem
 
 KeyPath = tuple[str | int, ...]
@@ -66,6 +67,10 @@ class Address(PluginConfig):
         examples=["https://models.internal/v1"],
     )
     """Scheme, host and base path at once."""
+
+    passthrough: Literal["detect", "opaque"] | None = None
+    """Take calls as they are, in any format and to any path, as long as they name a model: `detect` looks at replies
+    for what they cost, `opaque` at nothing."""
 
     @field_validator("host_override", "base_url")
     @classmethod
@@ -145,6 +150,16 @@ class Entry:
     kept_back: frozenset[bytes]
     varies: bool = False
     """Whether the dialects depend on the model."""
+    passthrough: str = ""
+    """How calls are taken that the provider has no dialect for: `detect` or `opaque`, else not at all."""
+
+    def passes(self, call: LlmCall) -> str:
+        """How the call is passed on as it is, if it is: `detect`, `opaque` or empty. What `detect` finds in a dialect
+        of the provider's goes the usual way, which leaves it as it is, too. Raises `NotFound`."""
+        how = call.dialect.passes or self.passthrough
+        if call.dialect.unread and not how:
+            raise NotFound(f"no installed dialect reads POST {call.path}")
+        return "" if how == "detect" and call.dialect.name in self.dialects else how
 
     def dialect_for(self, call: LlmCall) -> Dialect | None:
         """The call's own dialect if the provider speaks it, else the one it prefers for that operation, if any."""
@@ -159,6 +174,18 @@ class Entry:
             if spoken.operation == call.dialect.operation:
                 return spoken
         return None
+
+    def passed_path(self, call: LlmCall, request: Request) -> str:
+        """The client's own path and query, below the operator's base if there is one."""
+        if self.path_override:
+            return self.path_override
+        path = request.path
+        if self.model is not None and call.dialect.model_in_path:
+            path = call.dialect.path(call.model, stream=call.stream)
+        if self.base is not None:
+            path = self.base + path.removeprefix(self.own_base)
+        query = without_credentials(request.query)
+        return f"{path}?{query}" if query else path
 
     def path(self, call: LlmCall) -> str:
         if self.path_override:
@@ -222,10 +249,24 @@ class AiBackend(Backend):
         credential = self._default_credential(provider, where) if key is None else None
         where_to = (url, config.path_override, base, own)
         varies = type(provider).speaks is not Provider.speaks
-        entry = Entry(provider, spoken, *where_to, model, key, credential, layer, kept_back, varies)
+        how = config.passthrough or ""
+        self._check_passing(how, provider, model)
+        self.passes = self.passes or bool(how)
+        entry = Entry(provider, spoken, *where_to, model, key, credential, layer, kept_back, varies, how)
         name = config.name or kind
         endpoint = urlsplit(url).netloc or url.rstrip(":")
         return Target(self, name, endpoint, provider.system, model, weight, priority, entry)
+
+    def _check_passing(self, how: str, provider: Provider, model: str | None) -> None:
+        """Raises ConfigError for a promise that cannot be kept."""
+        at = f"{self.host.at}.passthrough"
+        if how and provider.answers:
+            raise ConfigError("this provider answers by itself: there is nowhere to pass calls on to", path=at)
+        if how == "opaque" and model is not None:
+            hint = "leave out `model`, or write `detect`"
+            raise ConfigError(
+                "nothing in an opaque call is changed, so no other model can be asked for", path=at, hint=hint
+            )
 
     def _default_credential(self, provider: Provider, where: str) -> Credential | None:
         if provider.credential is None:
@@ -269,12 +310,17 @@ class AiBackend(Backend):
         if isinstance(call, ResourceCall):
             self._admit(exchange, call)
             method = call.method
-        spoken = entry.dialect_for(call)
-        if spoken is None:
-            return answered(exchange, call, entry.model or call.model)
-        outbound = call.outbound(spoken, entry.model)
+        if how := entry.passes(call):
+            outbound = call.passed(how, entry.model)
+            path = entry.passed_path(outbound, exchange.request)
+        else:
+            spoken = entry.dialect_for(call)
+            if spoken is None:
+                return answered(exchange, call, entry.model or call.model)
+            outbound = call.outbound(spoken, entry.model)
+            path = entry.path(outbound)
         headers = exchange.request.headers.end_to_end(entry.kept_back)
-        exchange.outgoing = Outgoing(method, entry.url, entry.path(outbound), headers)
+        exchange.outgoing = Outgoing(method, entry.url, path, headers)
         exchange.outgoing.call = outbound
         return None
 
@@ -329,9 +375,12 @@ class Finish:
         assert outgoing is not None
         if lacks_credential(exchange):
             self._ambient(exchange, outgoing)
-        outgoing.call.mark_cache()
-        self._entry.provider.finish(outgoing, outgoing.call)
         call: LlmCall = outgoing.call
+        call.mark_cache()
+        if call.passes:
+            finish_around(self._entry.provider, outgoing, call)
+        else:
+            self._entry.provider.finish(outgoing, call)
         outgoing.headers.raw.extend(FIXED if call.whole else (*call.framing(), UNCODED_FIELD))
         outgoing.body = call.payload()
 
@@ -347,6 +396,30 @@ class Finish:
             if value is not None:
                 outgoing.headers.add(name, value)
                 return
+
+
+def finish_around(provider: Provider, outgoing: Outgoing, call: LlmCall) -> None:
+    """What the provider does to a request, and not to its call: that is passed on as it is. Raises `InvalidRequest`
+    when it has something to put into the call (a guardrail of the operator's), which must not be lost."""
+    blank, accept = LlmCall(call.dialect, {}, call, raw=b""), outgoing.headers.get("accept")
+    blank.stream = False  # the client has said in its own words what it wants
+    provider.finish(outgoing, blank)
+    if accept is not None:
+        outgoing.headers.set("accept", accept)
+    if blank.changed:
+        raise InvalidRequest("this call cannot be passed on unread: its provider has to add something to it")
+
+
+CREDENTIAL_PARAMETERS = frozenset(("key", "api_key", "api-key", "access_token"))
+
+
+def without_credentials(query: str) -> str:
+    """A query without what vendors take for a credential in it: it is the gateway's to show one."""
+    if not query:
+        return query
+    return "&".join(
+        part for part in query.split("&") if unquote_plus(part.partition("=")[0]) not in CREDENTIAL_PARAMETERS
+    )
 
 
 class Default:
@@ -385,6 +458,8 @@ async def incoming(exchange: Exchange, reply: Reply, call: LlmCall, outbound: Ll
     if not NOT_RETURNED.isdisjoint(fields):
         reply.headers.raw = [field for field in reply.headers.raw if field[0] not in NOT_RETURNED]
     source, target = outbound.dialect, call.dialect
+    if reply.status < 400 and (outbound.passes == "opaque" or source.unread):
+        return reply if outbound.passes == "opaque" else await watched(exchange, reply, source, fields)
     if reply.status < 400 and not source.replies:
         return await localised(reply, source) if isinstance(source, Resource) and source.links else reply
     if reply.status < 400 and fields.get(b"content-type", b"").startswith(source.stream_content_type.encode()):
@@ -423,6 +498,19 @@ async def localised(reply: Reply, source: Resource) -> Reply:
     if source.links is not None and kind == "application/json":
         reply.body = source.links.sub(rb"\1", await whole(reply.body))
         reply.headers.remove("content-length")
+    return reply
+
+
+async def watched(exchange: Exchange, reply: Reply, dialect: Dialect, fields: Mapping[bytes, bytes]) -> Reply:
+    """A reply in a format that nobody knows, as it came; what it cost is told if it says so in the usual words."""
+    kind = fields.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    if kind == dialect.stream_content_type.encode():
+        body = once(reply.body) if isinstance(reply.body, bytes) else reply.body
+        reply.headers.remove("content-length")
+        reply.body = WatchedStream(exchange, body, dialect)
+    elif kind == b"application/json":
+        reply.body = await whole(reply.body)
+        look_at(exchange, reply.body, dialect)
     return reply
 
 

@@ -134,6 +134,8 @@ class _RequestTexts:
     def _segments(self, exchange: Exchange) -> list[Segment]:
         insist_on_texts(exchange, self._required)
         call = exchange.call
+        if isinstance(call, LlmCall):
+            insist_on_reading(call)
         if isinstance(call, LlmCall) and (field := call.unreadable()):
             raise InvalidRequest(f"{field}: this route's guards can read texts only", param=field)
         return call.segments() if call is not None else []
@@ -172,6 +174,8 @@ class _ReplyTexts:
             return []
         insist_on_texts(exchange, self._required)
         call = exchange.call
+        if isinstance(call, LlmCall):
+            insist_on_reading(call)
         if call is None or exchange.protocol is None or (isinstance(call, LlmCall) and not call.dialect.replies):
             return []
         if reply.streaming:
@@ -235,6 +239,12 @@ def insist_on_texts(exchange: Exchange, required: bool) -> None:
     """Refuse where guards were asked for and the route's protocol gives them nothing to read."""
     if required and (exchange.protocol is None or not exchange.protocol.reads_body):
         raise GuardFailed(detail="guards stand on a route whose protocol has no texts: its backends serve no models")
+
+
+def insist_on_reading(call: LlmCall) -> None:
+    """Refuse calls that nobody reads."""
+    if call.dialect.unread:
+        raise InvalidRequest("this route has guards, and they cannot read calls to this path", code="unreadable_call")
 
 
 def insist_on_events(exchange: Exchange, reply: Reply) -> Dialect:

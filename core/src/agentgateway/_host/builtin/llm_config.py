@@ -98,6 +98,9 @@ class ModelEntry(Settings):
     """Only requests with these headers."""
     resources: list[str] = []
     """What the provider keeps for its account that clients may get at: `files`, `batches`, `stored_responses`."""
+    passthrough: Literal["detect", "opaque"] | None = None
+    """Take calls as they are, in any format and to any path: `detect` looks at replies for what they cost, `opaque` at
+    nothing."""
     guardrails: Any = None
     """Guards of this model, besides those of `llm.policies`."""
     authorization: Any = None

@@ -66,7 +66,13 @@ class Models:
             params |= one.params.model_dump(by_alias=True, exclude_none=True)
         if asked is not None:
             params.setdefault("model", asked)
-        return _backend(vendor, params, where)
+        made = _backend(vendor, params, where)
+        passthrough = self._models[index].passthrough
+        return made if passthrough is None else made | {"passthrough": passthrough}
+
+    def opaque(self, index: int) -> bool:
+        """Whether nothing in its calls may change, not even the model they name."""
+        return self._models[index].passthrough == "opaque"
 
     def paths(self, index: int) -> dict[str, KeyPath]:
         """Where the file has the keys of that backend."""

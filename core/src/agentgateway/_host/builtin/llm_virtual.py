@@ -48,6 +48,9 @@ def _draft(
     index = models.find(name)
     if index is None or name == "*":
         raise ConfigError(f"no model answers to `{name}`", path=at, hint="name one of `llm.models`")
+    if models.opaque(index):
+        hint = "write `passthrough: detect` there"
+        raise ConfigError(f"`{name}` is opaque: calls would ask it for the virtual model", path=at, hint=hint)
     layers = [models.policies(index, "backend"), models.backend_layer(index)]
     place = ("llm", "models", index)
     backend = models.backend(index, asked=name)

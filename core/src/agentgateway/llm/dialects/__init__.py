@@ -30,7 +30,7 @@ def installed() -> tuple[Dialect, ...]:
 @cache
 def operations() -> tuple[str, ...]:
     """What can be asked for in one of them: `chat`, `embeddings`, …"""
-    return tuple(dict.fromkeys(["chat", *(found.operation for found in installed())]))
+    return tuple(dict.fromkeys(["chat", *(found.operation for found in installed() if not found.unread)]))
 
 
 @cache
