@@ -237,6 +237,46 @@ async def test_the_form_passes_while_it_comes(serve, client):
         assert b"transfer-encoding: chunked" in heard.head.lower()
 
 
+async def test_a_second_model_behind_the_file_ends_it(serve, client):
+    async with listener() as heard:
+        gateway = await serve(CONFIG.format(policies="{}", key=KEY, address=heard.address))
+
+        async def coming() -> AsyncIterator[bytes]:
+            yield MODEL + FILE
+            await heard.first.wait()
+            yield MODEL + END
+
+        answered = await client.post(gateway.url + "/v1/audio/transcriptions", content=coming(), headers=HEADERS)
+        assert (answered.status_code, answered.json()["error"]["param"]) == (400, "model")
+        assert not heard.body.endswith(END)
+
+
+FAILOVER = """
+llm:
+  port: 0
+  models:
+  - {{name: dead, provider: openAI, params: {{apiKey: k, hostOverride: "{dead}"}}}}
+  - {{name: well, provider: openAI, params: {{apiKey: k, hostOverride: "{well}"}}}}
+  virtualModels:
+  - name: any
+    routing: {{failover: {{targets: [{{model: dead}}, {{model: well, priority: 1}}]}}}}
+"""
+
+
+async def test_only_a_form_that_came_whole_goes_to_the_next_target(serve, client):
+    async with Upstream(reply(200, {"text": "ok"})) as well, Upstream(reply(500, {})) as dead:
+        gateway = await serve(FAILOVER.format(dead=dead.address, well=well.address))
+        url, short = gateway.url + "/v1/audio/transcriptions", part("file", b"x", '; filename="x"')
+        for file, status in ((part("file", SOUND * 4, '; filename="x"'), 500), (short, 200)):
+            answered = await client.post(url, content=part("model", b"any") + file + END, headers=HEADERS)
+            assert answered.status_code == status
+        bodies = [dead.received[0].body[:60], *(one.received[-1].body for one in (dead, well))]
+        assert bodies == [
+            part("model", b"dead")[:60],
+            *(part("model", one) + short + END for one in (b"dead", b"well")),
+        ]
+
+
 async def test_a_long_form_is_never_held(serve, client):
     """Its length is told, so the upstream is told one, and the process does not grow by the form."""
     piece, pieces = b"x" * 2**20, 96

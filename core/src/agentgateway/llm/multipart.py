@@ -74,17 +74,19 @@ def malformed(why: str) -> InvalidRequest:
 class Scanner:
     """One form. `feed` gives the pieces that are certain now; it holds back less than a boundary and a part's head."""
 
-    __slots__ = ("_between", "_left", "_state", "closed")
+    __slots__ = ("_at", "_between", "_buffer", "_state", "closed")
 
     def __init__(self, boundary: str) -> None:
         self._between = b"\r\n--" + boundary.encode("ascii")
-        self._left = b""
+        self._buffer = b""
+        self._at = 0
         self._state: Callable[[list[Piece]], bool] = self._opening
         self.closed = False
 
     def feed(self, chunk: bytes) -> list[Piece]:
         """Raises `InvalidRequest`."""
-        self._left += chunk
+        self._buffer = self._buffer[self._at :] + chunk
+        self._at = 0
         pieces: list[Piece] = []
         while self._state(pieces):
             pass
@@ -95,51 +97,51 @@ class Scanner:
         if not self.closed or self._left:
             raise malformed("it ends before its last boundary")
 
+    @property
+    def _left(self) -> int:
+        return len(self._buffer) - self._at
+
     # Each state takes what it can from what is left, and says whether the next one may go on.
 
     def _opening(self, pieces: list[Piece]) -> bool:
         first = self._between[2:]
-        if not self._left.startswith(first[: len(self._left)]):
+        if not first.startswith(self._buffer[: len(first)]):
             raise malformed("it does not begin with its boundary")
-        if len(self._left) < len(first):
-            return False
-        return self._take(len(first), pieces, self._delimited)
+        return self._left >= len(first) and self._take(len(first), pieces, self._delimited)
 
     def _delimited(self, pieces: list[Piece]) -> bool:
         """Behind a boundary: the end of its line, or of the form."""
-        if len(self._left) < 2:
+        if self._left < 2:
             return False
-        if self._left.startswith(b"--"):
+        if self._buffer.startswith(b"--", self._at):
             self.closed = True
             return self._take(2, pieces, self._over)
-        if not self._left.startswith(b"\r\n"):
+        if not self._buffer.startswith(b"\r\n", self._at):
             raise malformed("there is something behind a boundary")
         return self._take(2, pieces, self._head)
 
     def _head(self, pieces: list[Piece]) -> bool:
-        end = self._left.find(b"\r\n\r\n", 0, HEAD_LIMIT)
+        end = self._buffer.find(b"\r\n\r\n", self._at, self._at + HEAD_LIMIT)
         if end < 0:
-            if len(self._left) >= HEAD_LIMIT:
+            if self._left >= HEAD_LIMIT:
                 raise malformed("the head of a part is too long")
             return False
-        part = read_head(self._left[:end])
-        pieces.append(Piece(self._left[: end + 4], begins=part))
-        self._left = self._left[end + 4 :]
-        self._state = self._content
-        return True
+        part = read_head(self._buffer[self._at : end])
+        return self._take(end + 4 - self._at, pieces, self._content, begins=part)
 
     def _content(self, pieces: list[Piece]) -> bool:
-        end = self._left.find(self._between)
-        size = end if end >= 0 else len(self._left) - len(self._between) + 1
+        end = self._buffer.find(self._between, self._at)
+        size = end - self._at if end >= 0 else self._left - len(self._between) + 1
         if size > 0:
-            pieces.append(Piece(self._left[:size], content=True))
-            self._left = self._left[size:]
+            self._take(size, pieces, self._content, content=True)
         return end >= 0 and self._take(len(self._between), pieces, self._delimited)
 
     def _over(self, pieces: list[Piece]) -> bool:
-        if not b"\r\n".startswith(self._left):
+        """Behind the last boundary: the end of its line, or nothing."""
+        rest = self._buffer[self._at : self._at + 3]
+        if not b"\r\n".startswith(rest):
             raise malformed("there is something behind its last boundary")
-        if len(self._left) == 2:
+        if len(rest) == 2:
             self._take(2, pieces, self._past)
         return False
 
@@ -148,9 +150,18 @@ class Scanner:
             raise malformed("there is something behind its last boundary")
         return False
 
-    def _take(self, size: int, pieces: list[Piece], state: Callable[[list[Piece]], bool]) -> bool:
-        pieces.append(Piece(self._left[:size]))
-        self._left = self._left[size:]
+    def _take(
+        self,
+        size: int,
+        pieces: list[Piece],
+        state: Callable[[list[Piece]], bool],
+        *,
+        begins: Part | None = None,
+        content: bool = False,
+    ) -> bool:
+        """The next bytes as a piece; what follows them is for that state."""
+        pieces.append(Piece(self._buffer[self._at : self._at + size], begins, content))
+        self._at += size
         self._state = state
         return True
 
