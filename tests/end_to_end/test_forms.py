@@ -270,11 +270,9 @@ async def test_only_a_form_that_came_whole_goes_to_the_next_target(serve, client
         for file, status in ((part("file", SOUND * 4, '; filename="x"'), 500), (short, 200)):
             answered = await client.post(url, content=part("model", b"any") + file + END, headers=HEADERS)
             assert answered.status_code == status
-        bodies = [dead.received[0].body[:60], *(one.received[-1].body for one in (dead, well))]
-        assert bodies == [
-            part("model", b"dead")[:60],
-            *(part("model", one) + short + END for one in (b"dead", b"well")),
-        ]
+        assert dead.received[0].body.startswith(part("model", b"dead"))
+        assert dead.received[1].body == part("model", b"dead") + short + END
+        assert [one.body for one in well.received] == [part("model", b"well") + short + END]
 
 
 async def test_a_long_form_is_never_held(serve, client):

@@ -38,8 +38,10 @@ class Form:
         self._gone = False
 
     async def read_ahead(self, limit: int = READ_AHEAD) -> None:
-        """Read until the model is known, and no further. Raises `InvalidRequest`."""
-        while not self.model:
+        """Read until the model is known, and no further; a form that says to be no longer than `limit`, whole. Raises
+        `InvalidRequest`."""
+        least = self._length if self._length is not None and self._length <= limit else 0
+        while not self.model or self._size < least:
             chunk = await anext(self._chunks, None)
             if chunk is None:
                 self._scanner.end()
