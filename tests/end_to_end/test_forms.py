@@ -11,6 +11,7 @@ from email.parser import BytesParser
 from pathlib import Path
 from typing import Any
 
+import httpx
 import openai
 import pytest
 
@@ -365,6 +366,18 @@ async def test_stranger_learns_nothing_of_what_is_wrong_with_the_form(sdk, clien
     gateway = (await sdk("{apiKey: {mode: strict, keys: [{key: k-1}]}}")).gateway
     answered = await client.post(gateway.url + "/v1/images/edits", content=b"nonsense", headers=HEADERS)
     assert answered.status_code == 401
+
+
+async def test_a_form_that_goes_nowhere_leaves_the_gateway_well(serve, client):
+    gateway = await serve(FAILOVER.format(dead="127.0.0.1:9", well="127.0.0.1:9"))
+    for model, status in ((b"nobody", 404), (b"any", 503), (b"", 400)):
+        body = part("model", model) + part("file", bytes(4_000_000), '; filename="x"') + END
+        try:
+            answered = await client.post(gateway.url + "/v1/audio/transcriptions", content=body, headers=HEADERS)
+        except (httpx.WriteError, httpx.ReadError):  # answered, and cut before all of it was sent
+            continue
+        assert answered.status_code == status, answered.text
+    assert (await client.get(gateway.url + "/v1/models")).status_code == 200
 
 
 async def test_limits_count_forms(sdk):
