@@ -225,8 +225,8 @@ class Principal(NamedTuple):
 
 
 class Usage(NamedTuple):
-    """Tokens of a call. `input_tokens` includes cached ones, whatever the vendor's convention; `estimated` says that
-    the vendor never reported and the gateway counted characters instead."""
+    """Tokens of a call. `input_tokens` includes cached ones and audio, whatever the vendor's convention, `output_tokens`
+    reasoning and audio; `estimated` says that the vendor never reported and the gateway counted characters instead."""
 
     input_tokens: int = 0
     output_tokens: int = 0
@@ -234,6 +234,8 @@ class Usage(NamedTuple):
     cache_creation_input_tokens: int = 0
     reasoning_tokens: int = 0
     estimated: bool = False
+    input_audio_tokens: int = 0
+    output_audio_tokens: int = 0
 
     @property
     def total_tokens(self) -> int:

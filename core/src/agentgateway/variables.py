@@ -179,6 +179,8 @@ VARIABLES: dict[str, Getter] = {
     "llm.outputTokens": lambda e: _usage(e).output_tokens,
     "llm.reasoningTokens": lambda e: _usage(e).reasoning_tokens,
     "llm.totalTokens": lambda e: _usage(e).total_tokens,
+    "llm.inputAudioTokens": lambda e: _usage(e).input_audio_tokens,
+    "llm.outputAudioTokens": lambda e: _usage(e).output_audio_tokens,
     "llm.cost": lambda e: _present(cost_of(e)).dollars(),
     "llm.timeToFirstToken": _first_token,
     "llm.timePerOutputToken": _per_token,

@@ -75,17 +75,70 @@ def test_thoughts_that_a_vendor_reports_inside_the_answer_are_not_paid_twice():
 
 
 def test_each_part_of_a_cost_is_told():
-    rates = {**RATES, "reasoning": "20"}
-    _, amount = priced(Usage(1000, 100, 600, 100, 40), layer({"m": {"rates": rates}}))
+    rates = {**RATES, "reasoning": "20", "inputAudio": "32", "outputAudio": "64"}
+    _, amount = priced(Usage(1000, 100, 600, 100, 40, False, 50, 10), layer({"m": {"rates": rates}}))
     assert amount is not None
     assert amount.dollars() == {
-        "total": 0.003155,
-        "input": 0.0009,
-        "output": 0.0009,
+        "total": 0.005095,
+        "input": 0.00075,
+        "output": 0.00075,
         "cacheRead": 0.00018,
         "cacheWrite": 0.000375,
         "reasoning": 0.0008,
+        "inputAudio": 0.0016,
+        "outputAudio": 0.00064,
     }
+
+
+@pytest.mark.parametrize(
+    ("speaks", "document"),
+    [
+        (
+            "completions",
+            {
+                "choices": [],
+                "usage": {
+                    "prompt_tokens": 1000,
+                    "completion_tokens": 100,
+                    "prompt_tokens_details": {"cached_tokens": 200, "audio_tokens": 300},
+                    "completion_tokens_details": {"audio_tokens": 80},
+                },
+            },
+        ),
+        (
+            "gemini",
+            {
+                "usageMetadata": {
+                    "promptTokenCount": 1000,
+                    "candidatesTokenCount": 100,
+                    "cachedContentTokenCount": 200,
+                    "promptTokensDetails": [
+                        {"modality": "TEXT", "tokenCount": 600},
+                        {"modality": "AUDIO", "tokenCount": 400},
+                    ],
+                    "cacheTokensDetails": [
+                        {"modality": "AUDIO", "tokenCount": 100},
+                        {"modality": "TEXT", "tokenCount": 100},
+                    ],
+                    "candidatesTokensDetails": [{"modality": "AUDIO", "tokenCount": 80}],
+                }
+            },
+        ),
+    ],
+)
+def test_sound_has_rates_of_its_own_and_is_like_text_without_them(speaks, document):
+    usage = dialect(speaks).usage(document)
+    assert usage is not None
+    plain = {"input": "1", "output": "2", "cacheRead": "0.1"}
+    assert total(usage, plain) == "0.00102"  # 800 x 1 + 200 x 0.1 + 100 x 2, by a million
+    assert total(usage, {**plain, "inputAudio": "10", "outputAudio": "20"}) == "0.00516"  # 500 + 20 + 40 + 3000 + 1600
+
+
+@pytest.mark.parametrize("details", [None, {}, "x", [None, 1, {}, {"modality": "AUDIO", "tokenCount": "many"}]])
+def test_details_of_sound_that_make_no_sense_are_no_sound(details):
+    fields = {"promptTokenCount": 10, "promptTokensDetails": details, "cacheTokensDetails": details}
+    usage = dialect("gemini").usage({"usageMetadata": fields})
+    assert usage is not None and (usage.input_tokens, usage.input_audio_tokens) == (10, 0)
 
 
 def test_cached_tokens_without_a_rate_are_ordinary_input():
@@ -223,6 +276,8 @@ def test_names_that_clients_make_up_do_not_fill_the_memory():
     for number in range(10_000):
         prices.find("acme", f"made-up-{number}")
     assert len(prices._found) <= 4096
+    assert prices.price("acme", ["x" * 100_000], Usage(1, 1)) == (Status.MISSING, None)
+    assert max(len(model) for _, model in prices._found) < 100
 
 
 def test_a_catalogue_read_from_json_is_the_one_that_a_configuration_has():
@@ -259,8 +314,8 @@ def test_a_rate_is_read_and_written_exactly(rate):
 
 tokens = st.integers(0, 10**9)
 rate = st.none() | st.integers(0, 10**15)
-usages = st.builds(Usage, tokens, tokens, tokens, tokens, tokens)
-all_rates = st.builds(Rates, st.integers(0, 10**15), st.integers(0, 10**15), rate, rate, rate)
+usages = st.builds(Usage, tokens, tokens, tokens, tokens, tokens, st.just(False), tokens, tokens)
+all_rates = st.builds(Rates, st.integers(0, 10**15), st.integers(0, 10**15), rate, rate, rate, rate, rate)
 
 
 @given(usages, all_rates)

@@ -196,6 +196,10 @@ def _other_tokens(form: Form, usage: Usage) -> str:
         fields["gen_ai.usage.cache_creation.input_tokens"] = usage.cache_creation_input_tokens
     if usage.reasoning_tokens:
         fields["gen_ai.usage.reasoning_tokens"] = usage.reasoning_tokens
+    if usage.input_audio_tokens:
+        fields["gen_ai.usage.input_audio_tokens"] = usage.input_audio_tokens
+    if usage.output_audio_tokens:
+        fields["gen_ai.usage.output_audio_tokens"] = usage.output_audio_tokens
     if usage.estimated:
         fields["gen_ai.usage.estimated"] = True
     return form.piece(fields)

@@ -10,7 +10,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -20,6 +19,7 @@ from agentgateway._host import registry
 from agentgateway._host.config import StaticConfig
 from agentgateway._host.load import Document, parse, validate
 from agentgateway.errors import ConfigError
+from agentgateway.files import MAX_FILE_BYTES
 from agentgateway.interfaces import Catalog
 from agentgateway.llm.price_format import CatalogConfig, layer_of
 from agentgateway.llm.prices import PRICES, Layer, PriceCatalogue
@@ -56,10 +56,14 @@ def _slot(one: Any, document: Document, index: int) -> Layer | str:
 def read_file(name: str) -> Layer:
     """The catalogue of a file, YAML or JSON. Raises `ConfigError` with the place in that file."""
     try:
-        text = Path(name).read_text("utf-8-sig")
+        with open(name, "rb") as stream:
+            content = stream.read(MAX_FILE_BYTES + 1)
+        text = content.decode("utf-8-sig")
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise ConfigError(f"cannot read the price catalogue: {reason}", file=name) from None
+    if len(content) > MAX_FILE_BYTES:
+        raise ConfigError(f"the price catalogue is larger than {MAX_FILE_BYTES // 2**20} MiB", file=name)
     try:
         return CatalogConfig.model_validate(from_json(text), by_alias=True, by_name=False).layer()
     except (ValueError, ValidationError):  # no JSON, or a place has to be told, which only the slow way knows
@@ -104,6 +108,9 @@ class PriceSources:
             async with asyncio.timeout(LONGEST_SECONDS):
                 text = await source.read()
             self._brought[name] = await asyncio.to_thread(layer_of, text)
+        except TimeoutError:
+            logger.error("the price catalogue `%s` cannot be had: nothing came in %g s", name, LONGEST_SECONDS)
+            return
         except Exception as error:
             logger.error("the price catalogue `%s` cannot be had: %s: %s", name, type(error).__name__, error)
             return

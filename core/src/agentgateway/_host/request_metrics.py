@@ -18,7 +18,7 @@ from agentgateway import __version__
 from agentgateway._host.metrics import Cell, Count, Histogram, Metrics
 from agentgateway.exchange import Exchange, Place, Usage
 from agentgateway.hookspecs import hookimpl
-from agentgateway.llm.prices import PICODOLLARS, PRICES, models_of
+from agentgateway.llm.prices import PICODOLLARS, PRICES, Status, models_of
 
 ROUTE = ("bind", "gateway", "listener", "route", "route_rule")
 REQUEST = ("backend", "protocol", "method", "status", "reason", *ROUTE)
@@ -175,11 +175,12 @@ class RequestMetrics:
             row.sent[-1] += seconds
         if row.call is not None:
             count_call(row.call, usage, sent, first, ended)
+            found, cost = Status.NO_CATALOG, None
             if listed is not None and PRICES.catalogue is not None:
                 found, cost = PRICES.catalogue.price(system, listed, usage)
-                self._lookups.add((found, *row.call.labels))
-                if cost is not None:
-                    self._cost.add(row.call.labels, cost.total / PICODOLLARS)
+            self._lookups.add((found, *row.call.labels))
+            if cost is not None:
+                self._cost.add(row.call.labels, cost.total / PICODOLLARS)
 
     def _meet(self, place: Place, key: tuple[Any, ...]) -> Row:
         labels = request_labels(place, key)

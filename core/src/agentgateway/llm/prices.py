@@ -4,9 +4,10 @@ Money is counted in whole picodollars (1e-12 USD). A rate has at most six decima
 makes it a whole number of picodollars a token; so every product and every sum is exact, like decimals, and as fast as
 integers. Nothing here is a float but what expressions read.
 
-Vendors report tokens in conventions of their own; `Usage` has one, in which input includes what was cached, and output
-includes reasoning. Prices are the vendors': fresh input, input read from a cache and input written to one each have a
-rate, and all of a call is charged by the tier that its whole input falls into, whatever of it came from a cache.
+Vendors report tokens in conventions of their own; `Usage` has one, in which input includes what was cached or audio,
+and output includes reasoning and audio. Prices are the vendors': fresh input, input read from a cache and input written
+to one each have a rate, and all of a call is charged by the tier that its whole input falls into, whatever of it came
+from a cache.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ PICODOLLARS = 10**12
 """In a dollar."""
 ROOM = 4096
 """Models whose prices are remembered. Clients choose names, so there has to be an end."""
+LONGEST = 512
+"""Characters of a model's name. A longer one is in no catalogue, and not worth remembering."""
 _QUALIFIED = re.compile(r"(?:arn:.+|models|(?:projects/.+/)?publishers/[^/]+/models)/([^/]+)")
 _DATED = re.compile(r"(.+?)[-@](\d{4})-?(\d{2})-?(\d{2})")
 
@@ -69,7 +72,7 @@ class Status(StrEnum):
     UNPRICED = "Unpriced"
     """It has the model, but no rate for some of the tokens."""
     NO_CATALOG = "NoCatalog"
-    """There is nothing in it, or not yet."""
+    """There is none, or not yet."""
 
 
 class Cost(NamedTuple):
@@ -77,9 +80,11 @@ class Cost(NamedTuple):
 
     input: int
     output: int
-    cache_read: int
-    cache_write: int
-    reasoning: int
+    cache_read: int = 0
+    cache_write: int = 0
+    reasoning: int = 0
+    input_audio: int = 0
+    output_audio: int = 0
 
     @property
     def total(self) -> int:
@@ -87,8 +92,12 @@ class Cost(NamedTuple):
 
     def dollars(self) -> dict[str, float]:
         """As expressions read it (`llm.cost`)."""
-        parts = zip(("input", "output", "cacheRead", "cacheWrite", "reasoning"), self, strict=True)
+        parts = zip(PARTS, self, strict=True)
         return {"total": self.total / PICODOLLARS, **{name: part / PICODOLLARS for name, part in parts}}
+
+
+PARTS = ("input", "output", "cacheRead", "cacheWrite", "reasoning", "inputAudio", "outputAudio")
+"""The parts of a cost, as expressions call them."""
 
 
 def decimal(picodollars: int) -> str:
@@ -98,17 +107,20 @@ def decimal(picodollars: int) -> str:
 
 
 def cost(rates: Rates, usage: Usage) -> Cost | None:
-    """None when there are tokens that no rate is for. Cached tokens without a rate of their own are ordinary input,
-    reasoning without one is ordinary output."""
-    input, output, cached, written, reasoning, _ = usage
-    fresh, thought = max(0, input - cached - written), 0
+    """None when there are tokens that no rate is for. Cached tokens and audio without a rate of their own are ordinary
+    input; reasoning and audio without one are ordinary output."""
+    input, output, cached, written, reasoning, _, heard, voiced = usage
+    fresh = max(0, input - cached - written)
+    heard = min(heard, fresh) if rates.input_audio is not None else 0
+    fresh -= heard
     if rates.cache_read is None:
         fresh, cached = fresh + cached, 0
     if rates.cache_write is None:
         fresh, written = fresh + written, 0
-    if rates.reasoning is not None:
-        thought = min(reasoning, output)
-        output -= thought
+    thought = min(reasoning, output) if rates.reasoning is not None else 0
+    output -= thought
+    voiced = min(voiced, output) if rates.output_audio is not None else 0
+    output -= voiced
     if (fresh and rates.input is None) or (output and rates.output is None):
         return None
     return Cost(
@@ -117,6 +129,8 @@ def cost(rates: Rates, usage: Usage) -> Cost | None:
         cached * (rates.cache_read or 0),
         written * (rates.cache_write or 0),
         thought * (rates.reasoning or 0),
+        heard * (rates.input_audio or 0),
+        voiced * (rates.output_audio or 0),
     )
 
 
@@ -171,7 +185,7 @@ class PriceCatalogue:
         if not self._layers:
             return Status.NO_CATALOG, None
         for model in models:
-            prices = self.find(provider, model) if model else None
+            prices = self.find(provider, model) if model and len(model) <= LONGEST else None
             if prices is not None:
                 amount = cost(prices.rates_for(usage.input_tokens), usage) if usage.total_tokens else None
                 return (Status.EXACT if amount is not None else Status.UNPRICED), amount

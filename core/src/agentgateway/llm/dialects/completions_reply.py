@@ -132,16 +132,17 @@ def read_usage(fields: Json) -> Usage:
     """Counts include cached tokens and reasoning; some vendors leave reasoning out of `completion_tokens`, which
     their total shows."""
     entered, left = amount(fields, "prompt_tokens"), amount(fields, "completion_tokens")
-    cached = written = reasoning = 0
+    cached = written = reasoning = heard = voiced = 0
     if type(details := fields.get("prompt_tokens_details")) is dict:
         cached, written = amount(details, "cached_tokens"), amount(details, "cache_write_tokens")
+        heard = amount(details, "audio_tokens")
     if type(details := fields.get("completion_tokens_details")) is dict:
-        reasoning = amount(details, "reasoning_tokens")
+        reasoning, voiced = amount(details, "reasoning_tokens"), amount(details, "audio_tokens")
         if reasoning and amount(fields, "total_tokens") == entered + left + reasoning:
             left += reasoning
     if not cached and "prompt_cache_hit_tokens" in fields:
         cached = amount(fields, "prompt_cache_hit_tokens")
-    return Usage(entered, left, cached, written, reasoning)
+    return Usage(entered, left, cached, written, reasoning, False, heard, voiced)
 
 
 def write_usage(usage: Usage) -> Json:

@@ -6,6 +6,7 @@ Source: https://ai.google.dev/api/generate-content#v1beta.GenerateContentRespons
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 from uuid import uuid4
 
 from agentgateway.errors import InvalidRequest, UpstreamError
@@ -157,7 +158,19 @@ def read_usage(fields: Json) -> Usage:
     left, thought = amount(fields, "candidatesTokenCount"), amount(fields, "thoughtsTokenCount")
     if thought > left or amount(fields, "totalTokenCount") != entered + tools + left:
         left += thought
-    return Usage(entered + tools, left, amount(fields, "cachedContentTokenCount"), 0, thought)
+    heard = sound(fields.get("promptTokensDetails")) - sound(fields.get("cacheTokensDetails"))
+    voiced = sound(fields.get("candidatesTokensDetails"))
+    return Usage(
+        entered + tools, left, amount(fields, "cachedContentTokenCount"), 0, thought, False, max(0, heard), voiced
+    )
+
+
+def sound(details: Any) -> int:
+    """The tokens of audio in a list of `{modality, tokenCount}`."""
+    if not isinstance(details, list):
+        return 0
+    spoken = [one for one in details if isinstance(one, dict) and one.get("modality") == "AUDIO"]
+    return sum(amount(one, "tokenCount") for one in spoken)
 
 
 def write_usage(usage: Usage) -> Json:
