@@ -225,8 +225,9 @@ class Principal(NamedTuple):
 
 
 class Usage(NamedTuple):
-    """Tokens of a call. `input_tokens` includes cached ones and audio, whatever the vendor's convention, `output_tokens`
-    reasoning and audio; `estimated` says that the vendor never reported and the gateway counted characters instead."""
+    """Tokens of a call. Whatever the vendor's convention, `input_tokens` includes cached ones and audio,
+    `output_tokens` reasoning and audio; `estimated` says that the vendor never reported and the gateway counted
+    characters instead."""
 
     input_tokens: int = 0
     output_tokens: int = 0

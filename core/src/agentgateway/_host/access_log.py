@@ -11,11 +11,12 @@ import copy
 import logging
 from collections import deque
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, ClassVar, TextIO
 
 from pydantic_core import from_json
 
-from agentgateway._host.log_line import JSON, TEXT, Facts, Plain, as_json, as_text, described, facts
+from agentgateway._host.log_line import COST, JSON, TEXT, Facts, Plain, as_json, as_text, described, facts
 from agentgateway._host.outlet import Outlet
 from agentgateway.exchange import Exchange, Headers
 from agentgateway.expressions import Expression, ExpressionError
@@ -132,6 +133,8 @@ class AccessLog(Policy):
             self._lines.add(facts(exchange))
             return
         fields = from_json(described(facts(exchange), JSON))
+        if not self._lines.json and COST in fields:
+            fields[COST] = loggable(fields[COST])
         shown = without_secrets(exchange, self._lines.sensitive) if self._reads_headers else exchange
         for name, expression in self._add:
             try:
@@ -146,7 +149,10 @@ class AccessLog(Policy):
 
 
 def loggable(value: Any) -> Any:
-    """A value of an expression as a line of text takes it: anything but text and numbers becomes JSON."""
+    """A value of an expression as a line of text takes it: numbers without an exponent, and anything but text and
+    numbers as JSON."""
+    if isinstance(value, float) and "e" in (written := repr(value)):
+        return Plain(f"{Decimal(written):f}")
     return value if isinstance(value, str | int | float) else Plain(as_json(value))
 
 

@@ -25,6 +25,7 @@ LONGEST = 1024
 """Characters of what a client chose, in a line."""
 KEPT = 1024
 """Pieces of each sort that are remembered; the one unused for longest makes room."""
+COST = "agw.ai.usage.cost.total"
 
 
 class Form:
@@ -40,7 +41,7 @@ class Form:
         self.input = self.label("gen_ai.usage.input_tokens", number=True)
         self.output = self.label("gen_ai.usage.output_tokens", number=True)
         self.first = self.label("agw.ai.time_to_first_token")
-        self.cost = self.label("agw.ai.usage.cost.total", number=True)
+        self.cost = self.label(COST, number=True)
 
     def label(self, name: str, *, first: bool = False, number: bool = False) -> str:
         raise NotImplementedError

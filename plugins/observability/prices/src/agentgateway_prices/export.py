@@ -1,7 +1,8 @@
 """From genai-prices' data to the catalogue's format. Imports genai-prices: for a process of its own.
 
-A model's rules for recognising its name become names with `*`. Of prices with a date the one of today counts; of
-those with a time of day, none: the catalogue knows one price at all hours, and the ordinary one is the safe one.
+A model's rules for recognising its name become names with `*`. Of prices with a date the one of today counts. Of those
+with a time of day the dearest does: the catalogue knows one price at all hours, and no cost should be told too low.
+Models that charge for each call besides its tokens are listed without rates, for the same reason.
 """
 
 from __future__ import annotations
@@ -48,8 +49,11 @@ SYSTEMS = {
     "together": ("togetherai", "together_ai"),
     "x-ai": ("x_ai", "xai"),
     "fireworks": ("fireworks_ai",),
+    "github-copilot": ("copilot",),
 }
 """What else a provider is called (https://opentelemetry.io/docs/specs/semconv/registry/attributes/gen-ai/)."""
+PER_CALL = "requests_kcount"
+"""What genai-prices calls a charge for each call."""
 SIX_DECIMALS = Decimal("0.000001")
 
 
@@ -128,6 +132,8 @@ _NO_SPEECH = "(?!.*-[tT][tT][sS]"
 def prices(model: ModelInfo, now: datetime) -> dict[str, Any]:
     """The rates and tiers of a model."""
     priced = in_force(model, now)
+    if getattr(priced, PER_CALL, None):
+        return {}
     given = {name: value for name, key in RATES.items() if (value := getattr(priced, key, None)) is not None}
     starts = sorted({tier.start for value in given.values() if isinstance(value, TieredPrices) for tier in value.tiers})
     shown: dict[str, Any] = {"rates": rates(given, 0)}
@@ -139,9 +145,16 @@ def prices(model: ModelInfo, now: datetime) -> dict[str, Any]:
 def in_force(model: ModelInfo, now: datetime) -> ModelPrice:
     if isinstance(model.prices, ModelPrice):
         return model.prices
-    of_all_hours = [one for one in model.prices if not isinstance(one.constraint, TimeOfDateConstraint)]
-    active = [one for one in of_all_hours if one.constraint is None or one.constraint.active(now)]
-    return (active[-1] if active else model.prices[0]).prices
+    hourly = [one.prices for one in model.prices if isinstance(one.constraint, TimeOfDateConstraint)]
+    daily = [one for one in model.prices if not isinstance(one.constraint, TimeOfDateConstraint)]
+    active = [one.prices for one in daily if one.constraint is None or one.constraint.active(now)]
+    ordinary = active[-1] if active else model.prices[0].prices
+    return max((ordinary, *hourly), key=dearness)
+
+
+def dearness(priced: ModelPrice) -> Decimal:
+    """What a token in and a token out cost together, for telling which price is higher."""
+    return sum((at(value, 0) for key in ("input_mtok", "output_mtok") if (value := getattr(priced, key))), Decimal())
 
 
 def rates(given: dict[str, Any], context: int) -> dict[str, str]:

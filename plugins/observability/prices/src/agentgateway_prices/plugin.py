@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from contextlib import suppress
 
 from agentgateway.interfaces import Catalog
 from agentgateway_prices.store import Store
@@ -22,16 +23,19 @@ class GenaiPrices(Catalog):
 
 async def exported() -> bytes:
     """What `python -m agentgateway_prices` prints; it also keeps it. Raises RuntimeError when that fails."""
-    program = (sys.executable, "-m", "agentgateway_prices")
+    program = (sys.executable, "-P", "-m", "agentgateway_prices")  # -P: nothing is imported from the working directory
     pipe, null = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
     process = await asyncio.create_subprocess_exec(*program, stdin=null, stdout=pipe, stderr=pipe)
     try:
         out, errors = await process.communicate()
     except BaseException:
-        process.kill()
+        with suppress(ProcessLookupError):
+            process.kill()
         await process.wait()
         raise
     if process.returncode != 0:
         lines = errors.decode("utf-8", "replace").strip().splitlines()
         raise RuntimeError(f"the export ended with {process.returncode}: {lines[-1] if lines else 'no word'}")
+    if not out:
+        raise RuntimeError("the export was empty")
     return out
