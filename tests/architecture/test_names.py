@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = sorted(path.parent for path in ROOT.glob("plugins/*/*/pyproject.toml"))
-WITHOUT_KIND = {"providers", "protocols"}
+WITHOUT_KIND = {"providers", "protocols", "observability"}
 SINGULAR = {"guardrails": "guardrail", "stores": "store", "sources": "source"}
 
 plugins = pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: f"{folder.parent.name}/{folder.name}")

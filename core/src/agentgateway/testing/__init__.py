@@ -12,6 +12,7 @@ suite for each interface.
 
 from agentgateway.testing.contracts import (
     BackendContract,
+    CatalogContract,
     CredentialContract,
     DialectContract,
     GuardContract,
@@ -26,6 +27,7 @@ from agentgateway.testing.upstreams import Received, Upstream
 
 __all__ = [
     "BackendContract",
+    "CatalogContract",
     "CredentialContract",
     "DialectContract",
     "GuardContract",

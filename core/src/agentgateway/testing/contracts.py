@@ -9,7 +9,7 @@ import inspect
 import pickle
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from copy import deepcopy
 from functools import partial
@@ -19,14 +19,15 @@ from typing import Any, ClassVar
 import pydantic
 import pytest
 from pydantic import TypeAdapter
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from agentgateway.errors import GatewayError, InternalError, NotFound, RateLimited
-from agentgateway.exchange import Exchange, Headers, Outgoing
+from agentgateway.exchange import Exchange, Headers, Outgoing, Usage
 from agentgateway.hookspecs import PHASES
 from agentgateway.interfaces import (
     PASS,
     Backend,
+    Catalog,
     Credential,
     Guard,
     Level,
@@ -51,11 +52,25 @@ from agentgateway.llm.calls import (
     TextDelta,
 )
 from agentgateway.llm.dialects import dialect
+from agentgateway.llm.price_format import CatalogConfig, layer_of
+from agentgateway.llm.prices import PriceCatalogue, Status
 from agentgateway.testing.exchanges import chat, http
 from agentgateway.testing.hosts import LoopbackHost, make
 
 CANARY = "canary-8c1f2e"
-HEAVY = ("openai", "boto3", "botocore", "grpc", "google.cloud", "jwt", "celpy", "quart", "httpx", "cryptography")
+HEAVY = (
+    "openai",
+    "boto3",
+    "botocore",
+    "grpc",
+    "google.cloud",
+    "jwt",
+    "celpy",
+    "quart",
+    "httpx",
+    "cryptography",
+    "genai_prices",
+)
 
 
 class PluginContract:
@@ -254,6 +269,41 @@ class BackendContract(PluginContract):
 
     def test_its_protocol_exists(self) -> None:
         assert self.build().protocol in {point.name for point in entry_points(group="agentgateway.protocols")}
+
+
+class CatalogContract:
+    """`name` is a catalogue's entry point; `listed` are models of it, each with its provider."""
+
+    __test__ = False
+    name: ClassVar[str]
+    listed: ClassVar[Sequence[tuple[str, str]]]
+
+    def __init_subclass__(cls) -> None:
+        cls.__test__ = hasattr(cls, "name")
+
+    @property
+    def point(self) -> EntryPoint:
+        (point,) = entry_points(group="agentgateway.catalogs", name=self.name)
+        return point
+
+    def test_the_entry_point_leads_to_the_interface(self) -> None:
+        assert issubclass(self.point.load(), Catalog)
+
+    def test_the_class_says_what_it_is_in_its_docstring(self) -> None:
+        assert inspect.getdoc(self.point.load())
+
+    def test_importing_it_loads_nothing_heavy(self) -> None:
+        program = f"import sys, {self.point.module}; print([m for m in {HEAVY!r} if m in sys.modules])"
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == "[]"
+
+    async def test_it_has_prices_in_the_format_of_the_configuration(self) -> None:
+        text = await self.point.load()().read()
+        CatalogConfig.model_validate(from_json(text), by_alias=True, by_name=False)
+        catalogue = PriceCatalogue([layer_of(text)])
+        usage = Usage(1000, 100)
+        prices = {one: catalogue.price(one[0], [one[1]], usage) for one in self.listed}
+        assert {one: status for one, (status, _) in prices.items()} == dict.fromkeys(self.listed, Status.EXACT)
 
 
 class DialectContract:
