@@ -2,13 +2,16 @@
 
 import asyncio
 import json
+import os
 import re
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import genai_prices
 import httpx
 import pytest
 import pytest_asyncio
@@ -463,6 +466,67 @@ async def test_calls_without_a_catalogue_are_counted_and_cost_nothing_that_is_kn
     assert "cost" not in line and "spent=" not in line
     assert counted(shown, "cost_catalog_lookups_total", status="NoCatalog", gen_ai_request_model="gpt-5.1") == 1
     assert counted(shown, "gen_ai_client_cost_usd_total") is None
+
+
+# --- the catalogue that a plugin brings ------------------------------------------------------------------------------
+
+
+async def test_the_catalogue_of_genai_prices_comes_while_calls_go_on(serve_all: Any, tmp_path: Path) -> None:
+    vendors = Vendors(answers="gpt-4o-2024-08-06")
+    vendors.upstream.answer = vendors.answer
+    mine = inline({"openai": {"gpt-mine": {"rates": {"input": "1", "output": "1"}}}})
+    async with vendors.upstream as upstream, httpx.AsyncClient(timeout=20, trust_env=False) as client:
+        text = config(tmp_path / "stats", upstream.address, [{"plugin": "genai-prices"}, mine])
+        gateway = await serve_all(text, env={"TMPDIR": str(tmp_path)})
+        front = Front(gateway, vendors, client, tmp_path / "stats")
+        await front.call("completions", "gpt-4o", stream=False)
+        await gateway.told("the price catalogue `genai-prices` is there after", seconds=60)
+        line = await front.call("completions", "gpt-4o", stream=True)
+        used = genai_prices.Usage(input_tokens=1000, output_tokens=100, cache_read_tokens=600)
+        price = genai_prices.calc_price(used, "gpt-4o-2024-08-06", provider_id="openai").total_price
+        assert value(line, "agw.ai.usage.cost.total") == price
+        vendors.answers = "gpt-mine"
+        line = await front.call("completions", "gpt-mine", stream=True)
+        assert value(line, "agw.ai.usage.cost.total") == Decimal("0.0011")
+
+
+async def test_a_catalogue_that_cannot_be_had_is_told_and_changes_nothing_else(serve_all: Any, tmp_path: Path) -> None:
+    vendors, package = Vendors(), tmp_path / "modules" / "genai_prices"
+    vendors.upstream.answer = vendors.answer
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("raise ImportError('half an installation')")
+    mine = inline({"openai": {"gpt-mine": {"rates": {"input": "1", "output": "1"}}}})
+    async with vendors.upstream as upstream, httpx.AsyncClient(timeout=20, trust_env=False) as client:
+        text = config(tmp_path / "stats", upstream.address, [{"plugin": "genai-prices"}, mine])
+        environment = {"TMPDIR": str(tmp_path), "PYTHONPATH": str(package.parent)}
+        gateway = await serve_all(text, env=environment)
+        front = Front(gateway, vendors, client, tmp_path / "stats")
+        await gateway.told("the price catalogue `genai-prices` cannot be had: RuntimeError: the export ended with 1")
+        assert "ImportError: half an installation" in gateway.log
+        line = await front.call("completions", "gpt-mine", stream=True)
+        assert value(line, "agw.ai.usage.cost.total") == Decimal("0.0011")
+        assert "agw.ai.usage.cost" not in await front.call("completions", "gpt-4o", stream=True)
+        assert gateway.process.returncode is None
+        shutil.rmtree(package)
+        gateway.rewrite(gateway.file.read_text() + "# again\n")
+        await gateway.told("the price catalogue `genai-prices` is there after", seconds=60)
+        line = await front.call("completions", "gpt-4o", stream=True)
+        assert value(line, "agw.ai.usage.cost.total") > 0
+
+
+async def test_a_gateway_that_ends_while_prices_are_made_ends_their_process(serve_all: Any, tmp_path: Path) -> None:
+    package, told = tmp_path / "modules" / "genai_prices", tmp_path / "pid"
+    package.mkdir(parents=True)
+    source = f"import os, time; open({str(told)!r}, 'w').write(str(os.getpid())); time.sleep(600)"
+    (package / "__init__.py").write_text(source)
+    text = config(tmp_path / "stats", "127.0.0.1:9", [{"plugin": "genai-prices"}])
+    gateway = await serve_all(text, env={"TMPDIR": str(tmp_path), "PYTHONPATH": str(package.parent)})
+    async with asyncio.timeout(20):
+        while not told.exists() or not told.read_text():
+            await asyncio.sleep(0.01)
+    assert await gateway.stop() == 0
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(told.read_text()), 0)
 
 
 # --- reloads ---------------------------------------------------------------------------------------------------------
