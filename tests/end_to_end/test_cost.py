@@ -297,6 +297,8 @@ SHOWN = {
         " + llm.cost.inputAudio + llm.cost.outputAudio"
     ),
     "micros": "uint(llm.cost.total * 1e6)",
+    "inputRate": "llm.costRates.input",
+    "soundRate": "llm.costRates.inputAudio",
 }
 
 
@@ -354,6 +356,7 @@ async def test_expressions_read_the_same_cost(front: Front, vendor: str) -> None
     client = vendor if vendor in CLIENTS else "completions"
     line = await front.call(client, MODELS[vendor], stream=True)
     assert float(value(line, "spent")) == float(COSTS[vendor])
+    assert value(line, "inputRate") == 3 and ("soundRate=40.0" in line) == (SYSTEMS[vendor] == "openai")
     assert float(value(line, "parts")) == pytest.approx(float(COSTS[vendor]), rel=1e-12)
     assert int(value(line, "micros")) in (int(COSTS[vendor] * MILLION), int(COSTS[vendor] * MILLION) - 1)
 

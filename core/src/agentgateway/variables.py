@@ -14,7 +14,7 @@ from typing import Any
 
 from agentgateway.exchange import Exchange, Headers, Usage
 from agentgateway.expressions import Deferred, Environment
-from agentgateway.llm.prices import cost_of
+from agentgateway.llm.prices import cost_of, rates_of
 
 Getter = Callable[[Exchange], Any]
 
@@ -182,6 +182,7 @@ VARIABLES: dict[str, Getter] = {
     "llm.inputAudioTokens": lambda e: _usage(e).input_audio_tokens,
     "llm.outputAudioTokens": lambda e: _usage(e).output_audio_tokens,
     "llm.cost": lambda e: _present(cost_of(e)).dollars(),
+    "llm.costRates": lambda e: _present(rates_of(e)),
     "llm.timeToFirstToken": _first_token,
     "llm.timePerOutputToken": _per_token,
 }

@@ -97,7 +97,7 @@ class Cost(NamedTuple):
 
 
 PARTS = ("input", "output", "cacheRead", "cacheWrite", "reasoning", "inputAudio", "outputAudio")
-"""The parts of a cost, as expressions call them."""
+"""The parts of a cost, and the rates, as expressions call them."""
 
 
 def decimal(picodollars: int) -> str:
@@ -184,12 +184,19 @@ class PriceCatalogue:
         that answered, then the one that was asked for."""
         if not self._layers:
             return Status.NO_CATALOG, None
+        prices = self.first(provider, models)
+        if prices is None:
+            return Status.MISSING, None
+        amount = cost(prices.rates_for(usage.input_tokens), usage) if usage.total_tokens else None
+        return (Status.EXACT if amount is not None else Status.UNPRICED), amount
+
+    def first(self, provider: str, models: Sequence[str | None]) -> ModelPrices | None:
+        """The prices of the first of those names that is known."""
         for model in models:
             prices = self.find(provider, model) if model and len(model) <= LONGEST else None
             if prices is not None:
-                amount = cost(prices.rates_for(usage.input_tokens), usage) if usage.total_tokens else None
-                return (Status.EXACT if amount is not None else Status.UNPRICED), amount
-        return Status.MISSING, None
+                return prices
+        return None
 
     def _search(self, provider: str, model: str) -> ModelPrices | None:
         qualified = _QUALIFIED.fullmatch(model)
@@ -231,6 +238,17 @@ def cost_of(exchange: Exchange) -> Cost | None:
         return None
     _, amount = catalogue.price(target.provider, models_of(exchange), usage)
     return amount
+
+
+def rates_of(exchange: Exchange) -> dict[str, float] | None:
+    """The rates that a call is charged by, as expressions read them (`llm.costRates`): USD for a million tokens, and
+    nothing where there is no rate."""
+    catalogue, target, usage = PRICES.catalogue, exchange.target, exchange.usage
+    prices = catalogue.first(target.provider, models_of(exchange)) if catalogue is not None and target else None
+    if prices is None:
+        return None
+    rates = prices.rates_for(usage.input_tokens if usage is not None else 0)
+    return {name: rate / 1_000_000 for name, rate in zip(PARTS, rates, strict=True) if rate is not None}
 
 
 def models_of(exchange: Exchange) -> tuple[str | None, str | None]:
