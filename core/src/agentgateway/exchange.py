@@ -426,6 +426,7 @@ class Exchange:
         "outgoing",
         "parent",
         "place",
+        "priced",
         "principal",
         "protocol",
         "reply",
@@ -464,6 +465,7 @@ class Exchange:
         self.reply_headers: list[tuple[str, str]] = []  # anybody: fields for whatever reply there will be
         self.error: GatewayError | None = None  # the pipeline: why the reply is the gateway's own
         self.usage: Usage | None = None  # the protocol, at the end of the reply
+        self.priced: Any = None  # llm.prices: what the call cost, once somebody asked
         self.sent_at: float | None = None  # upstream: when the attempt that counts was sent
         self.answered_at: float | None = None  # upstream: when its head came
         self.response_model: str | None = None  # the protocol: the model that the vendor says answered

@@ -203,7 +203,7 @@ def listed(*names: str) -> Layer:
 
 
 def found(prices: PriceCatalogue, model: str) -> int | None:
-    entry = prices.find("acme", model)
+    entry = prices.find("acme", (model,))
     return None if entry is None else (entry.rates.input or 0) // 1_000_000
 
 
@@ -249,7 +249,7 @@ def test_a_later_catalogue_replaces_what_it_names_and_nothing_else():
     base = layer({"a": {"rates": {"input": "1", "output": "1"}}, "b": {"rates": {"input": "1"}}})
     prices = PriceCatalogue([base, layer({"a": {"rates": {"input": "7"}}})])
     assert (found(prices, "a"), found(prices, "b")) == (7, 1)
-    entry = prices.find("acme", "a")
+    entry = prices.find("acme", ("a",))
     assert entry is not None and entry.rates.output is None
 
 
@@ -274,10 +274,11 @@ def test_a_provider_has_the_models_of_those_it_inherits_also_where_they_inherit_
 def test_names_that_clients_make_up_do_not_fill_the_memory():
     prices = PriceCatalogue([listed("m")])
     for number in range(10_000):
-        prices.find("acme", f"made-up-{number}")
+        prices.find("acme", (f"made-up-{number}",))
     assert len(prices._found) <= 4096
-    assert prices.price("acme", ["x" * 100_000], Usage(1, 1)) == (Status.MISSING, None)
-    assert max(len(model) for _, model in prices._found) < 100
+    assert prices.price("acme", ("x" * 100_000,), Usage(1, 1)) == (Status.MISSING, None)
+    assert prices.price("acme", ("x" * 100_000, "m"), Usage(1, 0))[0] is Status.EXACT
+    assert max(len(name) for _, names in prices._found for name in names) < 100
 
 
 def test_a_catalogue_read_from_json_is_the_one_that_a_configuration_has():

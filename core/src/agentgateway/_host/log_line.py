@@ -15,7 +15,7 @@ from pydantic_core import to_json
 
 from agentgateway.errors import GatewayError
 from agentgateway.exchange import Exchange, Usage
-from agentgateway.llm.prices import PRICES, decimal, models_of
+from agentgateway.llm.prices import cost_of, decimal
 
 Fields: TypeAlias = dict[str, Any]
 Facts: TypeAlias = tuple[Any, ...]
@@ -90,8 +90,7 @@ def facts(exchange: Exchange) -> Facts:
     if call is not None:
         operation, model = getattr(call, "operation", "unknown"), getattr(call, "requested_model", "unknown")
         first = exchange.first_token_at if getattr(call, "stream", False) else None
-        listed = models_of(exchange) if PRICES.catalogue is not None else None
-        asked = (operation, model, exchange.response_model, exchange.usage, first, listed)
+        asked = (operation, model, exchange.response_model, exchange.usage, first, cost_of(exchange))
     return (
         exchange.started_at,
         exchange.started,
@@ -123,13 +122,13 @@ def described(facts: Facts, form: Form) -> str:
     retries = form.piece({"retry.attempt": tries - 1}) if tries > 1 else ""
     call = tokens = waited = ""
     if asked is not None:
-        operation, model, answered, usage, first, listed = asked
+        operation, model, answered, usage, first, cost = asked
         call = _call(form, operation, model[:LONGEST], provider, answered)
         if usage is not None:
             input, output, *others = usage
             tokens = f"{form.input}{input}{form.output}{output}{_other_tokens(form, usage) if any(others) else ''}"
-            if listed is not None:
-                tokens += _cost(form, provider, listed, usage)
+            if cost is not None:
+                tokens += f"{form.cost}{decimal(cost.total)}"
         if first is not None:
             waited = f"{form.first}{(first - started) * 1000:.3f}ms{form.quote}"
     fault = form.piece(failed) if failed is not None else ""
@@ -204,14 +203,6 @@ def _other_tokens(form: Form, usage: Usage) -> str:
     if usage.estimated:
         fields["gen_ai.usage.estimated"] = True
     return form.piece(fields)
-
-
-def _cost(form: Form, provider: str, models: tuple[str | None, str | None], usage: Usage) -> str:
-    """What the call cost, if its price is known."""
-    if PRICES.catalogue is None:
-        return ""
-    _, cost = PRICES.catalogue.price(provider, models, usage)
-    return f"{form.cost}{decimal(cost.total)}" if cost is not None else ""
 
 
 def failure(error: GatewayError) -> Fields:

@@ -11,14 +11,14 @@ import logging
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from agentgateway import __version__
 from agentgateway._host.metrics import Cell, Count, Histogram, Metrics
 from agentgateway.exchange import Exchange, Place, Usage
 from agentgateway.hookspecs import hookimpl
-from agentgateway.llm.prices import PICODOLLARS, PRICES, Status, models_of
+from agentgateway.llm.prices import NO_CATALOG, PICODOLLARS, Priced, Status, priced
 
 ROUTE = ("bind", "gateway", "listener", "route", "route_rule")
 REQUEST = ("backend", "protocol", "method", "status", "reason", *ROUTE)
@@ -49,7 +49,8 @@ logger = logging.getLogger("agentgateway.metrics")
 
 @dataclass(frozen=True, slots=True)
 class CallRow:
-    """The cells that a model call adds to, and its labels for those that not every call has."""
+    """The cells that a model call adds to, and its labels for those that not every call has. `looked_up` has those of
+    the statuses that there were."""
 
     labels: tuple[str, ...]
     input: Cell
@@ -57,6 +58,7 @@ class CallRow:
     call: Cell
     first: Cell
     each: Cell
+    looked_up: dict[Status, Cell] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +113,8 @@ class RequestMetrics:
         error, reply, call, usage, asked = exchange.error, exchange.reply, exchange.call, exchange.usage, None
         if usage is not None:
             model = (getattr(call, "model", None) or UNKNOWN)[:LONGEST]
-            listed = models_of(exchange) if PRICES.catalogue is not None else None
             operation, first = getattr(call, "operation", UNKNOWN), exchange.first_token_at
-            asked = (operation, model, exchange.response_model, first, listed)
+            asked = (operation, model, exchange.response_model, first, priced(exchange))
         self._ended.append(
             (
                 exchange.place,
@@ -153,9 +154,10 @@ class RequestMetrics:
             method = "OTHER"
         if reason is None:
             reason = "Upstream" if upstream else "DirectResponse"
-        operation = model = answered = first = listed = None
+        operation = model = answered = first = None
+        cost = NO_CATALOG
         if asked is not None and sent is not None:
-            operation, model, answered, first, listed = asked
+            operation, model, answered, first, cost = asked
             answered = (answered or UNKNOWN)[:LONGEST]
         key = (id(place), name, protocol, method, status, reason, extra, operation, system, model, answered)
         row = self._rows.get(key)
@@ -175,12 +177,16 @@ class RequestMetrics:
             row.sent[-1] += seconds
         if row.call is not None:
             count_call(row.call, usage, sent, first, ended)
-            found, cost = Status.NO_CATALOG, None
-            if listed is not None and PRICES.catalogue is not None:
-                found, cost = PRICES.catalogue.price(system, listed, usage)
-            self._lookups.add((found, *row.call.labels))
-            if cost is not None:
-                self._cost.add(row.call.labels, cost.total / PICODOLLARS)
+            self._count_cost(row.call, cost)
+
+    def _count_cost(self, row: CallRow, priced: Priced) -> None:
+        status, cost = priced
+        looked_up = row.looked_up.get(status)
+        if looked_up is None:
+            looked_up = row.looked_up[status] = self._lookups.cell((status, *row.labels))
+        looked_up[0] += 1
+        if cost is not None:
+            self._cost.add(row.labels, cost.total / PICODOLLARS)
 
     def _meet(self, place: Place, key: tuple[Any, ...]) -> Row:
         labels = request_labels(place, key)

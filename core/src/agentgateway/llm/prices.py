@@ -57,9 +57,10 @@ class ModelPrices(NamedTuple):
     tags: tuple[str, ...] = ()
 
     def rates_for(self, context: int) -> Rates:
-        for tier in self.tiers:
-            if context > tier.context_over:
-                return tier.rates
+        if self.tiers:
+            for tier in self.tiers:
+                if context > tier.context_over:
+                    return tier.rates
         return self.rates
 
 
@@ -98,6 +99,13 @@ class Cost(NamedTuple):
 
 PARTS = ("input", "output", "cacheRead", "cacheWrite", "reasoning", "inputAudio", "outputAudio")
 """The parts of a cost, and the rates, as expressions call them."""
+
+
+Priced = tuple[Status, Cost | None]
+"""What a catalogue says of a call, and its cost when that is `EXACT`."""
+NO_CATALOG: Priced = (Status.NO_CATALOG, None)
+Names = tuple[str | None, ...]
+"""The names that a call's model may be listed under; the first that is known counts."""
 
 
 def decimal(picodollars: int) -> str:
@@ -166,37 +174,36 @@ class PriceCatalogue:
 
     def __init__(self, layers: Sequence[Layer] = ()) -> None:
         self._layers = tuple(reversed(layers))
-        self._found: dict[tuple[str, str], ModelPrices | None] = {}
+        self._found: dict[tuple[str, Names], ModelPrices | None] = {}
 
-    def find(self, provider: str, model: str) -> ModelPrices | None:
-        """The prices of a provider's model, whose name may be dated or qualified (`models/…`, an ARN)."""
-        key = (provider, model)
+    def find(self, provider: str, models: Names) -> ModelPrices | None:
+        """The prices of a provider's model, by the first of its names that is known. A name may be dated or qualified
+        (`models/…`, an ARN)."""
+        key = (provider, models)
         try:
             return self._found[key]
         except KeyError:
+            names = [model for model in models if model]
+            if any(len(model) > LONGEST for model in names):
+                return self._first(provider, [model for model in names if len(model) <= LONGEST])
             if len(self._found) >= ROOM:
                 self._found.clear()
-            found = self._found[key] = self._search(provider.lower(), model.lower())
+            found = self._found[key] = self._first(provider, names)
             return found
 
-    def price(self, provider: str, models: Sequence[str | None], usage: Usage) -> tuple[Status, Cost | None]:
-        """What a call cost. `models` are the names it may be listed under, the first that is known counts: the model
-        that answered, then the one that was asked for."""
+    def price(self, provider: str, models: Names, usage: Usage) -> Priced:
+        """What a call cost."""
         if not self._layers:
-            return Status.NO_CATALOG, None
-        prices = self.first(provider, models)
+            return NO_CATALOG
+        prices = self.find(provider, models)
         if prices is None:
             return Status.MISSING, None
         amount = cost(prices.rates_for(usage.input_tokens), usage) if usage.total_tokens else None
         return (Status.EXACT if amount is not None else Status.UNPRICED), amount
 
-    def first(self, provider: str, models: Sequence[str | None]) -> ModelPrices | None:
-        """The prices of the first of those names that is known."""
-        for model in models:
-            prices = self.find(provider, model) if model and len(model) <= LONGEST else None
-            if prices is not None:
-                return prices
-        return None
+    def _first(self, provider: str, models: Sequence[str]) -> ModelPrices | None:
+        found = (self._search(provider.lower(), model.lower()) for model in models)
+        return next((prices for prices in found if prices is not None), None)
 
     def _search(self, provider: str, model: str) -> ModelPrices | None:
         qualified = _QUALIFIED.fullmatch(model)
@@ -231,27 +238,35 @@ PRICES = Prices()
 """The process's own."""
 
 
-def cost_of(exchange: Exchange) -> Cost | None:
-    """What a call cost, if that is known: now, when somebody asks."""
+def priced(exchange: Exchange) -> Priced:
+    """What is known of a call's cost: looked up when somebody asks, and once for all who do."""
     catalogue, target, usage = PRICES.catalogue, exchange.target, exchange.usage
     if catalogue is None or target is None or usage is None:
-        return None
-    _, amount = catalogue.price(target.provider, models_of(exchange), usage)
-    return amount
+        return NO_CATALOG
+    known = exchange.priced
+    if known is None or known[0] is not catalogue or known[1] is not usage:
+        known = exchange.priced = (catalogue, usage, catalogue.price(target.provider, models_of(exchange), usage))
+    found: Priced = known[2]
+    return found
+
+
+def cost_of(exchange: Exchange) -> Cost | None:
+    """What a call cost, if that is known."""
+    return priced(exchange)[1]
 
 
 def rates_of(exchange: Exchange) -> dict[str, float] | None:
     """The rates that a call is charged by, as expressions read them (`llm.costRates`): USD for a million tokens, and
     nothing where there is no rate."""
     catalogue, target, usage = PRICES.catalogue, exchange.target, exchange.usage
-    prices = catalogue.first(target.provider, models_of(exchange)) if catalogue is not None and target else None
+    prices = catalogue.find(target.provider, models_of(exchange)) if catalogue is not None and target else None
     if prices is None:
         return None
     rates = prices.rates_for(usage.input_tokens if usage is not None else 0)
     return {name: rate / 1_000_000 for name, rate in zip(PARTS, rates, strict=True) if rate is not None}
 
 
-def models_of(exchange: Exchange) -> tuple[str | None, str | None]:
+def models_of(exchange: Exchange) -> Names:
     """The model that answered, and the one that was asked for upstream."""
     target = exchange.target
     return exchange.response_model, (target and target.model) or getattr(exchange.call, "model", None)

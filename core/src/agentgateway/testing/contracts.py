@@ -302,7 +302,7 @@ class CatalogContract:
         CatalogConfig.model_validate(from_json(text), by_alias=True, by_name=False)
         catalogue = PriceCatalogue([layer_of(text)])
         usage = Usage(1000, 100)
-        prices = {one: catalogue.price(one[0], [one[1]], usage) for one in self.listed}
+        prices = {one: catalogue.price(one[0], (one[1],), usage) for one in self.listed}
         assert {one: status for one, (status, _) in prices.items()} == dict.fromkeys(self.listed, Status.EXACT)
 
 

@@ -83,7 +83,7 @@ KNOWN = [
 def test_known_models_cost_what_genai_prices_calculates(prices, system, provider, model):
     usages = [usage for usage in CALLS if "embedding" not in model or not usage.output_tokens]
     for usage in usages:
-        status, amount = prices.price(system, [model], usage)
+        status, amount = prices.price(system, (model,), usage)
         expected = calc_price(theirs(usage), model, provider_id=provider, genai_request_timestamp=NOW)
         assert status is Status.EXACT and amount is not None
         assert Decimal(amount.total) / PICODOLLARS == expected.total_price, usage
@@ -91,7 +91,7 @@ def test_known_models_cost_what_genai_prices_calculates(prices, system, provider
 
 def test_sound_costs_what_genai_prices_calculates(prices):
     usage = Usage(1000, 100, 0, 0, 0, False, 300, 0)
-    status, amount = prices.price("gcp.gemini", ["gemini-2.5-flash"], usage)
+    status, amount = prices.price("gcp.gemini", ("gemini-2.5-flash",), usage)
     expected = calc_price(theirs(usage), "gemini-2.5-flash", provider_id="google", genai_request_timestamp=NOW)
     assert status is Status.EXACT and amount is not None and amount.input_audio > 0
     assert Decimal(amount.total) / PICODOLLARS == expected.total_price
@@ -122,7 +122,7 @@ def test_every_name_of_every_model_leads_to_the_same_price(prices: PriceCatalogu
     names = sorted({name for model in provider.models for name in (model.id, *spellings(model.match))})
     assert names
     for name in names:
-        found, model = prices.find(provider.id, name), provider.find_model(name, all_providers=providers)
+        found, model = prices.find(provider.id, (name,)), provider.find_model(name, all_providers=providers)
         if model is None:
             assert found is None or found.rates == Rates(), name
             continue
@@ -130,7 +130,7 @@ def test_every_name_of_every_model_leads_to_the_same_price(prices: PriceCatalogu
             continue
         assert found is not None, name
         for usage in CALLS:
-            status, amount = prices.price(provider.id, [name], usage)
+            status, amount = prices.price(provider.id, (name,), usage)
             if status is Status.UNPRICED:  # no rate where genai-prices adds nothing, or a charge for each call
                 continue
             assert amount is not None
@@ -145,18 +145,18 @@ def test_a_price_by_the_hour_is_the_dearest_of_the_day(prices):
         expected = calc_price(
             theirs(CALLS[0]), "deepseek-chat", provider_id="deepseek", genai_request_timestamp=at
         ).total_price
-        _, amount = prices.price("deepseek", ["deepseek-chat"], CALLS[0])
+        _, amount = prices.price("deepseek", ("deepseek-chat",), CALLS[0])
         assert amount is not None and Decimal(amount.total) / PICODOLLARS >= expected
 
 
 def test_a_model_that_charges_for_each_call_has_no_price(prices):
-    assert prices.price("perplexity", ["sonar"], CALLS[0]) == (Status.UNPRICED, None)
+    assert prices.price("perplexity", ("sonar",), CALLS[0]) == (Status.UNPRICED, None)
 
 
 @pytest.mark.parametrize(("day", "rate"), [((2025, 6, 9), 10), ((2025, 6, 10), 2)])
 def test_a_price_begins_on_its_day(day, rate):
     then = datetime(*day, tzinfo=UTC)
-    entry = PriceCatalogue([layer_of(json.dumps(catalogue(then)).encode())]).find("openai", "o3")
+    entry = PriceCatalogue([layer_of(json.dumps(catalogue(then)).encode())]).find("openai", ("o3",))
     assert entry is not None and entry.rates.input == rate * 1_000_000
 
 
