@@ -104,20 +104,26 @@ PARTS = ("input", "output", "cacheRead", "cacheWrite", "reasoning", "inputAudio"
 Priced = tuple[Status, Cost | None]
 """What a catalogue says of a call, and its cost when that is `EXACT`."""
 NO_CATALOG: Priced = (Status.NO_CATALOG, None)
+MISSING: Priced = (Status.MISSING, None)
+UNPRICED: Priced = (Status.UNPRICED, None)
+_EXACT = Status.EXACT
 Names = tuple[str | None, ...]
 """The names that a call's model may be listed under; the first that is known counts."""
 
 
 def decimal(picodollars: int) -> str:
     """Dollars as an exact decimal number, without an exponent: `0.0000125`."""
-    whole, rest = divmod(picodollars, PICODOLLARS)
-    return f"{whole}.{rest:012}".rstrip("0").rstrip(".") if rest else str(whole)
+    digits = f"{picodollars:013}"
+    rest = digits[-12:].rstrip("0")
+    return f"{digits[:-12]}.{rest}" if rest else digits[:-12]
 
 
 def cost(rates: Rates, usage: Usage) -> Cost | None:
     """None when there are tokens that no rate is for. Cached tokens and audio without a rate of their own are ordinary
     input; reasoning and audio without one are ordinary output."""
     input, output, cached, written, reasoning, _, heard, voiced = usage
+    if not (cached or written or reasoning or heard or voiced):
+        return plain_cost(rates, input, output)
     fresh = max(0, input - cached - written)
     heard = min(heard, fresh) if rates.input_audio is not None else 0
     fresh -= heard
@@ -140,6 +146,14 @@ def cost(rates: Rates, usage: Usage) -> Cost | None:
         heard * (rates.input_audio or 0),
         voiced * (rates.output_audio or 0),
     )
+
+
+def plain_cost(rates: Rates, input: int, output: int) -> Cost | None:
+    """That of most calls, whose tokens are all of the ordinary kinds."""
+    entered, left, *_ = rates
+    if (input and entered is None) or (output and left is None):
+        return None
+    return Cost(input * (entered or 0), output * (left or 0))
 
 
 Pattern = tuple[str, ...]
@@ -197,9 +211,11 @@ class PriceCatalogue:
             return NO_CATALOG
         prices = self.find(provider, models)
         if prices is None:
-            return Status.MISSING, None
-        amount = cost(prices.rates_for(usage.input_tokens), usage) if usage.total_tokens else None
-        return (Status.EXACT if amount is not None else Status.UNPRICED), amount
+            return MISSING
+        if not (usage.input_tokens or usage.output_tokens):
+            return UNPRICED
+        amount = cost(prices.rates_for(usage.input_tokens), usage)
+        return (_EXACT, amount) if amount is not None else UNPRICED
 
     def _first(self, provider: str, models: Sequence[str]) -> ModelPrices | None:
         found = (self._search(provider.lower(), model.lower()) for model in models)
