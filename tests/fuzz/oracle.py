@@ -65,9 +65,10 @@ class Conduct:
 def bounded(world: World) -> None:
     """What a connection holds stays within its limits, plus what one read brought."""
     connection = world.connection
-    turns = [turn for turn in (connection._active, connection._incoming, *connection._ready) if turn is not None]
+    reading, sending = connection._reading, connection.sending
+    turns = [turn for turn in (connection._active, reading.incoming, *reading.ready) if turn is not None]
     held = sum(len(turn.url) + sum(len(n) + len(v) for n, v in turn.headers) for turn in turns)
-    held += sum(sum(map(len, turn.parts)) for turn in turns) + len(connection._kept) + len(connection._held)
+    held += sum(sum(map(len, turn.parts)) for turn in turns) + len(reading.kept) + len(sending.held)
     most = 4 * LIMITS.http1_max_head_size + edge_turn.HIGH_WATER + 3 * world.wire.piece
     if held > most:
         raise Finding(f"{held} bytes are held, {most} are enough")

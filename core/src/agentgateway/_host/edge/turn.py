@@ -43,6 +43,10 @@ class Turn(Suspension):
     """Another request may follow on the connection."""
     error: GatewayError | None = None
     """What is wrong with the request as it came."""
+    trailers = 0
+    """Fields that came behind the body, and are passed over."""
+    trailing = 0
+    """Their bytes."""
     gone = False
     """The client left."""
     abandoned = False
@@ -128,12 +132,12 @@ class Turn(Suspension):
         self.started = True
         if bodiless(self.method, reply.status):
             body = b""
-        connection.write(head, body)
+        connection.sending.write(head, body)
         self.ended = True
         return len(body)
 
     async def _stream(self, exchange: Exchange, reply: Reply) -> None:
-        connection, body = self._connection, reply.body
+        connection, sending, body = self._connection, self._connection.sending, reply.body
         try:
             if type(body) not in PASSED_ON:
                 await inline.in_a_task()
@@ -145,21 +149,21 @@ class Turn(Suspension):
             if self.gone:
                 raise ClientGone
             self.started = True
-            connection.hold(head)
+            sending.hold(head)
             async for chunk in body:  # type: ignore[union-attr]
                 if chunk:
                     exchange.sent_bytes += len(chunk)
                     if length is not None and exchange.sent_bytes > length:
                         raise InternalError(detail="the reply is longer than its content-length")
-                    connection.push(chunk_of(chunk) if chunked else chunk)
-                    if connection.congested is not None:
-                        await connection.drained()
+                    sending.push(chunk_of(chunk) if chunked else chunk)
+                    if sending.congested is not None:
+                        await sending.drained()
                     if self.gone:
                         raise ClientGone
             if length is not None and exchange.sent_bytes < length:
                 raise InternalError(detail="the reply is shorter than its content-length")
             if chunked:
-                connection.push(LAST_CHUNK)
+                sending.push(LAST_CHUNK)
             self.ended = True
         finally:
             await discard(reply)
