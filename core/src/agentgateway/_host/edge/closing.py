@@ -37,14 +37,14 @@ class Closing:
         """Close, when all there is to wait for may be the answer to TLS's goodbye."""
         self.close(seconds)
         if not self._unsent:
-            self._clock.start("write", GOODBYE_SECONDS)
+            self._clock.wait_for("write", GOODBYE_SECONDS)
 
     def linger(self) -> None:
         """Say that nothing follows, and close when a client that is still sending has had time to read why: closing on
         bytes that nobody read would reset the connection."""
         if self._transport.can_write_eof():
             self._transport.write_eof()
-        self._clock.start("linger", LINGER_SECONDS)
+        self._clock.wait_for("linger", LINGER_SECONDS)
 
     def refuse_bytes(self, size: int) -> None:
         self._refused += size
@@ -53,7 +53,7 @@ class Closing:
 
     def wait_for_reader(self, seconds: float) -> None:
         self._unsent = self._transport.get_write_buffer_size()
-        self._clock.start("write", seconds)
+        self._clock.wait_for("write", seconds)
 
     def reads(self) -> bool:
         """Whether a client that is waited for has taken some of it meanwhile."""

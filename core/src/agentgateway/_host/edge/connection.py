@@ -14,6 +14,7 @@ resumes reading, `clock` knows what is waited for, `closing` how a connection en
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 from collections.abc import Callable
 from functools import partial
@@ -73,14 +74,15 @@ class EdgeConnection(asyncio.Protocol):
     """One connection. `retire` and `cut` end it; everything else is the event loop's and the turns'."""
 
     __slots__ = (
-        *("loop", "sending", "_door", "_runtime", "_find_peer", "_transport", "_peer", "_source", "_scheme"),
-        *("_reading", "_pausing", "_clock", "_closing", "_active", "_gateway", "_beginning", "_lost"),
+        *("loop", "sending", "_door", "_runtime", "_find_peer", "_context", "_transport", "_peer", "_source"),
+        *("_scheme", "_reading", "_pausing", "_clock", "_closing", "_active", "_gateway", "_beginning", "_lost"),
     )
 
     def __init__(self, door: Door, runtime: Runtime, peer: Callable[[asyncio.BaseTransport], Peer]) -> None:
         """`peer` tells who is at the other end of a transport; it raises `ssl.SSLError` for who may not come in."""
         self.loop = asyncio.get_running_loop()
         self.sending: Sending
+        self._context = contextvars.copy_context()  # before any request: an upstream's callback may begin one
         self._door = door
         self._runtime = runtime
         self._find_peer = peer
@@ -151,6 +153,7 @@ class EdgeConnection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._clock.stop()
+        self._clock.waits_for = ""
         self.sending.relieve()
         active = self._active
         if self._transport.is_closing():
@@ -191,7 +194,8 @@ class EdgeConnection(asyncio.Protocol):
 
     def _feed(self, data: bytes) -> bytes | None:
         """Parse, and go on with what is there then. Returns what Hypercorn is to go on with, if it is."""
-        reading, at_rest = self._reading, self._at_rest
+        reading = self._reading
+        at_rest = self._active is None and self.sending.congested is None
         if at_rest and data[:3] == PREFACE_BEGINS and PREFACE.startswith(data[:24]) and reading.incoming is None:
             return data
         if (upgrade := reading.feed(data, at_rest)) is not None:
@@ -267,7 +271,9 @@ class EdgeConnection(asyncio.Protocol):
 
     def _begin(self, turn: Turn) -> None:
         self._active = turn
-        self._clock.stop()
+        clock = self._clock
+        clock.stop()
+        clock.waits_for = ""
         gateway = self._gateway = self._runtime.gateway
         gateway.active += 1
         limits = gateway.http.of_heads
@@ -285,7 +291,7 @@ class EdgeConnection(asyncio.Protocol):
         exchange = Exchange(request, self._source)
         exchange.place = listener.place
         turn.exchange = exchange
-        turn.drive = Drive(self.loop, run(exchange, listener, turn.write), self._ended)
+        turn.drive = Drive(self.loop, run(exchange, listener, turn.write), self._ended, self._context)
         turn.drive.resume()
 
     def wants_body(self, turn: Turn) -> None:
@@ -358,9 +364,12 @@ class EdgeConnection(asyncio.Protocol):
 
     def _wait(self, what: str, seconds: float) -> None:
         if self.sending.congested is None:  # else `resume_writing` sees to it
-            self._clock.start(what, seconds)
+            clock = self._clock
+            clock.waits_for = what
+            clock.start(seconds)
 
-    def _expired(self, what: str) -> None:
+    def _expired(self) -> None:
+        what, self._clock.waits_for = self._clock.waits_for, ""
         if what == "head" and self._reading.in_head:
             self._reading.refuse(late("head"))
             self._next()
@@ -379,12 +388,8 @@ class EdgeConnection(asyncio.Protocol):
     @property
     def idle(self) -> bool:
         reading = self._reading
-        return self._at_rest and not (reading.ready or reading.incoming or reading.kept or self._unread())
-
-    @property
-    def _at_rest(self) -> bool:
-        """Nothing is being answered, and everything has been taken."""
-        return self._active is None and self.sending.congested is None
+        at_rest = self._active is None and self.sending.congested is None
+        return at_rest and not (reading.ready or reading.incoming or reading.kept or self._unread())
 
     def _unread(self) -> bool:
         """Whether a request has come that nobody has looked at yet."""
