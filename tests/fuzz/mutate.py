@@ -51,6 +51,7 @@ CHUNKS += [
     b"-1\r\n",
     b"0x5\r\nhello\r\n",
     b"5;\xffR\x20a\r\nhello\r\n",
+    *(b"0\r\n" + b"T: x\r\n" * 13 + b"\r\n", b"0\r\nT: \xffR\x0fa\r\nT: 1\r\n\r\n", b"0\r\nT: \xffR\x20 \r\n\r\n"),
     b"\r\n",
     b"5\r\nhell",
 ]

@@ -31,6 +31,8 @@ class Understood:
     target: bytes
     headers: list[tuple[bytes, bytes]]
     body: bytearray = field(default_factory=bytearray)
+    trailers: list[int] = field(default_factory=list)
+    """The size of each."""
     complete: bool = False
 
 
@@ -125,6 +127,13 @@ def _agreed(world: World, reading: Reading) -> None:
             raise Finding(f"target {seen.target!r}, to h11 {theirs_target!r}")
         if seen.body is not None and seen.body != other.body:
             raise Finding(f"body {seen.body!r}, to h11 {bytes(other.body)!r}")
+        if seen.body is not None and not within(other.trailers):
+            raise Finding(f"trailers of {other.trailers} bytes were accepted")
+
+
+def within(trailers: list[int]) -> bool:
+    """Whether the limits of heads hold for them."""
+    return len(trailers) <= LIMITS.http1_max_headers and sum(trailers) <= LIMITS.http1_max_head_size
 
 
 def _beyond_h11(seen: gateway.Seen) -> bool:
@@ -276,6 +285,7 @@ def _next(requests: list[Understood], data: bytes) -> tuple[str, bytes]:
     except h11.RemoteProtocolError:
         return "refused", b""
     requests[-1].complete = True
+    requests[-1].trailers = [len(name) + len(value) + 4 for name, value in event.headers]
     server.send(h11.Response(status_code=404, headers=[("content-length", "0")]))
     server.send(h11.EndOfMessage())
     reusable = server.our_state is h11.DONE and server.their_state is h11.DONE

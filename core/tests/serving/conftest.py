@@ -354,11 +354,11 @@ class H2Client:
                 self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
         self.flush()
 
-    async def until(self, kind: Any, stream: int) -> Any:
-        """The next event of that kind on that stream; earlier ones are forgotten."""
+    async def until(self, kind: Any, stream: int | None = None) -> Any:
+        """The next event of that kind, on that stream if it is one of a stream; earlier ones are forgotten."""
         while True:
             for event in self.events:
-                if isinstance(event, kind) and event.stream_id == stream:
+                if isinstance(event, kind) and stream in (None, event.stream_id):
                     self.events.remove(event)
                     return event
             await self.read()

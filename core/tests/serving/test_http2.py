@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 from h2.errors import ErrorCodes
-from h2.events import DataReceived
+from h2.events import ConnectionTerminated, DataReceived
 
 from agentgateway.exchange import Exchange, Headers, Reply
 
@@ -157,6 +157,34 @@ async def test_too_large_a_body_is_refused_and_others_on_the_connection_go_on(se
     last = client.request("POST", end=False)
     await client.upload(last, b"y")
     assert await client.reply(last) == (200, b"1")
+
+
+@pytest.mark.parametrize("more", [[("x-long", "a" * 70_000)], [("x-a", "1")] * 101, [("x-long", "a" * 200_000)]])
+async def test_too_large_a_head_is_refused_and_others_on_the_connection_go_on(serving, connect_h2, more):
+    async def answer(exchange: Exchange) -> Reply:
+        return Reply.text(200, "fine")
+
+    client = await connect_h2(await serving(answer))
+    assert (await client.reply(client.request(more=more)))[0] == 431
+    assert await client.reply(client.request(more=[("x-long", "a" * 60_000)])) == (200, b"fine")
+
+
+async def test_a_head_of_more_than_can_be_refused_ends_its_connection_with_a_word(serving, connect_h2):
+    async def answer(exchange: Exchange) -> Reply:
+        return Reply.text(200, "fine")
+
+    client = await connect_h2(await serving(answer))
+    client.request(more=[("x-long", "a" * 270_000)])
+    assert (await client.until(ConnectionTerminated)).error_code == ErrorCodes.ENHANCE_YOUR_CALM
+
+
+async def test_the_limit_of_heads_that_is_configured_holds(serving, connect_h2):
+    async def answer(exchange: Exchange) -> Reply:
+        return Reply.text(200, str(len(exchange.request.headers.get("x-long") or "")))
+
+    client = await connect_h2(await serving(answer, http={"http1MaxHeadSize": 300_000}))
+    assert await client.reply(client.request(more=[("x-long", "a" * 290_000)])) == (200, b"290000")
+    assert (await client.reply(client.request(more=[("x-long", "a" * 310_000)])))[0] == 431
 
 
 @pytest.mark.parametrize(

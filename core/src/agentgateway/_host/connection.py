@@ -28,7 +28,6 @@ from h2.exceptions import H2Error
 from hypercorn.asyncio.task_group import TaskGroup
 from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.protocol import ProtocolWrapper
 from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
@@ -36,12 +35,14 @@ from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 
 from agentgateway._host.face import INTAKE, PEER, TARGET, Intake
+from agentgateway._host.protocols import H11, Protocols, Streams
 from agentgateway._host.suspension import Watchdog
 
 if TYPE_CHECKING:
     from hypercorn.asyncio.worker_context import WorkerContext
     from hypercorn.config import Config
 
+    from agentgateway._host.config import HttpFrontend
     from agentgateway._host.face import App, Peer
     from agentgateway._host.traffic import Traffic
 
@@ -55,33 +56,6 @@ GOODBYE_SECONDS = 0.5
 LINGER_SECONDS = 1.0
 LINGER_BYTES = 4 * 1024 * 1024
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
-
-
-class Streams(dict[int, Any]):
-    """The streams of an HTTP/2 connection. What still comes for one that has ended is let go, where Hypercorn would
-    end the connection, and with it every other stream."""
-
-    def __missing__(self, stream_id: int) -> Streams:
-        return self
-
-    async def handle(self, event: object) -> None:
-        """Stand in for a stream that has ended."""
-
-
-class H11(H11Protocol):
-    """HTTP/1.1 as Hypercorn has it, but for an upgrade that comes with a CONNECT: it is ignored (RFC 9110 section 7.8).
-    Hypercorn would refuse it in HTTP/2, and wait for ever for a refusal that nobody has begun to send."""
-
-    target = b""
-    """The present request's, as it came."""
-
-    async def _check_protocol(self, event: h11.Request) -> None:
-        if event.method != b"CONNECT":
-            await super()._check_protocol(event)
-
-    async def _create_stream(self, request: h11.Request) -> None:
-        self.target = request.target
-        await super()._create_stream(request)
 
 
 class Application:
@@ -117,14 +91,14 @@ class Connection(TCPServer):
         context: WorkerContext,
         peer: Peer,
         traffic: Traffic,
-        head_timeout: float,
+        http: HttpFrontend,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
     ) -> None:
         loop = asyncio.get_running_loop()
         super().__init__(Application(self, app, peer), loop, config, context, {}, reader, writer)
         self._traffic = traffic
-        self._head_timeout = head_timeout
+        self._http = http
         self._clock = Watchdog(loop, self._expire)
         self._closed = False
         self._task: asyncio.Task[Any] | None = None
@@ -134,7 +108,7 @@ class Connection(TCPServer):
 
     async def run(self) -> None:
         self._task = asyncio.current_task()
-        self._clock.start(self._head_timeout)
+        self._clock.start(self._http.http1_header_timeout)
         try:
             async with TaskGroup(self.loop) as tasks:
                 self._task_group = tasks
@@ -149,17 +123,14 @@ class Connection(TCPServer):
         finally:
             await self._close()
 
-    def _protocol(self, tasks: TaskGroup) -> ProtocolWrapper:
+    def _protocol(self, tasks: TaskGroup) -> Protocols:
         get = self.writer.get_extra_info
         sock, tls = get("socket"), get("ssl_object")
         family, alpn = sock.family, tls.selected_alpn_protocol() if tls is not None else "http/1.1"
         ends = parse_socket_addr(family, get("peername")), parse_socket_addr(family, get("sockname"))
         state = ConnectionState({})
         known = (self.app, self.config, self.context, tasks, state, tls is not None, *ends, self.protocol_send)
-        wrapper = ProtocolWrapper(*known, alpn)
-        if isinstance(wrapper.protocol, H11Protocol):
-            wrapper.protocol = H11(*known)
-        return wrapper
+        return Protocols(self._http.of_heads, *known, alpn)
 
     async def reset(self, stream: object) -> None:
         """Tell an HTTP/2 client that a reply ends here, if it has begun and not ended."""
@@ -186,7 +157,7 @@ class Connection(TCPServer):
             self._traffic.received += len(data)
             if self.idle and data and not self._in_head and isinstance(self.protocol.protocol, H11Protocol):
                 self._in_head = True
-                self._clock.start(self._head_timeout)
+                self._clock.start(self._http.http1_header_timeout)
             await self.protocol.handle(RawData(data))
             await self._look_after(self.protocol.protocol)
         await self.protocol.handle(Closed())
@@ -199,7 +170,7 @@ class Connection(TCPServer):
                 protocol.streams = Streams(protocol.streams)
                 if not protocol.streams:
                     self.idle = self._in_head = True
-                    self._clock.start(self._head_timeout)
+                    self._clock.start(self._http.http1_header_timeout)
             elif not self.idle and all(stream.closed for stream in protocol.streams.values()):
                 await self._updated(idle=True)
         elif protocol.stream is not None and protocol.stream.closed:

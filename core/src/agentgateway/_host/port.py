@@ -133,7 +133,7 @@ class Port:
             self._context,
             peer,
             self.traffic,
-            http.http1_header_timeout,
+            http,
             reader,
             writer,
         )
