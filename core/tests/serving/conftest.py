@@ -358,7 +358,7 @@ class H2Client:
         """The next event of that kind, on that stream if it is one of a stream; earlier ones are forgotten."""
         while True:
             for event in self.events:
-                if isinstance(event, kind) and stream in (None, event.stream_id):
+                if isinstance(event, kind) and (stream is None or event.stream_id == stream):
                     self.events.remove(event)
                     return event
             await self.read()
