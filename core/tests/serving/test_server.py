@@ -115,14 +115,15 @@ async def test_draining_lets_end_what_is_in_flight_and_says_that_the_connection_
     await asyncio.wait_for(running.task, 5)
 
 
-async def test_what_outlives_the_deadline_is_cut_and_still_logged(serving, connect):
+@pytest.mark.parametrize("pause", [0, 0.01])
+async def test_what_outlives_the_deadline_is_cut_and_still_logged(serving, connect, pause):
     closed = asyncio.Event()
 
     async def chunks() -> AsyncIterator[bytes]:
         try:
             while True:
                 yield b"x"
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(pause)
         finally:
             closed.set()
 

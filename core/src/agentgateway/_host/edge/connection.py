@@ -404,10 +404,11 @@ class EdgeConnection(asyncio.Protocol):
 
     def cut(self) -> None:
         """End now, whatever is going on."""
+        self._depart()  # at once: a turn that wrote on before the loss is told would take it for the client's doing
         self._transport.abort()
 
     def _depart(self) -> None:
-        """The client left."""
+        """The client left, or is made to."""
         self._reading.ready.clear()
         turn = self._active
         if turn is not None and not turn.ended and not turn.gone:
