@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from dataclasses import dataclass, field
 from operator import itemgetter
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from pydantic_core import to_json
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from agentgateway.expressions import Expression
     from agentgateway.interfaces import Backend, Protocol, Segment
     from agentgateway.settings import Secret
+    from agentgateway.sockets import Duplex
 
 
 HOP_BY_HOP = frozenset(
@@ -175,6 +176,8 @@ class Request:
     version: str = "HTTP/1.1"
     path: str = field(init=False)
     query: str = field(init=False)
+    upgrade: ClassVar[bool] = False
+    """Whether a WebSocket is asked for; it is an `UpgradeRequest` then."""
 
     def __post_init__(self) -> None:
         self.path, _, self.query = self.target.partition("?")
@@ -186,6 +189,15 @@ class Request:
         if host.startswith("["):
             return host.partition("]")[0] + "]"
         return host.partition(":")[0]
+
+
+@dataclass(slots=True)
+class UpgradeRequest(Request):
+    """A request for a WebSocket (RFC 6455). Its headers say nothing of the handshake; `subprotocols` are those that the
+    client offers, without what stands for a credential. A reply of status 101 has a `sockets.Duplex` as its body."""
+
+    upgrade: ClassVar[bool] = True
+    subprotocols: tuple[str, ...] = ()
 
 
 class Source(NamedTuple):
@@ -353,7 +365,8 @@ Stream = AsyncIterator[bytes]
 
 
 class Reply:
-    """What the client gets. `body` is whole, or a stream whose owner closes it (`aclose`).
+    """What the client gets. `body` is whole, or a stream whose owner closes it (`aclose`); behind a 101 it is the other
+    end of a WebSocket.
 
     `content` is the protocol's reading of the body, filled on demand by `Protocol.content`; `upstream` says that the
     reply came from the other side and not from a participant.
@@ -362,7 +375,12 @@ class Reply:
     __slots__ = ("body", "content", "headers", "status", "upstream")
 
     def __init__(
-        self, status: int, headers: Headers | None = None, body: bytes | Stream = b"", *, upstream: bool = False
+        self,
+        status: int,
+        headers: Headers | None = None,
+        body: bytes | Stream | Duplex = b"",
+        *,
+        upstream: bool = False,
     ) -> None:
         self.status = status
         self.headers = headers if headers is not None else Headers()

@@ -204,6 +204,43 @@ class _Guarded:
         return known
 
 
+class GuardedEvents(_Guarded):
+    """The same for events that come one by one, in no stream of bytes, and for as long as a session lasts: each
+    answer's texts are forgotten behind it."""
+
+    def __init__(
+        self, dialect: Dialect, check: Check, blocked: Blocked, *, scopes: frozenset[str], window: float, limit: int
+    ) -> None:
+        super().__init__(dialect, check, scopes, window, limit)
+        self._limit = limit
+        self._blocked = blocked
+
+    async def take(self, event: Event) -> list[Event]:
+        """The events that may leave now. Raises what the check raises; then nothing more may leave."""
+        try:
+            await self._take(event)
+        except GatewayError as error:
+            self._blocked(error, self.released)
+            raise
+        return self._left(forget=self._dialect.concludes(event))
+
+    async def finish(self) -> list[Event]:
+        """No more come: what was held back, judged as it is."""
+        try:
+            for channel in self._held.undecided():
+                await self._settle(channel)
+        except GatewayError as error:
+            self._blocked(error, self.released)
+            raise
+        return self._left(forget=True)
+
+    def _left(self, *, forget: bool) -> list[Event]:
+        events = self._held.ready()
+        if forget and not self._held.undecided():
+            self._held = HeldEvents(self._window, self._limit)
+        return events
+
+
 def _word_end(text: str, at: int) -> int:
     """The last place up to `at` that follows something other than a letter, a digit or `_`; 0 when there is none."""
     while at > 0 and (text[at - 1].isalnum() or text[at - 1] == "_"):
@@ -255,4 +292,4 @@ def _joined(parts: Sequence[Segment]) -> Segment:
     return Segment(first.role, first.scope, first.path, "".join(part.text for part in parts), ignore)
 
 
-__all__ = ["Blocked", "Check", "guarded", "observed"]
+__all__ = ["Blocked", "Check", "GuardedEvents", "guarded", "observed"]

@@ -1,6 +1,6 @@
 """ASGI to Exchange and back: the data plane behind Hypercorn, for HTTP/1.1 and HTTP/2.
 
-A request is one `Conversation`. It lends the pipeline a body that is read as the pipeline asks for it, and a `write`
+A request is one `Conversation`, a WebSocket one `SocketConversation`. The former lends the pipeline a body that is read as the pipeline asks for it, and a `write`
 that puts the reply on the wire at the pace the client reads it; a client that leaves cancels its pipeline at once,
 whatever that is waiting for.
 """
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from agentgateway._host.conversation import Conversation
 from agentgateway._host.face import App, Receive, Runtime, Scope, Send
-from agentgateway._host.reply_head import CLOSE
 
 
 class DataPlane:
@@ -26,7 +25,7 @@ class DataPlane:
             if kind == "http":
                 await self._serve(port, scope, receive, send)
             elif kind == "websocket":
-                await refuse_websocket(scope, send)
+                await self._relay(port, scope, receive, send)
             else:
                 await lifespan(receive, send)
 
@@ -41,16 +40,16 @@ class DataPlane:
         finally:
             gateway.active -= 1
 
+    async def _relay(self, port: int, scope: Scope, receive: Receive, send: Send) -> None:
+        from agentgateway._host.socket_conversation import SocketConversation  # wsproto and the relay, on first use
 
-async def refuse_websocket(scope: Scope, send: Send) -> None:
-    """WebSockets are not served yet: 501."""
-    if "websocket.http.response" not in scope.get("extensions", {}):
-        await send({"type": "websocket.close"})
-        return
-    body = b"websockets are not supported"
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(body)), CLOSE]
-    await send({"type": "websocket.http.response.start", "status": 501, "headers": headers})
-    await send({"type": "websocket.http.response.body", "body": body})
+        runtime = self.runtime
+        gateway = runtime.gateway
+        gateway.active += 1
+        try:
+            await SocketConversation(scope, receive, send, gateway, runtime).hold(gateway.binds.get(port))
+        finally:
+            gateway.active -= 1
 
 
 async def lifespan(receive: Receive, send: Send) -> None:

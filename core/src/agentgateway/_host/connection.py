@@ -7,6 +7,7 @@ since none of this is its public interface):
 - closing is bounded: a peer that does not read what is left is cut off;
 - a reply that ends early resets its HTTP/2 stream (Hypercorn leaves the client waiting);
 - an idle connection costs a timer, not two tasks a request;
+- a WebSocket's close code reaches the application (`client_frames`), and its client hears of the server's end;
 - the application learns who the peer is (`agentgateway.peer`), at once when it leaves (`agentgateway.intake`), and, in
   HTTP/1.1, the target as it came (`agentgateway.target`).
 
@@ -31,9 +32,11 @@ from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
+from hypercorn.protocol.ws_stream import WSStream
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 
+from agentgateway._host.client_frames import Frames
 from agentgateway._host.face import INTAKE, PEER, TARGET, Intake
 from agentgateway._host.protocols import H11, Protocols, Streams
 from agentgateway._host.suspension import Watchdog
@@ -70,6 +73,9 @@ class Application:
         stream = send.__self__
         intake = Intake(stream.app_put.__self__)
         stream.app_put = intake.put
+        if isinstance(stream, WSStream):
+            Frames(stream, intake)
+            self._connection.dismissals.append(intake)
         scope["extensions"][PEER] = self._peer
         scope["extensions"][INTAKE] = intake
         spoken = self._connection.protocol.protocol
@@ -105,6 +111,8 @@ class Connection(TCPServer):
         self._held = b""
         self.idle = True
         self._in_head = True
+        self.dismissals: list[Intake] = []
+        """Of the WebSockets that were asked for on this connection."""
 
     async def run(self) -> None:
         self._task = asyncio.current_task()
@@ -226,9 +234,13 @@ class Connection(TCPServer):
             self._leave()
 
     def cut(self) -> None:
-        """End now, whatever is going on."""
-        self.writer.transport.abort()
+        """End now, whatever is going on; WebSockets may still say why."""
         self._clock.close()
+        told = [intake.dismiss() for intake in self.dismissals if intake.dismiss is not None]
+        if told:
+            self.loop.call_later(GOODBYE_SECONDS, self.writer.transport.abort)
+        else:
+            self.writer.transport.abort()
 
     def _expire(self) -> None:
         protocol = self.protocol.protocol

@@ -74,21 +74,26 @@ UNKNOWN = Peer()
 
 class Intake:
     """The queue of what comes of a request. Body that nobody takes makes its sender wait; word that the client left
-    does not wait in line, and calls `left`."""
+    does not wait in line, and calls `left`. Of a WebSocket, the end that the client announces waits in line.
 
-    __slots__ = ("_abandoned", "_queue", "gone", "left")
+    `dismiss` is called when the server ends, before the connection is cut; `ping` sends a ping to a WebSocket's client.
+    """
+
+    __slots__ = ("_abandoned", "_queue", "dismiss", "gone", "left", "ping")
 
     def __init__(self, queue: asyncio.Queue[Message] | None = None) -> None:
         self._queue = queue
         self._abandoned = False
         self.gone = False
         self.left: Callable[[], None] | None = None
+        self.dismiss: Callable[[], None] | None = None
+        self.ping: Callable[[], Awaitable[None]] | None = None
 
     async def put(self, message: Message) -> None:
         queue = self._queue
         if queue is None:
             return
-        if message["type"] != "http.disconnect":
+        if message["type"] != "http.disconnect" and (message["type"] != "websocket.disconnect" or "reason" in message):
             if not self._abandoned:
                 await queue.put(message)
             return

@@ -17,7 +17,7 @@ from agentgateway._host.transport import Origin, TlsSettings, Transport, encode_
 from agentgateway.buckets import MemoryBuckets
 from agentgateway.endpoints import Proxy
 from agentgateway.errors import ConfigError, ConnectFailed, InternalError
-from agentgateway.exchange import Body, Exchange, Headers, Reply
+from agentgateway.exchange import Body, Exchange, Headers, Outgoing, Reply, UpgradeRequest
 from agentgateway.expressions import Expression, ExpressionSyntaxError, UnknownVariable
 from agentgateway.expressions import compile as compile_expression
 from agentgateway.interfaces import Buckets, Counter, Host, Level
@@ -114,6 +114,8 @@ class PluginHost(Host):
         lends, method = self._lends, out.method
         place = (out.url, out.tls, out.proxy)
         origin = lends.origins.get(place) or lends.origin(*place)
+        if exchange.request.upgrade:
+            return await self._upgrade(exchange, out, origin)
         body, length = ready(out.body)
         head = encode_head(
             method,
@@ -139,6 +141,15 @@ class PluginHost(Host):
         if whole is None or len(whole) > self.body_limit:
             whole = await response.read(self.body_limit)
         return Reply(response.status, Headers(response.headers), whole, upstream=True)
+
+    async def _upgrade(self, exchange: Exchange, out: Outgoing, origin: Origin) -> Reply:
+        from agentgateway._host.upstream_socket import open_socket  # wsproto, on first use
+
+        assert isinstance(exchange.request, UpgradeRequest)
+        offered = exchange.request.subprotocols
+        reply = await open_socket(self._lends.transport, origin, out, offered, self.body_limit)
+        exchange.answered_at = time.monotonic()
+        return reply
 
     def environment(self, name: str) -> str | None:
         return self._lends.environ.get(name)

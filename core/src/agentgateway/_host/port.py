@@ -41,6 +41,7 @@ def server_config(http: HttpFrontend) -> Config:
     config.errorlog = logger
     config.h11_max_incomplete_size = http.http1_max_head_size
     config.h2_max_header_list_size = http.http1_max_head_size
+    config.websocket_max_message_size = http.max_buffer_size
     config.h2_max_concurrent_streams = http.http2_max_concurrent_streams
     config.keep_alive_timeout = http.http1_idle_timeout
     config.keep_alive_max_requests = 2**31

@@ -2,8 +2,9 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
+from agentgateway._host.dial import dial
 from agentgateway._host.h1_client import is_stale
 from agentgateway._host.pool import Pool, PoolExhausted
 from agentgateway._host.request_head import CHUNKED, declared_length, encode_head, in_one_chunk
@@ -11,7 +12,7 @@ from agentgateway._host.tls_sessions import resume_sessions
 from agentgateway._host.upload import upload
 from agentgateway._host.upstream_response import HIGH_WATER, UpstreamResponse
 from agentgateway.endpoints import Origin, PoolLimits, TlsSettings
-from agentgateway.errors import ConnectFailed
+from agentgateway.errors import ConnectFailed, UpstreamTimeout
 
 __all__ = ["Origin", "PoolExhausted", "PoolLimits", "TlsSettings", "Transport", "UpstreamResponse", "encode_head"]
 
@@ -87,6 +88,21 @@ class Transport:
                 raise failure
             again = False
             connection = await pool.acquire(connect_timeout, fresh=True)
+
+    async def connect(
+        self, origin: Origin, protocol: Callable[[], asyncio.Protocol], within: float | None = None
+    ) -> None:
+        """A connection of the caller's own, outside the pools: `protocol` is made of it. Raises `ConnectFailed`,
+        `UpstreamTimeout`."""
+        if self._closed:
+            raise ConnectFailed(detail="the transport is closed")
+        try:
+            async with asyncio.timeout(self.limits.connect_timeout if within is None else within):
+                await dial(origin, self.limits, self._context, protocol)
+        except TimeoutError:
+            error = UpstreamTimeout("the upstream cannot be reached in time", detail=f"{origin.label}: connect timeout")
+            error.sent = False
+            raise error from None
 
     def stats(self) -> dict[Origin, dict[str, int]]:
         """Per origin: connections `opened` and `reused` so far, `active` and `idle` now, requests `waiting` for one."""

@@ -11,8 +11,10 @@ from agentgateway.interfaces import Host, Protocol
 from agentgateway.llm import documents
 from agentgateway.llm.calls import Dialect, ErrorFacts, LlmCall, LlmReply
 from agentgateway.llm.dialects import by_header, by_path, dialect, endings
+from agentgateway.llm.dialects.realtime import Realtime
 from agentgateway.llm.dialects.unread import UNREAD
 from agentgateway.llm.forms import FormCall
+from agentgateway.llm.realtime import RealtimeCall
 from agentgateway.llm.resources import resource_call, resources
 
 DEFAULT = "completions"
@@ -42,7 +44,7 @@ class LlmProtocol(Protocol):
         request = exchange.request
         found = by_path(request.path) if request.method == "POST" else None
         if found is None:
-            exchange.call = resource_call(request)
+            exchange.call = upgraded(request) if request.upgrade else resource_call(request)
         if request.method != "POST" or exchange.call is not None:
             return
         if "content-encoding" in request.headers and request.headers.get("content-encoding") != "identity":
@@ -82,6 +84,12 @@ class LlmProtocol(Protocol):
         for name, value in error.headers:
             reply.headers.add(name.lower(), value)
         return reply
+
+
+def upgraded(request: Request) -> RealtimeCall | None:
+    """The session that an upgrade asks for, if its path names one."""
+    found = by_path(request.path)
+    return RealtimeCall.of(found, request) if isinstance(found, Realtime) else None
 
 
 def unread(raw: bytes, path: str) -> LlmCall | None:

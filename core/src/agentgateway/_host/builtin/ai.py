@@ -22,10 +22,12 @@ from agentgateway.llm.calls import JSON_FIELD, Dialect, LlmCall, LlmReply
 from agentgateway.llm.counting import COUNTING
 from agentgateway.llm.dialects import dialect, operations
 from agentgateway.llm.dialects.resources import Resource
+from agentgateway.llm.realtime import RealtimeCall, RealtimeSession
 from agentgateway.llm.replies import LlmStream, decompressed, learn, translated_error
 from agentgateway.llm.resources import ResourceCall
 from agentgateway.llm.watched import WatchedStream, look_at
 from agentgateway.settings import PluginConfig, Secret, problem
+from agentgateway.sockets import Duplex
 
 KeyPath = tuple[str | int, ...]
 CREDENTIALS = ("authorization", "x-api-key", "x-goog-api-key", "api-key")
@@ -320,8 +322,10 @@ class AiBackend(Backend):
             outbound = call.outbound(spoken, entry.model)
             path = entry.path(outbound)
         headers = exchange.request.headers.end_to_end(entry.kept_back)
-        exchange.outgoing = Outgoing(method, entry.url, path, headers)
-        exchange.outgoing.call = outbound
+        outgoing = exchange.outgoing = Outgoing(method, entry.url, path, headers)
+        outgoing.call = outbound
+        if exchange.request.upgrade and isinstance(call, RealtimeCall):
+            outgoing.method, outgoing.target = "GET", call.target(outgoing.target, outbound.model)
         return None
 
     def _admit(self, exchange: Exchange, call: ResourceCall) -> None:
@@ -461,6 +465,8 @@ async def incoming(exchange: Exchange, reply: Reply, call: LlmCall, outbound: Ll
     if reply.status < 400 and (outbound.passes == "opaque" or source.unread):
         return reply if outbound.passes == "opaque" else await watched(exchange, reply, source, fields)
     if reply.status < 400 and not source.replies:
+        if isinstance(call, RealtimeCall) and isinstance(reply.body, Duplex):
+            reply.body = RealtimeSession(exchange, reply.body, call, outbound.model)
         return await localised(reply, source) if isinstance(source, Resource) and source.links else reply
     if reply.status < 400 and fields.get(b"content-type", b"").startswith(source.stream_content_type.encode()):
         reply.headers.remove("content-length")

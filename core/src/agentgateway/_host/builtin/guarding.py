@@ -15,10 +15,11 @@ from agentgateway._host.builtin.placed_guard import Breaker, PlacedGuard
 from agentgateway._host.builtin.screening import Guards
 from agentgateway.errors import ConfigError, GatewayError, GuardFailed, InvalidRequest
 from agentgateway.exchange import Exchange, Reply, Stream
-from agentgateway.guarded import guarded, observed
+from agentgateway.guarded import GuardedEvents, guarded, observed
 from agentgateway.hookspecs import hookimpl
 from agentgateway.interfaces import Guard, Host, Level, Participant, Policy, Segment
 from agentgateway.llm.calls import Dialect, LlmCall
+from agentgateway.llm.realtime import RealtimeCall
 
 SCOPES = frozenset({"systemPrompt", "messages", "toolInput", "toolOutput"})
 SLOT = "ai.guards"
@@ -138,7 +139,10 @@ class _RequestTexts:
             insist_on_reading(call)
         if isinstance(call, LlmCall) and (field := call.unreadable()):
             raise InvalidRequest(f"{field}: this route's guards can read texts only", param=field)
-        return call.segments() if call is not None else []
+        segments = call.segments() if call is not None else []
+        if not segments and isinstance(call, RealtimeCall):
+            call.asked.append(partial(asked, exchange, self._guards))
+        return segments
 
 
 class RequestGuards(_RequestTexts):
@@ -177,6 +181,8 @@ class _ReplyTexts:
         if isinstance(call, LlmCall):
             insist_on_reading(call)
         if call is None or exchange.protocol is None or (isinstance(call, LlmCall) and not call.dialect.replies):
+            if isinstance(call, RealtimeCall):
+                self._guard_session(exchange, call)
             return []
         if reply.streaming:
             self._guard_stream(exchange, reply)
@@ -206,6 +212,23 @@ class _ReplyTexts:
             reply.body = observed(stream_of(reply), spoken, partial(check, observing), blocked, scopes=observing.scopes)
         reply.headers.remove("content-length")
 
+    def _guard_session(self, exchange: Exchange, call: RealtimeCall) -> None:
+        """What the model says in a session is guarded like a stream, each text of it."""
+        if holding := self._holding:
+            call.views.append(
+                partial(
+                    GuardedEvents,
+                    call.dialect,
+                    partial(judged, exchange, holding),
+                    partial(cut_short, exchange),
+                    scopes=holding.scopes,
+                    window=holding.window,
+                    limit=self._limit,
+                )
+            )
+        if observing := self._observing:
+            call.observers.append(partial(asked, exchange, observing))
+
 
 class ReplyGuards(_ReplyTexts):
     """Guards of replies that need no awaiting."""
@@ -226,6 +249,15 @@ class AwaitedReplyGuards(_ReplyTexts):
 async def judged(exchange: Exchange, guards: Guards, segments: Sequence[Segment]) -> list[str]:
     await guards.judge(segments, exchange)
     return [segment.text for segment in segments]
+
+
+async def asked(exchange: Exchange, guards: Guards, segments: Sequence[Segment]) -> None:
+    """Judge texts of a session."""
+    try:
+        await guards.judge(segments, exchange)
+    except GatewayError as error:
+        error.by = error.by or SLOT
+        raise
 
 
 def cut_short(exchange: Exchange, error: GatewayError, characters: int) -> None:

@@ -26,6 +26,7 @@ METHODS: Mapping[str, str] = {
     "files": "files",
     "batches": "batches",
     "stored_responses": "responses",
+    "realtime": "realtime",
 }
 """Dialects of the resource's OpenAI API, and the end of their paths."""
 OPERATIONS: Mapping[str, Sequence[str]] = {
@@ -40,6 +41,7 @@ OPERATIONS: Mapping[str, Sequence[str]] = {
     "files": ("files",),
     "batches": ("batches",),
     "stored_responses": ("stored_responses",),
+    "realtime": ("realtime",),
 }
 CLAUDE: Mapping[str, Sequence[str]] = {"chat": ("messages",), "count_tokens": ("anthropicTokenCount",)}
 CLAUDE_PATHS: Mapping[str, str] = {
@@ -81,6 +83,8 @@ class Azure(Provider):
         self._scope = ("oauth2", scope)
 
     def dialects(self, operation: str) -> Sequence[str]:
+        if operation == "realtime" and (self._dated or self.config.foundry):
+            return ()
         spoken = OPERATIONS.get(operation, ())
         return (*spoken, *CLAUDE.get(operation, ())) if self.config.foundry else spoken
 
@@ -88,7 +92,7 @@ class Azure(Provider):
         """Claude, on Foundry, is spoken to in Anthropic's format, the others in OpenAI's."""
         if self.config.foundry and model.lower().startswith("claude"):
             return CLAUDE.get(operation, OPERATIONS.get(operation, ()))
-        return OPERATIONS.get(operation, ())
+        return self.dialects(operation) if operation != "chat" else OPERATIONS["chat"]
 
     def path(self, call: LlmCall) -> str:
         name = call.dialect.name

@@ -168,6 +168,7 @@ PRESETS: Mapping[str, Preset] = {
             "completions": "/v1/chat/completions",
             "responses": "/v1/responses",
             "images": "/v1/images/generations",
+            "realtime": "/v1/realtime",
         },
     ),
 }

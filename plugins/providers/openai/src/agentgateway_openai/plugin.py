@@ -30,6 +30,7 @@ SPOKEN = {
     "files": ("files",),
     "batches": ("batches",),
     "stored_responses": ("stored_responses",),
+    "realtime": ("realtime",),
 }
 """Dialects by operation. OpenAI itself ranks nothing; servers of its kind do."""
 DIALECTS = {"generateContent": "gemini"}

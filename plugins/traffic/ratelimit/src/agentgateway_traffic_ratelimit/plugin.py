@@ -2,10 +2,13 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from functools import partial
 
-from agentgateway.exchange import Exchange
+from agentgateway.errors import RateLimited
+from agentgateway.exchange import Exchange, Usage
 from agentgateway.hookspecs import hookimpl
 from agentgateway.interfaces import Bucket, Host, Participant, Policy
+from agentgateway.llm.realtime import RealtimeCall
 from agentgateway_traffic_ratelimit.config import LimitConfig, LocalRateLimitConfig
 from agentgateway_traffic_ratelimit.limits import LIMIT, Limit, left, report
 
@@ -67,7 +70,8 @@ class RequestLimits:
 
 
 class TokenLimits:
-    """A model call needs something left in each bucket; what it used is taken at its end, also below zero."""
+    """A model call needs something left in each bucket; what it used is taken at its end, also below zero; what a
+    session used, at the end of each turn."""
 
     def __init__(self, limits: Sequence[Limit]) -> None:
         self._limits = limits
@@ -82,7 +86,10 @@ class TokenLimits:
         outcomes = [(limit, limit.buckets.take(owner, limit.rule, 0)) for limit, owner in owners]
         limit, least = outcomes[0] if len(outcomes) == 1 else min(outcomes, key=lambda outcome: left(outcome[1]))
         report(exchange, limit, least)
-        self._owners[id(exchange)] = owners
+        if type(exchange.call) is RealtimeCall:
+            exchange.call.charges.append(partial(charge, owners))
+        else:
+            self._owners[id(exchange)] = owners
 
     @hookimpl
     def log(self, exchange: Exchange) -> None:
@@ -92,3 +99,11 @@ class TokenLimits:
             return
         for limit, owner in owners:
             limit.buckets.take(owner, limit.rule, usage.total_tokens, force=True)
+
+
+def charge(owners: Sequence[tuple[Limit, str]], usage: Usage) -> None:
+    """Take what a turn of a session used. Raises `RateLimited` when nothing is left for another one."""
+    outcomes = [(one, one.buckets.take(owner, one.rule, usage.total_tokens, force=True)) for one, owner in owners]
+    for one, taken in outcomes:
+        if taken.remaining <= 0:
+            raise RateLimited(detail=one.name)
