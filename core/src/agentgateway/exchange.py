@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from agentgateway.expressions import Expression
     from agentgateway.interfaces import Backend, Protocol, Segment
     from agentgateway.settings import Secret
-    from agentgateway.sockets import Duplex
 
 
 HOP_BY_HOP = frozenset(
@@ -378,7 +377,7 @@ class Reply:
         self,
         status: int,
         headers: Headers | None = None,
-        body: bytes | Stream | Duplex = b"",
+        body: bytes | Stream = b"",
         *,
         upstream: bool = False,
     ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import TypeAlias
 
 Message: TypeAlias = str | bytes
@@ -21,12 +22,15 @@ class SocketClosed(Exception):
         self.reason = reason
 
 
-class Duplex:
-    """One end of a WebSocket. Whoever wraps one passes on what it does not care for. Pings are answered by whoever
-    they come to, and no message."""
+class Duplex(AsyncIterator[bytes]):
+    """One end of a WebSocket, which stands where a reply has its stream (`Reply.body`), and is none: it has messages.
+    Whoever wraps one passes on what it does not care for. Pings are answered by whoever they come to."""
 
     subprotocol: str | None = None
     """What both ends agreed on."""
+
+    async def __anext__(self) -> bytes:
+        raise TypeError("a WebSocket has messages, and is no stream of bytes")
 
     async def receive(self) -> Message:
         """The next message. Raises `SocketClosed`, `UpstreamError`, and what a guard says of it."""

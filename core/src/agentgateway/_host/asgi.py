@@ -1,8 +1,8 @@
 """ASGI to Exchange and back: the data plane behind Hypercorn, for HTTP/1.1 and HTTP/2.
 
-A request is one `Conversation`, a WebSocket one `SocketConversation`. The former lends the pipeline a body that is read as the pipeline asks for it, and a `write`
-that puts the reply on the wire at the pace the client reads it; a client that leaves cancels its pipeline at once,
-whatever that is waiting for.
+A request is one `Conversation`, a WebSocket one `SocketConversation`. The former lends the pipeline a body that is read
+as the pipeline asks for it, and a `write` that puts the reply on the wire at the pace the client reads it; a client
+that leaves cancels its pipeline at once, whatever that is waiting for.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hypercorn.protocol.events import StreamClosed
 from hypercorn.protocol.ws_stream import FrameTooLargeError
@@ -49,7 +49,7 @@ class Frames:
             elif isinstance(event, Message):
                 await self._take(event)
 
-    async def _take(self, event: Message) -> None:
+    async def _take(self, event: Message[Any]) -> None:
         stream = self._stream
         try:
             stream.buffer.extend(event)

@@ -7,8 +7,19 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from agentgateway._host.entrance import entrance
-from agentgateway._host.face import INTAKE, PEER, TARGET, UNKNOWN, Intake, Peer, Receive, Runtime, Scope, Send
-from agentgateway._host.face import note_departure
+from agentgateway._host.face import (
+    INTAKE,
+    PEER,
+    TARGET,
+    UNKNOWN,
+    Intake,
+    Peer,
+    Receive,
+    Runtime,
+    Scope,
+    Send,
+    note_departure,
+)
 from agentgateway._host.inbound_head import Head, read_head, size_of
 from agentgateway._host.pipeline import discard, run
 from agentgateway._host.relay import ClientClosed, relay
@@ -129,7 +140,7 @@ class SocketConversation:
             return
         try:
             await self._start(reply.status, fields(reply, HOP))
-            async for chunk in body:  # type: ignore[union-attr]
+            async for chunk in body:
                 exchange.sent_bytes += len(chunk)
                 await self._send({"type": "websocket.http.response.body", "body": chunk, "more_body": True})
             await self._send({"type": "websocket.http.response.body", "body": b""})

@@ -230,5 +230,8 @@ class RealtimeSession(Duplex):
 
 def total(one: Usage, other: Usage) -> Usage:
     """The tokens of both."""
-    counts = [a + b for a, b in zip(one[:5], other[:5], strict=True)]
-    return Usage(*counts, estimated=one.estimated or other.estimated)
+    return Usage(
+        one.input_tokens + other.input_tokens,
+        one.output_tokens + other.output_tokens,
+        one.cached_input_tokens + other.cached_input_tokens,
+    )
