@@ -444,8 +444,8 @@ HEADS = {
     "CONNECT": (405, http(b"CONNECT g:443 HTTP/1.1")),
     "TRACE": (405, http(b"TRACE /fine HTTP/1.1")),
     "OPTIONS *": (405, http(b"OPTIONS * HTTP/1.1")),
-    "a WebSocket": (
-        501,
+    "a WebSocket where there is none": (
+        200,
         http(
             b"GET /fine HTTP/1.1",
             b"connection: upgrade",

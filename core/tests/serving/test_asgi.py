@@ -504,13 +504,15 @@ async def test_http_1_0_is_served(serving, connect):
     assert await client.at_end()
 
 
-async def test_websockets_are_refused_501(serving, connect):
+async def test_an_upgrade_that_nobody_takes_up_gets_an_ordinary_answer(serving, connect):
     client = await connect(await serving(hello))
     await client.send(
         b"GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
         b"sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n\r\n"
     )
-    assert (await client.reply())[0] == 501
+    status, _, body = await client.reply()
+    assert (status, body) == (200, b"hello")
+    assert await client.at_end()
 
 
 async def test_a_host_that_nobody_serves_is_not_found(serving, connect):

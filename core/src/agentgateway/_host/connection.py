@@ -75,7 +75,7 @@ class Application:
         stream.app_put = intake.put
         if isinstance(stream, WSStream):
             Frames(stream, intake)
-            self._connection.dismissals.append(intake)
+            self._connection.sockets.add(intake)
         scope["extensions"][PEER] = self._peer
         scope["extensions"][INTAKE] = intake
         spoken = self._connection.protocol.protocol
@@ -84,6 +84,7 @@ class Application:
         try:
             await self._app(scope, receive, send)
         finally:
+            self._connection.sockets.discard(intake)
             await self._connection.reset(stream)
 
 
@@ -111,8 +112,8 @@ class Connection(TCPServer):
         self._held = b""
         self.idle = True
         self._in_head = True
-        self.dismissals: list[Intake] = []
-        """Of the WebSockets that were asked for on this connection."""
+        self.sockets: set[Intake] = set()
+        """Of the WebSockets on this connection."""
 
     async def run(self) -> None:
         self._task = asyncio.current_task()
@@ -236,7 +237,7 @@ class Connection(TCPServer):
     def cut(self) -> None:
         """End now, whatever is going on; WebSockets may still say why."""
         self._clock.close()
-        told = [intake.dismiss() for intake in self.dismissals if intake.dismiss is not None]
+        told = [intake.dismiss() for intake in self.sockets if intake.dismiss is not None]
         if told:
             self.loop.call_later(GOODBYE_SECONDS, self.writer.transport.abort)
         else:

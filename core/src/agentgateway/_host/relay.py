@@ -8,13 +8,10 @@ whoever speaks there, and then closed.
 from __future__ import annotations
 
 import asyncio
-import logging
 from contextlib import suppress
 
-from agentgateway.errors import GatewayError, UpstreamError
+from agentgateway.errors import GatewayError, GuardRejected, UpstreamError
 from agentgateway.sockets import FAILED, GOING_AWAY, LOST, NORMAL, REFUSED, Duplex, SocketClosed, sendable
-
-logger = logging.getLogger("agentgateway.server")
 
 PING_SECONDS = 20.0
 """How often both ends are asked for a sign of life."""
@@ -96,4 +93,5 @@ async def _refuse(client: Duplex, upstream: Duplex, error: Exception) -> None:
         message = upstream.failure(told.status, told.code, told.message)
         if message is not None:
             await client.send(message)
-    await asyncio.gather(client.close(REFUSED if told.status < 500 else FAILED, told.message), upstream.close(NORMAL))
+    code = REFUSED if told.status < 500 or isinstance(told, GuardRejected) else FAILED
+    await asyncio.gather(client.close(code, told.message), upstream.close(NORMAL))
