@@ -64,9 +64,9 @@ def test_it_is_called_what_the_configuration_says() -> None:
 
 def test_a_format_that_nothing_installed_speaks_is_refused_by_name() -> None:
     with pytest.raises(ConfigError) as caught:
-        custom({"type": "completions"}, {"type": "realtime"})
+        custom({"type": "completions"}, {"type": "anthropicTokenCount"})
     assert caught.value.path == "backends[0].ai.provider.custom.formats[1].type"
-    assert "`realtime`" in caught.value.message
+    assert "`anthropicTokenCount`" in caught.value.message
     assert "completions" in caught.value.hint and "messages" in caught.value.hint
 
 
