@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 from .faces import Fate, Forwarded
 
-FRAMING = (b"content-length", b"transfer-encoding")
+FRAMING = (b"content-length", b"transfer-encoding", b"sec-websocket-key")
+"""The last is a random one each time."""
 
 
 @dataclass(frozen=True)
