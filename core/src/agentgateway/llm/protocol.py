@@ -6,7 +6,7 @@ import re
 from typing import ClassVar
 
 from agentgateway.errors import GatewayError, InvalidRequest
-from agentgateway.exchange import Content, Exchange, Headers, Reply
+from agentgateway.exchange import Content, Exchange, Headers, Reply, Request
 from agentgateway.interfaces import Host, Protocol
 from agentgateway.llm import documents
 from agentgateway.llm.calls import Dialect, ErrorFacts, LlmCall, LlmReply
