@@ -461,13 +461,3 @@ async def test_a_client_that_stops_reading_at_the_last_event_is_counted_in_full(
     await events(oai, lambda: oai.chat.completions.create(model=model, messages=USER, stream=True))
     line = await front.gateway.logged(model)
     assert "gen_ai.usage.output_tokens=9" in line and "estimated" not in line
-
-
-# --- not yet ---------------------------------------------------------------------------------------------------------
-
-
-async def test_counting_tokens_is_not_there_yet_and_costs_nothing(front: Front, ant: Any) -> None:
-    with pytest.raises(Exception, match="404") as caught:
-        await result(ant, lambda: ant.messages.count_tokens(model="claude-haiku-4-5", messages=USER))
-    assert type(caught.value).__name__ == "NotFoundError"
-    assert front.upstream.received == []

@@ -317,6 +317,7 @@ def test_files(part: Json, expected: Any) -> None:
         ({"text": "x", "videoMetadata": {"fps": 1}}, "videoMetadata"),
         ({"text": "x", "brandNew": 1}, "brandNew"),
         ({"functionCall": {"name": "f", "partialArgs": [{}]}}, "functionCall.partialArgs"),
+        ({"functionCall": {"name": "f", "args": {}}}, "functionCall"),
     ],
 )
 def test_what_nobody_else_has_words_for_is_refused_by_name(part: Json, field: str) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 import pydantic
 import pytest
 
-from agentgateway.errors import ConfigError
 from agentgateway.exchange import Headers, Outgoing
 from agentgateway.interfaces import Provider
 from agentgateway.llm.dialects import dialect
@@ -60,14 +59,6 @@ def test_it_has_no_address_of_its_own_and_no_key_in_the_environment() -> None:
 def test_it_is_called_what_the_configuration_says() -> None:
     assert custom({"type": "completions"}).system == "custom"
     assert custom({"type": "completions"}, providerOverride="deepseek").system == "deepseek"
-
-
-def test_a_format_that_nothing_installed_speaks_is_refused_by_name() -> None:
-    with pytest.raises(ConfigError) as caught:
-        custom({"type": "completions"}, {"type": "anthropicTokenCount"})
-    assert caught.value.path == "backends[0].ai.provider.custom.formats[1].type"
-    assert "`anthropicTokenCount`" in caught.value.message
-    assert "completions" in caught.value.hint and "messages" in caught.value.hint
 
 
 @pytest.mark.parametrize("config", [{}, {"formats": []}, {"formats": [{"type": "telepathy"}]}])

@@ -196,7 +196,7 @@ def _encode_part(part: Part) -> Json:
         case Document():
             encoded = _encode_document(part)
         case _:
-            raise TypeError(f"{type(part).__name__} is not content")
+            raise Untranslatable("messages", f"a {type(part).__name__} in this place")
     if part.cache is not None:
         encoded["cache_control"] = encode_cache(part.cache)  # EXTENSION
     return encoded

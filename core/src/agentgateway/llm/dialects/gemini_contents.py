@@ -157,7 +157,7 @@ def encode_part(part: Part) -> Json:
             call = {"id": part.id, "name": tool_name(part.name), "args": arguments(part.arguments)}
             return {"functionCall": call}
         case _:
-            raise TypeError(f"{type(part).__name__} is not content")
+            raise Untranslatable("messages", f"a {type(part).__name__} in this place")
 
 
 def _encode_media(data: str | None, url: str | None, media_type: str | None, usual: str) -> Json:

@@ -62,7 +62,10 @@ class ToolIds:
 def decode_user(content: Json, at: str, ids: ToolIds) -> list[Part]:
     parts: list[Part] = []
     for part, place in objects(content.get("parts"), f"{at}.parts"):
-        parts.append(decode_part(part, place, ids))
+        said = decode_part(part, place, ids)
+        if isinstance(said, ToolUse):
+            raise Untranslatable(f"{place}.functionCall", "a function that the user calls")
+        parts.append(said)
     return parts
 
 

@@ -215,7 +215,7 @@ def _encode_part(part: Part) -> Json:
         case Document():
             return _encode_document(part)
         case _:
-            raise TypeError(f"{type(part).__name__} is not content")
+            raise Untranslatable("messages", f"a {type(part).__name__} in this place")
 
 
 def _encode_document(document: Document) -> Json:

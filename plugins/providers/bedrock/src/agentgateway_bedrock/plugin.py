@@ -64,7 +64,7 @@ class Bedrock(Provider):
         headers and this vendor reads in the body."""
         outgoing.scope = self._scope
         outgoing.headers.set("accept", call.dialect.stream_content_type if call.stream else "application/json")
-        if call.operation != "chat":
+        if call.operation == "count_tokens":
             return
         if self.config.guardrail_identifier is not None:
             call.edit()["guardrailConfig"] = dict(self._guardrail)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.metadata import entry_points
-from typing import ClassVar, get_args
+from typing import ClassVar
 
-from agentgateway.errors import ConfigError
 from agentgateway.exchange import Outgoing
 from agentgateway.interfaces import Host, Provider
 from agentgateway.llm.calls import LlmCall
 from agentgateway.llm.dialects import dialect
-from agentgateway_openai.config import CustomConfig, FormatType, OpenAIConfig
+from agentgateway_openai.config import CustomConfig, OpenAIConfig
 
 ANTHROPIC_VERSION = "2023-06-01"
 SPOKEN = {
@@ -86,7 +84,6 @@ class Custom(Provider):
         super().__init__(config, host)
         self.system = config.provider_override or "custom"
         self._paths: dict[str, str | None] = {spoken(entry.type): entry.path for entry in config.formats}
-        refuse_unknown(config, host)
 
     def dialects(self, operation: str) -> Sequence[str]:
         return tuple(name for name in self._paths if dialect(name).operation == operation)
@@ -111,16 +108,3 @@ class Custom(Provider):
 def spoken(format_type: str) -> str:
     """The dialect of a format, which is its name but for Google's."""
     return DIALECTS.get(format_type, format_type)
-
-
-def refuse_unknown(config: CustomConfig, host: Host) -> None:
-    """Raises `ConfigError` for a format that no installed dialect speaks."""
-    installed = {point.name for point in entry_points(group="agentgateway.dialects")}
-    known = [name for name in get_args(FormatType) if spoken(name) in installed]
-    for index, entry in enumerate(config.formats):
-        if entry.type not in known:
-            raise ConfigError(
-                f"no installed dialect speaks `{entry.type}`",
-                path=f"{host.at}.formats[{index}].type",
-                hint=f"supported here: {', '.join(sorted(known))}",
-            )
