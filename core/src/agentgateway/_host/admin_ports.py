@@ -79,6 +79,11 @@ class AdminPorts:
         for name, sock in self._sockets.items():
             announce(sock, "http", name)
 
+    @property
+    def any(self) -> bool:
+        """Whether there is one; none, when all are `off`."""
+        return bool(self._sockets)
+
     def serve(self, view: View) -> None:
         """Answer from now on."""
         limits = HttpFrontend()

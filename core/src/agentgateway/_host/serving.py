@@ -68,7 +68,8 @@ async def alone(runtime: Runtime, settings: StaticConfig) -> int:
 
     def started(server: Server) -> None:
         logger.info("ready")
-        tasks.append(asyncio.create_task(admin()))
+        if ports.any:
+            tasks.append(asyncio.create_task(admin()))
 
     tasks: list[asyncio.Task[None]] = []
     await runtime.start()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,17 +14,21 @@ GROUP = "agentgateway.dialects"
 
 
 @cache
+def _points() -> dict[str, EntryPoint]:
+    """Looked for once: every look reads what is said of every distribution that is installed."""
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+@cache
 def dialect(name: str) -> Dialect:
     """The dialect of that name. Raises KeyError."""
-    for point in entry_points(group=GROUP, name=name):
-        found: Dialect = point.load()()
-        return found
-    raise KeyError(name)
+    found: Dialect = _points()[name].load()()
+    return found
 
 
 @cache
 def installed() -> tuple[Dialect, ...]:
-    return tuple(dialect(point.name) for point in sorted(entry_points(group=GROUP), key=lambda point: point.name))
+    return tuple(map(dialect, sorted(_points())))
 
 
 @cache
