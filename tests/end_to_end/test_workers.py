@@ -8,6 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from agentgateway.testing import Upstream
+from agentgateway.testing.upstreams import reply
+
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 
 
@@ -113,3 +116,26 @@ async def test_a_port_that_a_reload_opens_is_served_from_the_first_moment_to_the
         while True:
             assert await ask(gateway.urls["more"]) == 200
     assert await ask(gateway.url) == 200
+
+
+FAILING = """
+config: {workers: 4, adminAddr: "off", statsAddr: "127.0.0.1:0", readinessAddr: "127.0.0.1:0"}
+gateways: {default: {port: 0, address: 127.0.0.1}}
+llm:
+  gateways: default
+  policies: {health: {eviction: {duration: 600s}}}
+  models:
+  - {name: bad, provider: openAI, visibility: internal, params: {apiKey: k, hostOverride: "%s"}}
+  - {name: good, provider: simulator, visibility: internal}
+  virtualModels:
+  - name: m
+    routing: {failover: {targets: [{model: bad, priority: 0}, {model: good, priority: 1}]}}
+"""
+
+
+async def test_an_endpoint_that_one_worker_evicts_is_left_alone_by_all(serve):
+    async with Upstream(reply(500, {"error": {"message": "not today"}})) as upstream:
+        gateway = await serve(FAILING % upstream.address)
+        await ready(gateway.urls["readiness"])
+        assert [await ask(gateway.url) for _ in range(40)] == [200] * 40
+        assert len(upstream.received) == 1

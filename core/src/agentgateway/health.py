@@ -6,7 +6,7 @@ Formulas and defaults are those of the reference (its section 2.4), so that a da
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, MutableSequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -43,7 +43,7 @@ class Health:
     `in_flight` the attempts under way. `evicted_until` is on the monotonic clock.
     """
 
-    __slots__ = ("evicted_until", "evictions", "failures", "in_flight", "latency", "restores", "score")
+    __slots__ = ("_until", "evictions", "failures", "in_flight", "latency", "restores", "score")
 
     def __init__(self) -> None:
         self.score = 1.0
@@ -51,8 +51,20 @@ class Health:
         self.in_flight = 0
         self.failures = 0
         self.evictions = 0
-        self.evicted_until = 0.0
+        self._until: MutableSequence[float] = [0.0]
         self.restores: float | None = None
+
+    @property
+    def evicted_until(self) -> float:
+        return self._until[0]
+
+    @evicted_until.setter
+    def evicted_until(self, until: float) -> None:
+        self._until[0] = until
+
+    def share(self, until: MutableSequence[float]) -> None:
+        """Keep the end of an eviction there, where other processes keep it, too."""
+        self._until = until
 
     @property
     def rank(self) -> float:
@@ -61,7 +73,7 @@ class Health:
 
     def active(self, now: float) -> bool:
         """Whether it may be chosen; the first question after an eviction's end restores it."""
-        if self.evicted_until > now:
+        if self._until[0] > now:
             return False
         if self.restores is not None:
             self.score, self.restores = self.restores, None

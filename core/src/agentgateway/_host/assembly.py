@@ -405,6 +405,10 @@ class Assembly:
         except ConfigError as error:
             moved = [self._moved(each, one) for each in getattr(error, "errors", [error])]
             raise moved[0] if len(moved) == 1 else ConfigErrors(moved) from error
+        if self._lends.evictions is not None:
+            for number, target in enumerate(backend.targets()):
+                name = f"{dotted(one.at)} {number} {target.name} {target.endpoint}"
+                target.health.share(self._lends.evictions.cell(name))
         return backend
 
     def _moved(self, error: ConfigError, one: BackendDraft) -> ConfigError:

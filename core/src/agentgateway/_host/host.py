@@ -26,6 +26,8 @@ from agentgateway.variables import environment
 if TYPE_CHECKING:
     import httpx
 
+    from agentgateway._host.shared_evictions import SharedEvictions
+
 KeyPath = tuple[str | int, ...]
 
 ROOM_FOR_ORIGINS = 4096
@@ -42,6 +44,8 @@ class Lends:
     environ: Mapping[str, str]
     make_buckets: Callable[[str], Buckets] = lambda name: MemoryBuckets()
     buckets: dict[str, Buckets] = field(default_factory=dict)
+    evictions: SharedEvictions | None = None
+    """What workers share of the health of endpoints; None for a process alone."""
     origins: dict[tuple[str, TlsSettings | None, Proxy | None], Origin] = field(default_factory=dict)
     clients: list[httpx.AsyncClient] = field(default_factory=list)
     always: list[Placed] = field(default_factory=list)

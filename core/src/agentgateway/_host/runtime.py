@@ -56,6 +56,10 @@ class Runtime:
         self.reloads = self.metrics.counter("agentgateway_config_reloads_total", "Reloads by outcome.", ("outcome",))
         ENVIRONMENT.update(podName=environ.get("POD_NAME", ""), namespace=environ.get("NAMESPACE", ""))
         lends = Lends(Transport(pool_limits(settings)), self.metrics, environ, buckets_in(shared_folder))
+        if shared_folder is not None:
+            from agentgateway._host.shared_evictions import SharedEvictions
+
+            lends.evictions = SharedEvictions(shared_folder)
         counted = RequestMetrics(self.metrics, own_labels(settings, document))
         lends.always.append(Placed(counted, "metrics", "gateway", ""))
         self._prices = PriceSources()
