@@ -130,7 +130,7 @@ def test_what_no_line_of_the_file_put_there_is_built_in(tmp_path):
 
 @pytest.mark.parametrize("command", ["validate -", "explain -f -", "-f -"])
 def test_a_closed_standard_input_is_told_in_one_line(command):
-    done = subprocess.run(["sh", "-c", f"{COMMAND} {command} <&-"], capture_output=True, text=True)
+    done = subprocess.run(["sh", "-c", f'"{COMMAND}" {command} <&-'], capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr == "error: <stdin>: cannot read the configuration: standard input is closed\n"
 

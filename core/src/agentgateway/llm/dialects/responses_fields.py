@@ -103,6 +103,7 @@ FIELDS: Mapping[str, Fate] = {
     "user": "carried",
     "safety_identifier": "carried",
     "background": "refused",
+    "background_options": "refused",
     "conversation": "refused",
     "image": "refused",
     "moderation": "refused",
