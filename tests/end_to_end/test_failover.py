@@ -7,7 +7,8 @@ import asyncio
 import json
 import os
 import re
-from collections.abc import AsyncIterator, Callable
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -125,13 +126,18 @@ llm:
 """
 
 
-async def measured(serve, trouble: Trouble, way: str) -> str:
+@pytest.fixture
+def refusing() -> Iterator[str]:
+    """An address that refuses connections: it is taken, so that nobody else comes to listen there."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{taken.getsockname()[1]}"
+
+
+async def measured(serve, refusing: str, trouble: Trouble, way: str) -> str:
     """One cell: what the client got, who was asked, what the access log says."""
     async with Upstream(trouble.answer or b"") as bad, Upstream(good) as well:
-        address = bad.address
-        if trouble.answer is None:
-            await bad.__aexit__(None, None, None)
-        gateway = await serve(config(way, address, well.address))
+        gateway = await serve(config(way, bad.address if trouble.answer else refusing, well.address))
         call = {"model": "asked", "stream": trouble.stream, "messages": [{"role": "user", "content": "hi"}]}
         async with httpx.AsyncClient(timeout=20) as client:
             answer = await client.post(gateway.url + "/v1/chat/completions", json=call)
@@ -172,8 +178,8 @@ row says stream; the limit for a head (`timeout.backendRequestTimeout`) is 300 m
 
 
 @pytest.mark.parametrize("trouble", TROUBLES, ids=lambda trouble: trouble.name)
-async def test_the_page_says_what_happens(serve, face, trouble):
-    cells = [await measured(serve, trouble, way) for way in WAYS]
+async def test_the_page_says_what_happens(serve, face, refusing, trouble):
+    cells = [await measured(serve, refusing, trouble, way) for way in WAYS]
     row = f"| {trouble.name} | {' | '.join(cells)} |\n"
     if os.environ.get("UPDATE_DOCS") and face == "edge":
         write(trouble.name, row)

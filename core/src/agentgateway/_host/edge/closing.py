@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -42,8 +43,9 @@ class Closing:
     def linger(self) -> None:
         """Say that nothing follows, and close when a client that is still sending has had time to read why: closing on
         bytes that nobody read would reset the connection."""
-        if self._transport.can_write_eof():
-            self._transport.write_eof()
+        with suppress(OSError):  # it has reset the connection meanwhile, which is told us later
+            if self._transport.can_write_eof():
+                self._transport.write_eof()
         self._clock.wait_for("linger", LINGER_SECONDS)
 
     def refuse_bytes(self, size: int) -> None:
