@@ -56,7 +56,7 @@ class Discovery:
         if self._clock() >= self._again and self._under_way is None:
             self._under_way = asyncio.create_task(self._refresh(), name="authorization server metadata")
         if self._known is None and self._under_way is not None:
-            await asyncio.shield(self._under_way)
+            await asyncio.wait((self._under_way,))  # whoever leaves, leaves it to the others
         if self._known is None:
             raise ProviderFailed(detail=self._failure)
         return self._known

@@ -1,0 +1,38 @@
+"""A started policy, and the identity provider it trusts."""
+
+import json
+from typing import Any
+
+import pytest
+
+from agentgateway.testing import LoopbackHost, Upstream, make
+
+from .provider import AUDIENCE, Provider
+
+
+@pytest.fixture
+async def idp():
+    """`idp.url` is its address; by default its metadata is where RFC 8414 wants it."""
+    provider = Provider(documents=("/.well-known/oauth-authorization-server",))
+    async with Upstream(provider.answer) as upstream:
+        provider.url = upstream.url
+        yield provider
+
+
+@pytest.fixture
+async def protect(idp):
+    """A started policy that trusts the provider, with whatever else is configured."""
+    started = []
+    host = LoopbackHost("routes[0].policies.mcpAuthentication")
+
+    async def build(**config: Any):
+        written = {"issuer": idp.issuer, "audiences": [AUDIENCE], "jwks": json.dumps(idp.jwks()), **config}
+        policy = make("agentgateway.policies", "mcpAuthentication", written, host)
+        started.append(policy)
+        await policy.start()
+        return policy
+
+    yield build
+    for policy in started:
+        await policy.stop()
+    await host.aclose()
