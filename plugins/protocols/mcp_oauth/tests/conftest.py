@@ -3,11 +3,20 @@
 import json
 from typing import Any
 
+import httpx
 import pytest
 
 from agentgateway.testing import LoopbackHost, Upstream, make
 
 from .provider import AUDIENCE, Provider
+
+TRUST = httpx.create_ssl_context(trust_env=False)  # 40 ms each
+
+
+class QuickHost(LoopbackHost):
+    def client(self) -> httpx.AsyncClient:
+        self._clients.append(httpx.AsyncClient(trust_env=False, verify=TRUST))
+        return self._clients[-1]
 
 
 @pytest.fixture
@@ -23,7 +32,7 @@ async def idp():
 async def protect(idp):
     """A started policy that trusts the provider, with whatever else is configured."""
     started = []
-    host = LoopbackHost("routes[0].policies.mcpAuthentication")
+    host = QuickHost("routes[0].policies.mcpAuthentication")
 
     async def build(**config: Any):
         written = {"issuer": idp.issuer, "audiences": [AUDIENCE], "jwks": json.dumps(idp.jwks()), **config}

@@ -79,7 +79,10 @@ class Provider:
     def authorize(self, query: dict[str, str]) -> bytes:
         code = f"code-{len(self.codes)}"
         self.codes[code] = query
-        back = f"{query['redirect_uri']}?{urlencode({'code': code, 'state': query['state']})}"
+        answer = {"code": code, "state": query["state"]}
+        if "authorization_response_iss_parameter_supported" in self.metadata():
+            answer["iss"] = self.issuer
+        back = f"{query['redirect_uri']}?{urlencode(answer)}"
         return reply(302, {}, headers={"location": back})
 
     def token(self, request: Received) -> bytes:

@@ -262,12 +262,11 @@ async def test_a_method_other_than_post_registers_nobody(of_kind):
 
 
 async def test_entra_gets_authorization_requests_without_resource(of_kind, idp):
-    query = "client_id=app-1&resource=http%3A%2F%2Fgw%2Fmcp&scope=api%3A%2F%2Fx%2Fread+openid&state=a%26b&Resource=1&resource"
+    kept = "client_id=app-1&scope=api%3A%2F%2Fx%2Fread+openid&state=a%26b&Resource=1"
+    query = f"resource=http%3A%2F%2Fgw%2Fmcp&{kept}&resource&re%73ource=x"
     answered = await ask(await of_kind("entra"), "GET", f"{AUTHORIZE}?{query}")
     assert answered.status == 302
-    assert answered.headers.get("location") == (
-        f"{idp.url}/authorize?client_id=app-1&scope=api%3A%2F%2Fx%2Fread+openid&state=a%26b&Resource=1"
-    )
+    assert answered.headers.get("location") == f"{idp.url}/authorize?{kept}"
     assert answered.headers.get("cache-control") == "no-store"
 
 
