@@ -104,10 +104,8 @@ class ResourceMetadata(PluginConfig):
 
     def others(self) -> dict[str, Any]:
         """The other members, as RFC 9728 spells them: `resourcePolicyUri` is `resource_policy_uri`."""
-        return {re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", key).lower(): value for key, value in self._more().items()}
-
-    def _more(self) -> dict[str, Any]:
-        return self.__pydantic_extra__ or {}
+        given = (self.__pydantic_extra__ or {}).items()
+        return {re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", key).lower(): value for key, value in given}
 
 
 class McpAuthenticationConfig(PluginConfig):
