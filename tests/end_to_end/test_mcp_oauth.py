@@ -67,7 +67,7 @@ ROUTE = """
     policies:
       mcpAuthentication: {policy}
       authorization: {{rules: ['jwt.sub == "ada"']}}
-    backends: [{{host: "{upstream}"}}]
+    backends: [{{host: "{upstream}", policies: {more}}}]
 """
 
 
@@ -99,14 +99,16 @@ async def world(serve_all: Any) -> AsyncIterator[World]:
     async with AsyncExitStack() as stack:
         upstream = await stack.enter_async_context(Upstream(tools))
         providers, routes = {}, ""
-        for kind in KINDS:
+        for kind in (*KINDS, "exchange"):
             path = PATHS.get(kind, "")
-            place = SERVER if kind in ("plain", "auth0") else path.rstrip("/") + OPENID
+            place = SERVER if kind in ("plain", "auth0", "exchange") else path.rstrip("/") + OPENID
             provider = providers[kind] = idps.Provider(path, (place,))
             provider.url = (await stack.enter_async_context(Upstream(provider.answer))).url
             provider.changes = {"signed_metadata": None, "client_id_metadata_document_supported": kind == "descope"}
             if kind != "plain":
                 provider.changes["authorization_response_iss_parameter_supported"] = None
+            if kind == "exchange":
+                continue
             policy: dict[str, Any] = {"issuer": provider.issuer, "audiences": [idps.AUDIENCE]}
             policy |= {} if kind == "plain" else {"provider": {kind: {}}}
             if kind in ("auth0", "authentik"):
@@ -116,7 +118,12 @@ async def world(serve_all: Any) -> AsyncIterator[World]:
                 policy["resourceMetadata"] = {"scopesSupported": ["api://mcp/use"]}
             policy["jwks"] = json.dumps(provider.jwks()) if kind in ("plain", "descope") else None
             written = json.dumps({name: value for name, value in policy.items() if value is not None})
-            routes += ROUTE.format(kind=kind, policy=written, upstream=upstream.address)
+            routes += ROUTE.format(kind=kind, policy=written, upstream=upstream.address, more="{}")
+        login = {"clientId": "gateway", "clientSecret": idps.SECRET, "grant": "tokenExchange"}
+        more = json.dumps({"backendAuth": {"mcpOAuth": {"issuer": providers["exchange"].url, **login}}})
+        trusted = providers["plain"]
+        policy = {"issuer": trusted.issuer, "audiences": [idps.AUDIENCE], "jwks": json.dumps(trusted.jwks())}
+        routes += ROUTE.format(kind="outbound", policy=json.dumps(policy), upstream=upstream.address, more=more)
         gateway = await serve_all(CONFIG + routes)
         yield World(gateway.urls["default"], gateway, upstream, providers)
 
@@ -232,12 +239,29 @@ async def test_metadata_is_there_for_everybody_and_for_pages(world: World) -> No
 
 
 @pytest.mark.asyncio(loop_scope="module")
+async def test_an_upstream_gets_a_token_of_its_own_in_the_callers_name(world: World) -> None:
+    token, provider = world.providers["plain"].mint(), world.providers["exchange"]
+    async with httpx.AsyncClient(trust_env=False) as client:
+        for _ in range(3):
+            call = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+            answered = await client.post(
+                f"{world.url}/outbound/mcp", json=call, headers={"authorization": f"Bearer {token}"}
+            )
+            assert answered.status_code == 200
+    (shown,) = {one.headers["authorization"] for one in received(world, "outbound")}
+    assert shown.startswith("Bearer given-")
+    (form,) = [parse_qs(one.body.decode()) for one in provider.asked if one.target == "/token"]
+    assert (form["subject_token"], form["resource"]) == ([token], [world.upstream.url])
+    assert idps.SECRET not in world.gateway.log and token not in world.gateway.log and shown not in world.gateway.log
+
+
+@pytest.mark.asyncio(loop_scope="module")
 async def test_no_secret_and_no_token_is_in_anything_the_gateway_says(world: World) -> None:
     person = Person()
     assert await list_tools(person, f"{world.url}/entra/mcp") == ["echo"]
     async with httpx.AsyncClient(trust_env=False) as client:
         admin = next(url for name, url in world.gateway.urls.items() if name == "admin")
-        said = [(await client.get(f"{admin}/{page}")).text for page in ("config_dump", "debug/config")]
+        said = [(await client.get(f"{admin}/{page}")).text for page in ("config_dump", "")]
     await world.gateway.logged("/entra/mcp")
     said += [world.gateway.log, "".join(world.gateway.access)]
     secrets = (idps.SECRET, person.tokens.access_token, parse_qs(urlsplit(person.visited[-1]).query)["code"][0] + "&")

@@ -29,10 +29,16 @@ async def idp():
 
 
 @pytest.fixture
-async def protect(idp):
+async def host():
+    lent = QuickHost("routes[0].policies.mcpAuthentication")
+    yield lent
+    await lent.aclose()
+
+
+@pytest.fixture
+async def protect(idp, host):
     """A started policy that trusts the provider, with whatever else is configured."""
     started = []
-    host = QuickHost("routes[0].policies.mcpAuthentication")
 
     async def build(**config: Any):
         written = {"issuer": idp.issuer, "audiences": [AUDIENCE], "jwks": json.dumps(idp.jwks()), **config}
@@ -44,4 +50,3 @@ async def protect(idp):
     yield build
     for policy in started:
         await policy.stop()
-    await host.aclose()

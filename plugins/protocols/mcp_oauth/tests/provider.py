@@ -17,6 +17,7 @@ from agentgateway.testing.upstreams import reply
 KEY = rsa.generate_private_key(65537, 2048)
 SECRET = "canary-client-secret-77aa"
 AUDIENCE = "api://mcp"
+OF_THE_GATEWAY = ("client_credentials", "urn:ietf:params:oauth:grant-type:token-exchange")
 
 
 @dataclass
@@ -87,6 +88,8 @@ class Provider:
 
     def token(self, request: Received) -> bytes:
         form = {name: values[0] for name, values in parse_qs(request.body.decode()).items()}
+        if form.get("grant_type") in OF_THE_GATEWAY:
+            return reply(200, {"access_token": f"given-{len(self.asked)}", "token_type": "Bearer", "expires_in": 600})
         begun = self.codes.get(form.get("code", ""))
         digest = hashlib.sha256(form.get("code_verifier", "").encode()).digest()
         if begun is None or base64.urlsafe_b64encode(digest).rstrip(b"=").decode() != begun["code_challenge"]:

@@ -197,6 +197,12 @@ async def test_a_configured_client_is_what_everybody_gets(of_kind, idp, kind):
     assert idp.asked == []
 
 
+async def test_without_a_kind_of_provider_a_configured_client_is_there_for_who_asks(protect, idp):
+    policy = await protect(clientId="app-1")
+    assert json.loads((await ask(policy, "POST", REGISTER, b"{}")).body)["client_id"] == "app-1"
+    assert (await metadata(policy)) == idp.metadata()
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff"])
 async def test_a_registration_that_is_no_object_is_refused(of_kind, body):
     answered = await ask(await of_kind("keycloak"), "POST", REGISTER, body)

@@ -90,15 +90,20 @@ class Adapter:
 def adapter(config: McpAuthenticationConfig) -> Adapter:
     """The adapter of a configuration."""
     if config.provider is None:
-        keys = f"{config.issuer.rstrip('/')}/.well-known/jwks.json"
-        return Adapter((_oauth(config.issuer), _openid(config.issuer)), keys, config.issuer)
+        return Adapter(
+            documents_of(config.issuer),
+            f"{config.issuer.rstrip('/')}/.well-known/jwks.json",
+            config.issuer,
+            operations=_operations(config),
+            registered=config.client_id is not None,
+        )
     return KINDS[config.provider.name](config)
 
 
 def _auth0(config: McpAuthenticationConfig) -> Adapter:
     issuer = config.issuer
     return Adapter(
-        (_oauth(issuer), _openid(issuer)),
+        documents_of(issuer),
         f"{issuer.rstrip('/')}/.well-known/jwks.json",
         issuer,
         renames=True,
@@ -149,7 +154,7 @@ def _entra(config: McpAuthenticationConfig) -> Adapter:
 def _discovered(
     config: McpAuthenticationConfig, keys: str, operations: frozenset[Operation], audience: str | None = None
 ) -> Adapter:
-    documents = (_openid(config.issuer), _oauth(config.issuer))
+    documents = documents_of(config.issuer)[::-1]
     registered = config.client_id is not None
     return Adapter(documents, keys, config.issuer, True, operations, audience, registered)
 
@@ -159,14 +164,10 @@ def _operations(config: McpAuthenticationConfig, *own: Operation) -> frozenset[O
     return frozenset((*own, "client-registration")) if config.client_id is not None else frozenset(own)
 
 
-def _openid(issuer: str) -> str:
-    """OpenID Connect Discovery 1.0 section 4."""
-    return issuer.rstrip("/") + OPENID
-
-
-def _oauth(issuer: str) -> str:
-    """RFC 8414 section 3.1: between the host and the path."""
-    return origin(issuer) + SERVER + urlsplit(issuer).path.rstrip("/")
+def documents_of(issuer: str) -> tuple[str, ...]:
+    """Where an issuer's metadata may stand: RFC 8414 section 3.1, OpenID Connect Discovery 1.0 section 4."""
+    between = origin(issuer) + SERVER + urlsplit(issuer).path.rstrip("/")
+    return (between, issuer.rstrip("/") + OPENID)
 
 
 KINDS: dict[str, Callable[[McpAuthenticationConfig], Adapter]] = {

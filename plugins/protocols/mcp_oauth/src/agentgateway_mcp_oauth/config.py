@@ -17,7 +17,7 @@ from agentgateway_mcp_oauth.addresses import origin, trustworthy
 _SCOPE = re.compile(r"[!#-\[\]-~]+")  # RFC 6749 section 3.3
 
 
-def _issuer(url: str) -> str:
+def issuer_url(url: str) -> str:
     try:
         origin(url)
     except ValueError:
@@ -29,7 +29,7 @@ def _issuer(url: str) -> str:
     return url
 
 
-def _resource(url: str) -> str:
+def resource_url(url: str) -> str:
     try:
         origin(url)
     except ValueError:
@@ -88,7 +88,7 @@ class ResourceMetadata(PluginConfig):
 
     __pydantic_extra__: dict[str, Any] = Field(init=False)
 
-    resource: Annotated[str, AfterValidator(_resource)] | None = None
+    resource: Annotated[str, AfterValidator(resource_url)] | None = None
     """The URL of the MCP endpoint, as clients see it. Left out: the URL that was asked for."""
     authorization_servers: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     """Where to get tokens. Left out: the issuer, or with `provider` the gateway."""
@@ -111,7 +111,7 @@ class ResourceMetadata(PluginConfig):
 class McpAuthenticationConfig(PluginConfig):
     """Ask MCP clients for an access token, and tell them where to get one."""
 
-    issuer: Annotated[str, AfterValidator(_issuer)]
+    issuer: Annotated[str, AfterValidator(issuer_url)]
     """What `iss` must say, letter for letter; the authorization server's URL."""
     audiences: Audiences
     """What `aud` must name one of (RFC 8707): a token for somebody else is refused."""

@@ -74,7 +74,7 @@ class Discovery:
         except ProviderFailed as error:
             self._failure = f"metadata: {error.detail}"
             self._again = self._clock() + self._pace.retry
-            logger.warning("cannot fetch the metadata of the authorization server: %s", error.detail)
+            logger.warning("cannot fetch the metadata at %s: %s", self._documents[0], error.detail)
         finally:
             self._under_way = None
 
