@@ -6,7 +6,7 @@ import json
 import pytest
 from agentgateway_mcp_oauth.discovery import Discovery, Pace
 
-from agentgateway.errors import GatewayError, NotFound
+from agentgateway.errors import GatewayError, InvalidRequest, NotFound
 from agentgateway.testing import LoopbackHost, http, run_phase
 from agentgateway.testing.upstreams import reply
 
@@ -87,6 +87,13 @@ async def test_a_configured_resource_answers_for_no_other_path(protect, path):
 async def test_other_paths_are_not_answered_here(protect, path):
     """So they need a token like everything else."""
     assert await get(await protect(provider={"okta": {}}), path) is None
+
+
+async def test_who_names_no_host_cannot_be_told_an_address(protect):
+    """HTTP/1.0."""
+    with pytest.raises(InvalidRequest):
+        await get(await protect(), RESOURCE + "/mcp", host="")
+    await get(await protect(resourceMetadata={"resource": "https://a.example.com/mcp"}), RESOURCE + "/mcp", host="")
 
 
 @pytest.mark.parametrize("path", [RESOURCE + "/mcp", SERVER + "/mcp"])

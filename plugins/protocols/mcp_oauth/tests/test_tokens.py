@@ -115,6 +115,11 @@ async def test_the_root_has_its_metadata_at_the_plain_well_known_path(protect):
     assert '"http://gateway.test/.well-known/oauth-protected-resource"' in reply.headers.get("www-authenticate")
 
 
+async def test_who_names_no_host_is_only_told_that_there_must_be_a_token(protect):
+    _, reply = await refused(await protect(), http("POST", "/mcp", headers={"host": ""}))
+    assert reply.headers.get("www-authenticate") == "Bearer"
+
+
 async def test_a_path_cannot_break_out_of_the_challenge(protect):
     _, reply = await refused(await protect(), http("POST", '/mcp",scope="admin'))
     assert reply.headers.get("www-authenticate").count('"') == 2

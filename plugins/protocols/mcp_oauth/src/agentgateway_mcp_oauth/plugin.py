@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from agentgateway_auth_jwt.config import JwtConfig
 
-from agentgateway.errors import NotFound, Unauthenticated, UpstreamError
+from agentgateway.errors import InvalidRequest, NotFound, Unauthenticated, UpstreamError
 from agentgateway.exchange import Exchange, Principal, Reply
 from agentgateway.hookspecs import hookimpl
 from agentgateway.interfaces import Host, Policy
@@ -90,20 +90,22 @@ class McpAuthentication(Policy):
             return refused_method(methods)
         try:
             return await self._answer(exchange, wanted)
-        except (NotFound, UpstreamError) as error:
+        except (InvalidRequest, NotFound, UpstreamError) as error:
             error.headers = (*error.headers, *cors(methods))
             raise
 
     async def _answer(self, exchange: Exchange, wanted: Asked) -> Reply:
         if self._path and wanted.path not in ("", self._path):
             raise NotFound("this resource has another path")
+        base = self._origin or own_origin(exchange.request)
+        if not base:
+            raise InvalidRequest("the request names no host")
         match wanted.what:
             case "resource":
-                here = self._base(exchange) + wanted.path
+                here = base + wanted.path
                 server = here if self._adapter.renames else self.config.issuer
                 return document(of_resource(self.config, here, server))
             case "server":
-                base = self._base(exchange)
                 metadata = await self._discovery.metadata()
                 here, issuer = f"{base}{SERVER}{wanted.path}", base + wanted.path
                 return document(self._adapter.rewritten(metadata, here, issuer))
@@ -113,9 +115,6 @@ class McpAuthentication(Policy):
                 return await self._forwarding.authorize(exchange.request)
             case "token":
                 return await self._forwarding.token(exchange.request)
-
-    def _base(self, exchange: Exchange) -> str:
-        return self._origin or own_origin(exchange.request)
 
     # --- who is asking ----------------------------------------------------------------------------------------------
 
