@@ -1,0 +1,122 @@
+"""The backend `mcp`: one endpoint in front of servers. A message goes to the server it is about, or to all of them and
+comes back as one answer."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
+
+from agentgateway.errors import NotFound
+from agentgateway.exchange import Exchange, Reply, Target
+from agentgateway.hookspecs import hookimpl
+from agentgateway.interfaces import Backend, Bucket, Host, Layer, Participant
+from agentgateway_mcp.config import McpConfig
+from agentgateway_mcp.door import Door
+from agentgateway_mcp.edits import Seen
+from agentgateway_mcp.messages import McpCall
+from agentgateway_mcp.naming import Names
+from agentgateway_mcp.relay import Relay
+from agentgateway_mcp.servers import Ask, Server
+from agentgateway_mcp.sessions import Opened, Seal
+
+RENEWED = 10_000
+"""Sessions of servers that expired under a client's, and were opened anew."""
+
+
+class McpBackend(Backend):
+    """Relays MCP messages."""
+
+    Config = McpConfig
+    protocol: ClassVar[str] = "mcp"
+    gathers: ClassVar[bool] = True
+
+    def __init__(self, config: McpConfig, host: Host) -> None:
+        super().__init__(config, host)
+        self._servers: dict[str, Server] = {}
+        for index, target in enumerate(config.targets):
+            kind, settings = target.kind
+            at = f"targets[{index}].{kind}"
+            self._servers[target.name] = host.build("agentgateway.mcp_targets", kind, settings, at)
+        several = len(self._servers) > 1
+        prefixed = config.prefix_mode == "always" or (config.prefix_mode == "conditional" and several)
+        seen = {target.name: Seen(target.tools, target.prompts, target.resources) for target in config.targets}
+        self.names = Names(seen, prefixed=prefixed)
+        self.stateful = config.stateful_mode == "stateful"
+        self.seal = Seal(host.key(f"mcp session {host.at}"), host.at)
+        self._ended = host.buckets("mcp sessions")
+        self._once = Bucket(1, 1, config.session_lifetime)
+        self._renewed: OrderedDict[tuple[str, str], str] = OrderedDict()
+        labels = ("method", "resource_type", "server", "resource")
+        self._count = host.counter("mcp_requests", "Messages of MCP clients.", labels)
+
+    # --- what the pipeline sees ---------------------------------------------------------------------------------------
+
+    def targets(self) -> Sequence[Target]:
+        return [Target(self, name, server.endpoint, facts=server) for name, server in self._servers.items()]
+
+    def layers(self, target: Target) -> Sequence[Layer]:
+        index = self.names.targets.index(target.name)
+        policies = self.config.targets[index].policies
+        return [Layer((*self.host.path, "targets", index, "policies"), policies, "backend")]
+
+    def attends(self) -> Iterable[Participant]:
+        return (Participant(Door(self), "mcp"), Participant(Counted(self._count), "mcp"))
+
+    async def start(self) -> None:
+        for server in self._servers.values():
+            await server.start()
+
+    async def stop(self) -> None:
+        failures = []
+        for server in self._servers.values():
+            try:
+                await server.stop()
+            except Exception as error:
+                failures.append(error)
+        if failures:
+            raise ExceptionGroup("MCP targets failed to stop", failures)
+
+    async def prepare(self, exchange: Exchange) -> Reply | None:
+        if isinstance(exchange.call, Ask) and exchange.target is not None:
+            await exchange.target.facts.prepare(exchange)
+        return None
+
+    async def send(self, exchange: Exchange) -> Reply:
+        call = exchange.call
+        if not isinstance(call, McpCall) or exchange.target is None:
+            raise NotFound("nothing answers at this path")
+        return await Relay(self, exchange, call).answer()
+
+    # --- sessions -----------------------------------------------------------------------------------------------------
+
+    def has_ended(self, session: Opened) -> bool:
+        return not self._ended.take(session.nonce, self._once, 0).allowed
+
+    def end(self, session: Opened) -> None:
+        self._ended.take(session.nonce, self._once, force=True)
+
+    def renewed(self, session: Opened, target: str) -> str | None:
+        """The session of a server that was opened in place of the one in the client's id."""
+        return self._renewed.get((session.nonce, target))
+
+    def renew(self, session: Opened, target: str, own: str) -> None:
+        self._renewed[(session.nonce, target)] = own
+        if len(self._renewed) > RENEWED:
+            self._renewed.popitem(last=False)
+
+
+class Counted:
+    """Log participant: the metric of messages."""
+
+    def __init__(self, counter: Any) -> None:
+        self._counter = counter
+
+    @hookimpl
+    def log(self, exchange: Exchange) -> None:
+        call = exchange.call
+        if isinstance(call, McpCall) and call.method:
+            name = call.name if call.kind not in (None, "task", "resource") else None
+            known = call.error_code is None
+            labels = (call.method if known else "", call.kind or "", call.target or "", (name or "") if known else "")
+            self._counter.add(tuple(label[:128] for label in labels))
