@@ -46,12 +46,9 @@ async def credential(idp, host):
         await made.stop()
 
 
-async def shown(
-    credential, *, url: str = "https://tools.example.com", path: str = "/mcp?x=1", caller: str = "", parent=None
-):
+async def shown(credential, *, url: str = "https://tools.example.com", path: str = "/mcp?x=1", caller: str = ""):
     """What the upstream is shown."""
     exchange = http("POST", path)
-    exchange.parent = parent
     if caller:
         exchange.establish(Principal("jwt", "ada", {}, None, Secret(caller)))
     exchange.outgoing = Outgoing("POST", url, path, Headers([(b"authorization", b"Bearer the-clients")]))
@@ -109,13 +106,6 @@ async def test_the_callers_token_is_exchanged_for_each_caller(credential, idp):
         (EXCHANGE, "token-of-ada"),
         (EXCHANGE, "token-of-eve"),
     ]
-
-
-async def test_what_an_exchange_starts_has_the_same_caller(credential, idp):
-    parent = http("POST", "/mcp")
-    parent.establish(Principal("jwt", "ada", {}, None, Secret("token-of-ada")))
-    await shown(await credential(grant="tokenExchange"), parent=parent)
-    assert forms(idp)[0]["subject_token"] == "token-of-ada"
 
 
 async def test_nobodys_token_is_not_exchanged(credential, idp):

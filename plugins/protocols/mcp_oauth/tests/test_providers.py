@@ -3,12 +3,15 @@
 import asyncio
 import json
 import logging
+import re
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import pytest
 from agentgateway_mcp_oauth.adapters import adapter
 from agentgateway_mcp_oauth.config import McpAuthenticationConfig
-from agentgateway_mcp_oauth.forwarding import AT_ONCE, FORM
+from agentgateway_mcp_oauth.forwarding import AT_ONCE, FORM, Forwarding
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from agentgateway.errors import BodyTooLarge, GatewayError, NotFound
 from agentgateway.testing import http, run_phase
@@ -298,6 +301,24 @@ async def test_a_query_cannot_lead_anywhere_else(of_kind, idp, query):
     location = answered.headers.get("location")
     assert location.startswith(f"{idp.url}/authorize?")
     assert location.isprintable() and {"\\", "#", '"', "<", " "}.isdisjoint(location)
+
+
+@settings(deadline=None)
+@given(st.text(st.characters(max_codepoint=255), max_size=40))
+def test_no_query_leads_away_from_the_endpoint(query):
+    config = McpAuthenticationConfig.model_validate(
+        {"issuer": "https://login.microsoftonline.com/t/v2.0", "audiences": ["a"], "provider": {"entra": {}}}
+    )
+    endpoint = "https://login.microsoftonline.com/t/oauth2/v2.0/authorize"
+
+    class Known:
+        async def metadata(self):
+            return {"authorization_endpoint": endpoint}
+
+    sent_on = Forwarding(config, adapter(config), Known(), None).authorize(http("GET", f"/?{query}").request)
+    location = asyncio.run(sent_on).headers.get("location")
+    assert re.fullmatch(r"[!-~]+", location) and location.partition("?")[0] == endpoint
+    assert "resource" not in [name for name, _ in parse_qsl(urlsplit(location).query, keep_blank_values=True)]
 
 
 @pytest.mark.parametrize("kind", ["keycloak", "descope", "authentik"])

@@ -83,11 +83,8 @@ class McpOAuth(Credential):
 
 
 def _callers(exchange: Exchange) -> Secret:
-    """The token that an authenticator took from the caller, also of the exchange that started this one."""
-    asking: Exchange | None = exchange
-    while asking is not None:
-        principal = asking.identities.get("jwt")
-        if principal is not None and principal.credential is not None:
-            return principal.credential
-        asking = asking.parent
-    raise InternalError(detail="the caller has shown no token that could be exchanged")
+    """The token that an authenticator took from the caller."""
+    principal = exchange.identities.get("jwt")
+    if principal is None or principal.credential is None:
+        raise InternalError(detail="the caller has shown no token that could be exchanged")
+    return principal.credential
