@@ -1,6 +1,7 @@
 """What is served below /.well-known, to anybody."""
 
 import asyncio
+import gzip
 import json
 
 import pytest
@@ -158,9 +159,10 @@ async def test_one_who_waits_may_leave(protect, idp):
         reply(200, ["a list"]),
         reply(302, {}, headers={"location": "http://127.0.0.1:1/"}),
         b"no HTTP at all\r\n\r\n",
+        reply(200, gzip.compress(b" " * 10_000_000), headers={"content-encoding": "gzip"}),
         reply(200, b'{"a":"' + b"x" * 1_100_000 + b'"}'),
     ],
-    ids=["status", "html", "list", "redirect", "nonsense", "large"],
+    ids=["status", "html", "list", "redirect", "nonsense", "packed", "large"],
 )
 async def test_an_issuer_that_does_not_answer_as_it_should_is_a_502(protect, idp, broken):
     idp.broken = broken

@@ -55,7 +55,7 @@ async def ask(
             asyncio.timeout(SECONDS),
             client.stream(method, url, content=body or None, headers=sent, follow_redirects=False) as response,
         ):
-            async for chunk in response.aiter_bytes():
+            async for chunk in response.aiter_raw():  # what comes compressed all the same is not unpacked
                 content += chunk
                 if len(content) > MAX_BYTES:
                     raise ProviderFailed(detail=f"more than {MAX_BYTES} bytes")

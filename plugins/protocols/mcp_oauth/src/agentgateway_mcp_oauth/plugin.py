@@ -128,16 +128,15 @@ class McpAuthentication(Policy):
             if self._required:
                 raise self._challenges.missing(request)
             return
+        self._spot.remove(exchange)  # whatever becomes of it: it goes no further, and no log shows it
         try:
             verified = self._trust.check(token)
         except Unauthenticated as error:
             if not self._refuses:
                 return
-            self._spot.remove(exchange)  # so that no log shows it
             if error.status != 401:
                 raise
             raise self._challenges.invalid(request, error.detail) from None
-        self._spot.remove(exchange)
         exchange.establish(Principal(KIND, verified.subject, verified.claims, None, Secret(token)))
 
     @hookimpl
