@@ -13,7 +13,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from agentgateway._host.chains import Chain, Steps
+from agentgateway._host.chains import Chain, Step, Steps
 from agentgateway._host.inline import in_a_task
 from agentgateway._host.routes import Listener
 from agentgateway._host.upstream import attempts
@@ -73,7 +73,8 @@ async def before_routing(chain: Chain, exchange: Exchange) -> Reply | None:
 
 
 async def phase(steps: Steps, exchange: Exchange) -> Reply | None:
-    """Run participants in order, until one answers or raises."""
+    """Run participants in order, until one answers or raises. A plain hook of the host's own that finds it must wait
+    after all hands out the step that does."""
     for call, awaits, name in steps:
         try:
             answer = call(exchange)
@@ -86,8 +87,14 @@ async def phase(steps: Steps, exchange: Exchange) -> Reply | None:
             raise
         except Exception as error:
             raise InternalError(detail=f"{name}: {type(error).__name__}") from error
-        if answer is not None:
-            return checked(answer, name)
+        if answer is None:
+            continue
+        if isinstance(answer, Step):
+            await in_a_task()
+            answer = await phase((answer,), exchange)
+            if answer is None:
+                continue
+        return checked(answer, name)
     return None
 
 
