@@ -19,6 +19,7 @@ from agentgateway._host.routes import Listener
 from agentgateway._host.upstream import attempts
 from agentgateway.errors import Disconnected, GatewayError, InternalError, RequestTimeout
 from agentgateway.exchange import ClientGone, Exchange, Reply
+from agentgateway.hookspecs import Later
 
 logger = logging.getLogger("agentgateway.pipeline")
 
@@ -73,8 +74,7 @@ async def before_routing(chain: Chain, exchange: Exchange) -> Reply | None:
 
 
 async def phase(steps: Steps, exchange: Exchange) -> Reply | None:
-    """Run participants in order, until one answers or raises. A plain hook of the host's own that finds it must wait
-    after all hands out the step that does."""
+    """Run participants in order, until one answers or raises."""
     for call, awaits, name in steps:
         try:
             answer = call(exchange)
@@ -89,9 +89,9 @@ async def phase(steps: Steps, exchange: Exchange) -> Reply | None:
             raise InternalError(detail=f"{name}: {type(error).__name__}") from error
         if answer is None:
             continue
-        if isinstance(answer, Step):
+        if isinstance(answer, Later):
             await in_a_task()
-            answer = await phase((answer,), exchange)
+            answer = await phase((Step(answer.hook, True, name),), exchange)
             if answer is None:
                 continue
         return checked(answer, name)

@@ -13,11 +13,10 @@ from typing import ClassVar
 from agentgateway._host.builtin.guarding_config import GuardEntry, PromptGuardConfig
 from agentgateway._host.builtin.placed_guard import Breaker, PlacedGuard
 from agentgateway._host.builtin.screening import Guards
-from agentgateway._host.chains import Step
 from agentgateway.errors import ConfigError, GatewayError, GuardFailed, InvalidRequest
 from agentgateway.exchange import Exchange, Reply, Stream
 from agentgateway.guarded import GuardedEvents, guarded, observed
-from agentgateway.hookspecs import hookimpl
+from agentgateway.hookspecs import Later, hookimpl
 from agentgateway.interfaces import Guard, Host, Level, Participant, Policy, Segment
 from agentgateway.llm.calls import Dialect, LlmCall
 from agentgateway.llm.forms import FormCall
@@ -153,9 +152,9 @@ class RequestGuards(_RequestTexts):
     """Guards of requests that need no awaiting."""
 
     @hookimpl
-    def pre_request(self, exchange: Exchange) -> Step | None:
+    def pre_request(self, exchange: Exchange) -> Later | None:
         if isinstance(exchange.call, FormCall) and not exchange.call.form.judged:
-            return Step(self._read_on, True, SLOT)
+            return Later(self._read_on)
         self._guards.screen(self._segments(exchange), exchange)
         return None
 
