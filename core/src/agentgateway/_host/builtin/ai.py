@@ -153,7 +153,8 @@ class AiBackend(Backend):
         outgoing = exchange.outgoing = Outgoing(method, entry.url, path, headers)
         outgoing.call = outbound
         if exchange.request.upgrade and isinstance(call, RealtimeCall):
-            outgoing.method, outgoing.target = "GET", call.target(outgoing.target, outbound.model)
+            named = entry.provider.realtime_model
+            outgoing.method, outgoing.target = "GET", call.target(outgoing.target, outbound.model, named)
         return None
 
     def _admit(self, exchange: Exchange, call: ResourceCall) -> None:
