@@ -153,7 +153,7 @@ async def serving(folder: Path, face: str, zygote: Zygote | None) -> AsyncIterat
         clean = {key: value for key, value in os.environ.items() if not key.endswith("_API_KEY")}
         environment = {**clean, **(env or {})}
         arguments = ("-f", named or str(file))
-        if zygote is None or "PYTHONPATH" in environment:
+        if zygote is None or environment.get("PYTHONPATH") != os.environ.get("PYTHONPATH"):
             process = await executable(*arguments, env=environment, stdin=stdin)
         else:
             process = await zygote.start(*arguments, env=environment, stdin=stdin)
