@@ -6,7 +6,7 @@ from calls import Json
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.shared.exceptions import MCPError
 
-UNPROTECTED, ROUNDS = "no-dns-rebinding-protection", "broken-rounds"
+UNPROTECTED, UNSEALED = "no-dns-rebinding-protection", "unsealed-state"
 KEPT = ("type", "properties", "required")
 """What a server keeps of a schema that knows no more of JSON Schema."""
 
@@ -37,7 +37,7 @@ async def no_caching_hints(context: ServerRequestContext[Any, Any], call_next: C
 
 
 async def broken_rounds(context: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-    """A result that asks for input does not say that it does; whoever leaves out the seal takes any state."""
+    """A result that asks for input does not say that it does."""
     result = await call_next(context)
     if isinstance(result, dict) and result.get("resultType") == "input_required":
         return _without(result, "resultType")
@@ -53,9 +53,10 @@ def _without(result: HandlerResult, *keys: str) -> HandlerResult:
 
 FAULTS = {
     UNPROTECTED: None,
+    UNSEALED: None,
     "stripped-schema": stripped_schema,
     "empty-contents": empty_contents,
     "no-caching-hints": no_caching_hints,
-    ROUNDS: broken_rounds,
+    "broken-rounds": broken_rounds,
 }
 """By the name that the command line knows: what lies over the server, where that is enough."""

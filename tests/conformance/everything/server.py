@@ -1,10 +1,11 @@
 """The server: every method of both eras, over the tools, prompts and resources beside this file."""
 
+from collections.abc import Collection
 from typing import Any
 
 import mcp_types as types
 import resources
-from broken import FAULTS, ROUNDS, UNPROTECTED
+from broken import FAULTS, UNPROTECTED, UNSEALED
 from calls import Call, InputRequired, Json
 from events import Events
 from mcp.server.caching import CacheHint
@@ -94,10 +95,10 @@ class Handlers:
         return {}
 
 
-def made(fault: str = "") -> Everything:
-    """The server, with one of `FAULTS`."""
+def made(faults: Collection[str] = ()) -> Everything:
+    """The server, with some of `FAULTS`."""
     bus = InMemorySubscriptionBus()
-    handlers = Handlers(bus, checked=fault != ROUNDS)
+    handlers = Handlers(bus, checked=UNSEALED not in faults)
     server = Everything(
         NAME,
         version=VERSION,
@@ -118,14 +119,15 @@ def made(fault: str = "") -> Everything:
         on_completion=handlers.complete,
         on_set_logging_level=handlers.accept,
     )
-    if fault != ROUNDS:
+    if UNSEALED not in faults:
         server.middleware.append(RequestStateBoundary(RequestStateSecurity.ephemeral(), default_audience=NAME))
-    if laid_over := FAULTS.get(fault):
-        server.middleware.insert(0, laid_over)
+    for fault in faults:
+        if laid_over := FAULTS[fault]:
+            server.middleware.insert(0, laid_over)
     return server
 
 
-def application(fault: str = "") -> Starlette:
+def application(faults: Collection[str] = ()) -> Starlette:
     """Streamable HTTP at `/mcp`."""
-    security = TransportSecuritySettings(enable_dns_rebinding_protection=False) if fault == UNPROTECTED else None
-    return made(fault).streamable_http_app(event_store=Events(), retry_interval=RETRY, transport_security=security)
+    security = TransportSecuritySettings(enable_dns_rebinding_protection=False) if UNPROTECTED in faults else None
+    return made(faults).streamable_http_app(event_store=Events(), retry_interval=RETRY, transport_security=security)

@@ -1,0 +1,63 @@
+"""The official conformance suite sees through the gateway what it sees without: servers pass, and broken ones fail."""
+
+from pathlib import Path
+
+import pytest
+
+from . import suite
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
+
+REQUIRED = {"2025-11-25": 30, "2026-07-28": 37}
+ALSO = {
+    "2025-11-25": {"json-schema-2020-12", "server-session-lifecycle", "server-sse-polling"},
+    "2026-07-28": {"json-schema-2020-12", "http-header-validation", "http-custom-header-server-validation"},
+}
+"""What the suite runs too but does not count."""
+
+
+@pytest.mark.parametrize("revision", REQUIRED)
+async def test_every_scenario_passes(everything, tmp_path: Path, revision: str) -> None:
+    wanted = set(suite.required(revision))
+    assert len(wanted) == REQUIRED[revision]
+    report = await suite.run(await everything(), revision, tmp_path)
+    failed = {name: said for name, said in report.failed().items() if name in wanted | ALSO[revision]}
+    assert not failed, failed
+    assert report.code == 0, report.said
+    assert wanted | ALSO[revision] <= report.checks.keys()
+    assert wanted - suite.UNSEEN <= report.held_against_the_schema()
+
+
+ROUNDS = {
+    *("basic-elicitation", "basic-list-roots", "basic-sampling", "capability-check", "missing-input-response"),
+    *("multi-round", "multiple-input-requests", "non-tool-request", "request-state", "result-type"),
+    *("tampered-state", "validate-input"),
+}
+CACHED = {"prompts-list", "resources-list", "resources-read-binary", "resources-read-text", "resources-templates-read"}
+BROKEN = [
+    {
+        "no-dns-rebinding-protection": {"dns-rebinding-protection"},
+        "stripped-schema": {"json-schema-2020-12"},
+        "empty-contents": {"sep-2164-resource-not-found"},
+        "broken-rounds": {f"input-required-result-{name}" for name in ROUNDS},
+    },
+    {
+        "unsealed-state": {"input-required-result-tampered-state"},
+        "no-caching-hints": {
+            "caching",
+            "tools-list",
+            "json-schema-2020-12",
+            "input-required-result-unsupported-methods",
+        }
+        | {"http-header-validation", "http-custom-header-server-validation"}
+        | CACHED,
+    },
+]
+"""What a server does wrong, and which scenarios fail for it; those of one server do not overlap."""
+
+
+@pytest.mark.parametrize("faults", BROKEN, ids=lambda faults: "+".join(faults))
+async def test_what_a_server_does_wrong_is_not_papered_over(everything, tmp_path: Path, faults) -> None:
+    report = await suite.run(await everything(*faults), "2026-07-28", tmp_path)
+    failed = {name for name, _ in report.failures() if not name.startswith("tasks-")}
+    assert failed == set().union(*faults.values()), report.failed()
