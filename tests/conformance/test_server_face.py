@@ -16,11 +16,27 @@ ALSO = {
 """What the suite runs too but does not count."""
 
 
+CONFIG = """
+mcp:
+  port: 0
+  dnsRebindingProtection: {protected}
+  targets:
+  - name: everything
+    mcp: {{host: "{upstream}"}}
+"""
+
+
+async def behind(serve, upstream: str, protected: bool = True) -> str:
+    """The URL of a gateway in front of one server."""
+    served = await serve(CONFIG.format(upstream=upstream, protected=str(protected).lower()))
+    return f"http://127.0.0.1:{served.port}/mcp"
+
+
 @pytest.mark.parametrize("revision", REQUIRED)
-async def test_every_scenario_passes(everything, tmp_path: Path, revision: str) -> None:
+async def test_every_scenario_passes(everything, serve_all, tmp_path: Path, revision: str) -> None:
     wanted = set(suite.required(revision))
     assert len(wanted) == REQUIRED[revision]
-    report = await suite.run(await everything(), revision, tmp_path)
+    report = await suite.run(await behind(serve_all, await everything()), revision, tmp_path)
     failed = {name: said for name, said in report.failed().items() if name in wanted | ALSO[revision]}
     assert not failed, failed
     assert report.code == 0, report.said
@@ -57,7 +73,9 @@ BROKEN = [
 
 
 @pytest.mark.parametrize("faults", BROKEN, ids=lambda faults: "+".join(faults))
-async def test_what_a_server_does_wrong_is_not_papered_over(everything, tmp_path: Path, faults) -> None:
-    report = await suite.run(await everything(*faults), "2026-07-28", tmp_path)
+async def test_what_a_server_does_wrong_is_not_papered_over(everything, serve_all, tmp_path: Path, faults) -> None:
+    protected = "no-dns-rebinding-protection" not in faults  # the gateway keeps strangers out by itself
+    url = await behind(serve_all, await everything(*faults), protected)
+    report = await suite.run(url, "2026-07-28", tmp_path)
     failed = {name for name, _ in report.failures() if not name.startswith("tasks-")}
     assert failed == set().union(*faults.values()), report.failed()
