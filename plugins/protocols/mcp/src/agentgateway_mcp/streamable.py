@@ -95,8 +95,8 @@ class StreamableHttp(Server):
         answer = Answer(reply.status, headers=reply.headers, session=reply.headers.get("mcp-session-id"))
         kind = (reply.headers.get("content-type") or "").partition(";")[0].strip().lower()
         if kind == "text/event-stream" and reply.status == 200:
-            body = at_once(reply.body) if isinstance(reply.body, bytes) else reply.body
-            answer.messages = Events(body, self.host.body_limit)
+            stream = reply.body if not isinstance(reply.body, bytes) else at_once(reply.body)
+            answer.messages = Events(stream, self.host.body_limit)
         else:
             answer.whole = await read(reply, self.host.body_limit)
         return answer
@@ -133,7 +133,7 @@ async def read(reply: Reply, limit: int) -> bytes:
 
 
 async def at_once(body: bytes) -> AsyncGenerator[bytes, None]:
-    """The stream of a body that came whole with its head."""
+    """A stream that came whole."""
     yield body
 
 
