@@ -1,23 +1,15 @@
-"""FastMCP's client, told what to do on its standard input: see `Order` in test_mcp_clients.py."""
+"""FastMCP's client."""
 
-import asyncio
-import json
-import sys
-import warnings
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-warnings.simplefilter("ignore")  # the SDK deprecates what the older era needs
-
-import mcp_types as types  # noqa: E402
-from fastmcp import Client  # noqa: E402
-from mcp import MCPError  # noqa: E402
-
-VALUES = {"string": "said", "integer": 7, "number": 7.5, "boolean": True}
+import mcp_types as types
+from fastmcp import Client
+from mcp import MCPError
+from steps import filled, heard, run
 
 
 class Session:
-    """One connection, and what it has heard since the step began."""
-
     def __init__(self, url: str, mode: str) -> None:
         self.heard: list[Any] = []
         self.changed: set[str] = set()
@@ -33,14 +25,19 @@ class Session:
             message_handler=self.message,
         )
 
+    def opened(self) -> AbstractAsyncContextManager[Any]:
+        return self.client
+
+    def about(self) -> tuple[str, Any]:
+        return self.client.session.protocol_version, self.client.session.server_capabilities
+
     async def sample(self, messages: Any, params: Any, context: Any) -> str:
         self.heard.append(["sampling", messages[0].content.text])
         return "sampled"
 
     async def elicit(self, message: str, response_type: Any, params: Any, context: Any) -> Any:
         self.heard.append(["elicitation", message])
-        properties = params.requested_schema["properties"]
-        return {name: VALUES.get(one["type"], ["one"]) for name, one in properties.items() if "enum" not in one}
+        return filled(params.requested_schema)
 
     async def roots(self, context: Any) -> list[types.Root]:
         self.heard.append(["roots"])
@@ -53,7 +50,7 @@ class Session:
         self.heard.append(["progress", done, total])
 
     async def message(self, message: Any) -> None:
-        method = getattr(message, "method", None) or getattr(getattr(message, "root", None), "method", "")
+        method = getattr(message, "method", "")
         if method.endswith(("list_changed", "resources/updated")):
             self.changed.add(method)
 
@@ -83,43 +80,11 @@ class Session:
         raise ValueError(name)
 
     async def change(self, tool: str, arguments: Any, method: str, uri: str = "") -> str:
-        """Make the server say that something has changed, and hear it; this client cannot in the newer era."""
         if self.client.session.protocol_version >= "2026":
-            return method
+            return "this client does not listen in the newer era"
         if uri:
             await self.client.session.subscribe_resource(uri)
-        async with asyncio.timeout(20):
-            while method not in self.changed:  # the stream for it may only be opening
-                await self.client.call_tool_mcp(tool, arguments)
-                await asyncio.sleep(0.1)
-        return method
+        return await heard(self.changed, method, lambda: self.client.call_tool_mcp(tool, arguments))
 
 
-def wire(value: Any) -> Any:
-    if isinstance(value, list):
-        return [wire(one) for one in value]
-    return value.model_dump(by_alias=True, mode="json", exclude_none=True) if hasattr(value, "model_dump") else value
-
-
-async def follow(url: str, mode: str, steps: list[list[Any]]) -> list[Any]:
-    """What every step came to, and what was heard meanwhile."""
-    session = Session(url, mode)
-    async with session.client:
-        inner = session.client.session
-        done: list[Any] = [[inner.protocol_version, wire(inner.server_capabilities), []]]
-        for name, *given in steps:
-            session.heard = []
-            try:
-                result = wire(await session.step(name, *given))
-            except MCPError as error:
-                result = {"code": error.error.code, "message": error.error.message}
-            done.append([name, result, session.heard])
-    return done
-
-
-async def main() -> None:
-    order = json.load(sys.stdin)
-    print(json.dumps([await follow(url, order["mode"], order["steps"]) for url in order["urls"]]))
-
-
-asyncio.run(main())
+run(Session, MCPError)
