@@ -393,7 +393,7 @@ async def test_the_example_does_what_its_comments_say(serve_all: Any) -> None:
             got = await client.new("tools/call", name=name, arguments=arguments)
             assert got["result"]["content"] == [{"type": "text", "text": text}]
         assert "+00:00" in str(await client.new("tools/call", name="time", arguments={}))
-        assert (await client.new("tools/call", name="desk_add", arguments={"a": "2"}))["result"]["isError"]
+        assert (await client.new("tools/call", name="desk_add", arguments={"a": 2}))["result"]["isError"]
         for name, arguments in (("clock_add", {"a": 2, "b": 3}), ("desk_add", {"a": 2_000_000, "b": 3})):
             got = await client.new("tools/call", name=name, arguments=arguments)
             assert got["error"] == {"code": -32602, "message": f"Unknown tool: {name}"}
