@@ -1,4 +1,4 @@
-"""Thousands of collected tests are no garbage: the collector does not look at them while they are collected, nor after."""
+"""Thousands of collected tests are no garbage: Python's collector looks at them neither meanwhile nor afterwards."""
 
 import gc
 
