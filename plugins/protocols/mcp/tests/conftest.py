@@ -1,0 +1,123 @@
+"""Exchanges and servers of the targets whose sessions live in the process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic_core import from_json, to_json
+
+from agentgateway.exchange import Exchange
+from agentgateway.testing.exchanges import http
+from agentgateway.testing.hosts import LoopbackHost
+from agentgateway_mcp.servers import Answer, Ask
+from agentgateway_mcp.stdio import Stdio, StdioConfig
+
+LEGACY = "2025-11-25"
+MODERN = "2026-07-28"
+
+
+def asking(message: dict[str, Any] | None = None, purpose: Any = "send", **fields: Any) -> Exchange:
+    exchange = http("POST", "/mcp")
+    document = {"jsonrpc": "2.0", **message} if message is not None else {}
+    exchange.call = Ask(purpose, to_json(document) if document else b"", document, **fields)
+    return exchange
+
+
+async def read(answer: Answer) -> list[Any]:
+    """Every message of an answer, parsed."""
+    assert answer.messages is not None
+    return [from_json(said.data) async for said in answer.messages]
+
+
+class Client:
+    """One client of a server, in a session of its own or in none."""
+
+    def __init__(self, server: Any, version: str = LEGACY) -> None:
+        self.server = server
+        self.version = version
+        self.session: str | None = None
+        self.opened: Any = None
+
+    async def send(self, method: str, params: Any = None, id: Any = None, **more: Any) -> Answer:
+        """A request when there is an `id`, and a notification otherwise."""
+        message = {"method": method, **({} if params is None else {"params": params}), **more}
+        return await self.ask({"id": id, **message} if id is not None else message)
+
+    async def ask(self, message: dict[str, Any] | None, purpose: Any = "send") -> Answer:
+        version = "" if message and message.get("method") == "initialize" else self.version
+        exchange = asking(message, purpose, session=self.session, version=version)
+        await self.server.prepare(exchange)
+        return await self.server.send(exchange)
+
+    async def call(self, method: str, params: Any = None, id: Any = 1) -> Any:
+        """The result of a request that nothing else comes with."""
+        answer = await self.send(method, params, id)
+        assert answer.status == 200
+        (message,) = await read(answer)
+        assert message["id"] == id and type(message["id"]) is type(id)
+        return message["result"]
+
+    async def open(self, id: Any = 0) -> Any:
+        answer = await self.send("initialize", {"protocolVersion": self.version}, id)
+        assert answer.whole is not None, answer
+        self.session = answer.session
+        self.opened = from_json(answer.whole)
+        return self.opened
+
+
+def there(pid: int) -> bool:
+    """Whether the process lives; a zombie does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+async def gone(pid: int) -> None:
+    async with asyncio.timeout(20):
+        while there(pid):
+            await asyncio.sleep(0.01)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not holds():
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+def tools() -> Any:
+    class Tools:
+        pass
+
+    for one in (Client, asking, read, there, gone, until):
+        setattr(Tools, one.__name__, one)
+    return Tools
+
+
+@pytest.fixture
+def host() -> LoopbackHost:
+    return LoopbackHost("targets[0].stdio", "backend", dict(os.environ))
+
+
+@pytest.fixture
+async def stdio(host: LoopbackHost) -> AsyncIterator[Callable[..., Any]]:
+    """`await stdio(*arguments, env=…)`: a target whose children run `stdio_server.py`; stopped at the end."""
+    servers: list[Stdio] = []
+
+    async def make(*arguments: str, session_ttl: float = 1800.0, max_sessions: int = 1024, **config: Any) -> Stdio:
+        script = str(Path(__file__).with_name("stdio_server.py"))
+        read = StdioConfig.model_validate({"cmd": sys.executable, "args": ["-S", script, *arguments], **config})
+        servers.append(Stdio(read, host, session_ttl, max_sessions))
+        await servers[-1].start()
+        return servers[-1]
+
+    yield make
+    for server in servers:
+        await server.stop()
