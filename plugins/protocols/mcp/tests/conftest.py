@@ -64,6 +64,7 @@ class Client:
         return message["result"]
 
     async def open(self, id: Any = 0) -> Any:
+        self.session = None
         answer = await self.send("initialize", {"protocolVersion": self.version}, id)
         assert answer.whole is not None, answer
         self.session = answer.session

@@ -122,8 +122,11 @@ class Correspondence:
     def _answered(self, document: dict[str, Any], raw: bytes) -> None:
         pending = self._pending.pop(to_json(document["id"]), None)
         if pending is not None:
-            pending.inbox.put(Letter(raw))
+            pending.inbox.put(Letter(self._inbound(pending, document, raw)))
             pending.inbox.end()
+
+    def _inbound(self, pending: Pending, document: dict[str, Any], raw: bytes) -> bytes:
+        return raw
 
     def _unasked(self, document: dict[str, Any], raw: bytes) -> None:
         letter = Letter(raw, "id" in document, document.get("id"))

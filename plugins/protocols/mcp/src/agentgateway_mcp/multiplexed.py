@@ -48,9 +48,8 @@ class Multiplexed(Correspondence):
     def _cancellation(self, pending: Pending) -> bytes:
         return rpc.cancelled(from_json(pending.key))
 
-    def _answered(self, document: dict[str, Any], raw: bytes) -> None:
-        pending = self._pending.get(to_json(document["id"]))
-        super()._answered(document, restored(document, raw, pending) if pending is not None else raw)
+    def _inbound(self, pending: Pending, document: dict[str, Any], raw: bytes) -> bytes:
+        return restored(document, raw, pending)
 
     def _unasked(self, document: dict[str, Any], raw: bytes) -> None:
         if "id" in document:
