@@ -7,7 +7,7 @@ The face that accepted the connection writes `request` and `source`; each phase 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 from types import MappingProxyType
@@ -267,7 +267,8 @@ class Target:
 
     The compiled participants that belong to this target alone: `admits` (authz) say whether an exchange may come here,
     `edits` (pre_request) work on a copy of the call, `steps` are its upstream phase, `returns` its post_response.
-    `when` is the condition under which it may be chosen at all.
+    `when` is the condition under which it may be chosen at all. `members` are the targets of a backend that asks
+    several of them for one request (`Backend.gathers`), for which this one stands.
     """
 
     backend: Backend
@@ -284,6 +285,7 @@ class Target:
     returns: tuple[Any, ...] = ()
     when: Expression | None = None
     health: Health = field(default_factory=Health)
+    members: tuple[Target, ...] = ()
 
 
 @dataclass(slots=True)
@@ -410,6 +412,10 @@ def _fields(content_type: str, more: Iterable[tuple[str, str]]) -> Headers:
     return headers
 
 
+Judge = Callable[["Sequence[Segment]"], Awaitable[None]]
+"""Looks at texts and edits them. Raises `GuardRejected`, `GuardFailed`."""
+
+
 class Content:
     """A message as guards and limits see it: segments to read and replace. Protocols subclass it."""
 
@@ -421,6 +427,15 @@ class Content:
     def changed(self) -> bool:
         """Whether somebody replaced a segment or edited the document, so that the bytes must be made anew."""
         raise NotImplementedError(type(self))
+
+    def attend(self, judge: Judge) -> bool:
+        """Have the texts of whatever answers this message looked at, one message of them after the other, as they come.
+        False says that the reply is to be looked at instead."""
+        return False
+
+    def told(self) -> Mapping[str, Any]:
+        """What the access log says of it; where it is a model call that is known anyway."""
+        return {}
 
     def copy(self) -> Self:
         """One that can be edited without this one noticing."""

@@ -78,8 +78,18 @@ class Host:
         """
         raise NotImplementedError
 
+    async def ready(self, exchange: Exchange) -> Reply | None:
+        """Take an exchange of a backend's own, whose `target` is one of its members, up to the point where it is sent:
+        `Backend.prepare`, then the participants of that target. A Reply is the answer: nothing is to be sent."""
+        raise NotImplementedError
+
     def environment(self, name: str) -> str | None:
         """A variable of the process's environment, for credentials that vendors' tools keep there."""
+        raise NotImplementedError
+
+    def key(self, purpose: str) -> bytes:
+        """A secret of 32 bytes for one purpose: the same in every worker, and in every replica and after a restart
+        where `config.session.key` is set."""
         raise NotImplementedError
 
     def buckets(self, name: str) -> Buckets:
@@ -174,13 +184,16 @@ class Backend:
     `fails_over` says that a failed request may be sent to another of its route's targets without `retry` asking for
     it, also when it may have been executed: model calls change nothing, the worst is to pay twice. `unread` says that
     some requests pass on with nobody reading them: a route with such a backend has no other one, and no guards.
-    `passes` says that it takes requests that its protocol cannot read, as they are."""
+    `passes` says that it takes requests that its protocol cannot read, as they are. `gathers` says that it asks one or
+    several of its targets for a request, as it sees fit: the route phase sets one target, which has them as `members`.
+    """
 
     Config: ClassVar[type[BaseModel]] = PluginConfig
     protocol: ClassVar[str] = "http"
     inline: bool = False
     unread: bool = False
     fails_over: ClassVar[bool] = False
+    gathers: ClassVar[bool] = False
     passes: bool = False
 
     def __init__(self, config: Any, host: Host) -> None:
@@ -197,6 +210,10 @@ class Backend:
 
     def participants(self, target: Target) -> Iterable[Participant]:
         """Who else takes part in `upstream` for that target."""
+        return ()
+
+    def attends(self) -> Iterable[Participant]:
+        """Who takes part in every phase of a route that leads here and nowhere else."""
         return ()
 
     async def prepare(self, exchange: Exchange) -> Reply | None:
@@ -290,8 +307,9 @@ class Segment:
     """One text of a message, as a guard sees it: who said it, what it is, where it stands, and a way to replace it.
 
     `role` is `system`, `user`, `assistant` or `tool`; `scope` the reference's word for what it is (`systemPrompt`,
-    `messages`, `toolInput`, `toolOutput`); `path` where it stands in the client's document
-    (`messages[2].content[0].text`); in a stream the path names the channel, whose texts belong together.
+    `messages`, `toolInput`, `toolOutput`), empty where a protocol has but one kind, which every guard sees; `path`
+    where it stands in the client's document (`messages[2].content[0].text`); in a stream the path names the channel,
+    whose texts belong together.
     """
 
     __slots__ = ("_put", "path", "role", "scope", "text")

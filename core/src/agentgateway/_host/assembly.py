@@ -172,6 +172,7 @@ class Assembly:
 
     def gateway(self) -> Gateway:
         drafts = draft(self._document)
+        self._lends.session_key = drafts.root.config.session.key
         self._limit = drafts.root.frontend_policies.http.max_buffer_size
         self._parts = Parts(self._document, self._lends, self._limit)
         if self._previous is not None:
@@ -262,7 +263,7 @@ class Assembly:
         backends = [(one, self._backend(one)) for one in draft.backends]
         protocol = self._protocol(draft, [backend for _, backend in backends])
         alone = backends[0][0].layers if len(backends) == 1 else []
-        placed = [*early.placed, *self._placed([*layers, *alone])]
+        placed = [*early.placed, *self._placed([*layers, *alone]), *self._attending(backends)]
         self._refuse_deaf(draft, protocol, placed)
         if any(backend.unread for _, backend in backends):
             self._refuse_unread(draft, len(backends), placed)
@@ -281,6 +282,15 @@ class Assembly:
         chain = self._with_targets(chain, targets)
         self._routes.append((draft.name, draft.rule, chain))
         return Route(draft.name, draft.rule, chain, protocol, names)
+
+    def _attending(self, backends: Sequence[tuple[BackendDraft, Backend]]) -> Iterator[Placed]:
+        """What the only backend of a route has to say in its phases. Raises `ConfigError` where there are others."""
+        for one, backend in backends:
+            for part in backend.attends():
+                if len(backends) > 1:
+                    raise self._document.error(one.at, f"a backend `{one.kind}` must be its route's only one")
+                line = self._document.line(one.at)
+                yield Placed(part.hooks, part.slot or one.kind, "backend", dotted(one.at), line=line)
 
     def _refuse_deaf(self, draft: RouteDraft, protocol: Protocol, placed: Sequence[Placed]) -> None:
         """Guards on a route that has nothing to read would promise what they cannot keep."""
@@ -315,6 +325,22 @@ class Assembly:
     ) -> Iterator[Target]:
         """A backend's targets, each with the participants that are its own: the upstream phase of everything that
         stands on its way, and of the layers from `shared` on, which stand on it alone, the phases around it."""
+        if backend.gathers:
+            members = tuple(self._each(one, backend, layers, shared, None))
+            endpoint = ",".join(member.endpoint for member in members)
+            chosen = Target(backend, one.kind, endpoint, weight=one.weight, when=when, members=members)
+            self._own[chosen] = [
+                origin._replace(name=f"{member.name}: {origin.name}")
+                for member in members
+                for origin in self._own.pop(member)
+            ]
+            yield chosen
+        else:
+            yield from self._each(one, backend, layers, shared, when)
+
+    def _each(
+        self, one: BackendDraft, backend: Backend, layers: Sequence[Layer], shared: int, when: Expression | None
+    ) -> Iterator[Target]:
         at, line = dotted(one.at), self._document.line(one.at)
         for target in backend.targets():
             placed = list(self._placed([*layers, *one.layers, *backend.layers(target)]))

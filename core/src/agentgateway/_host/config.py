@@ -21,6 +21,7 @@ from agentgateway.settings import (
     ListenAddress,
     PathMatch,
     PluginConfig,
+    Secret,
     StringMatch,
     problem,
 )
@@ -114,6 +115,14 @@ class ServerConfig(PluginConfig):
     comparing."""
 
 
+class SessionConfig(PluginConfig):
+    """What sessions are sealed with."""
+
+    key: Secret | None = None
+    """Any text that nobody can guess; the same for every replica. Without it the ids of sessions hold until the process
+    ends."""
+
+
 class StaticConfig(PluginConfig):
     """`config`: settings of the process. Changing them needs a restart, but for `modelCatalog`."""
 
@@ -141,6 +150,8 @@ class StaticConfig(PluginConfig):
     """What is logged, and how."""
     metrics: MetricsConfig = MetricsConfig()
     """Which metrics, with which labels."""
+    session: SessionConfig = SessionConfig()
+    """What sessions are sealed with."""
     sensitive_headers: list[HeaderName] = []
     """Headers to redact besides the well-known ones."""
     model_catalog: list[CatalogSource] = []

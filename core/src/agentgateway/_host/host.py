@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hmac
+import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +15,9 @@ from agentgateway._host import registry
 from agentgateway._host.chains import Placed
 from agentgateway._host.load import Document, validate
 from agentgateway._host.metrics import Metrics
+from agentgateway._host.pipeline import phase
 from agentgateway._host.transport import Origin, TlsSettings, Transport, encode_head
+from agentgateway._host.upstream import limit_head
 from agentgateway.buckets import MemoryBuckets
 from agentgateway.endpoints import Proxy
 from agentgateway.errors import ConfigError, ConnectFailed, InternalError
@@ -21,6 +25,7 @@ from agentgateway.exchange import Body, Exchange, Headers, Outgoing, Reply, Upgr
 from agentgateway.expressions import Expression, ExpressionSyntaxError, UnknownVariable
 from agentgateway.expressions import compile as compile_expression
 from agentgateway.interfaces import Buckets, Counter, Host, Level
+from agentgateway.settings import Secret
 from agentgateway.variables import environment
 
 if TYPE_CHECKING:
@@ -31,6 +36,8 @@ if TYPE_CHECKING:
 KeyPath = tuple[str | int, ...]
 
 ROOM_FOR_ORIGINS = 4096
+AT_RANDOM = secrets.token_bytes(32)
+"""What keys are made from where `config.session.key` says nothing: workers are forked from who made it."""
 BODILESS = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
 """Methods whose requests announce no body when they have none."""
 
@@ -48,6 +55,8 @@ class Lends:
     """What workers share of the health of endpoints; None for a process alone."""
     origins: dict[tuple[str, TlsSettings | None, Proxy | None], Origin] = field(default_factory=dict)
     clients: list[httpx.AsyncClient] = field(default_factory=list)
+    session_key: Secret | None = None
+    """`config.session.key`."""
     always: list[Placed] = field(default_factory=list)
     """Participants of every chain that no configuration names: the request metrics."""
 
@@ -146,6 +155,15 @@ class PluginHost(Host):
             whole = await response.read(self.body_limit)
         return Reply(response.status, Headers(response.headers), whole, upstream=True)
 
+    async def ready(self, exchange: Exchange) -> Reply | None:
+        target = exchange.target
+        if target is None:
+            raise InternalError(detail="nothing to make ready")
+        reply = await target.backend.prepare(exchange) or await phase(target.steps, exchange)
+        limit_head(exchange)
+        exchange.sent_at = time.monotonic()
+        return reply
+
     async def _upgrade(self, exchange: Exchange, out: Outgoing, origin: Origin) -> Reply:
         from agentgateway._host.upstream_socket import open_socket  # wsproto, on first use
 
@@ -157,6 +175,11 @@ class PluginHost(Host):
 
     def environment(self, name: str) -> str | None:
         return self._lends.environ.get(name)
+
+    def key(self, purpose: str) -> bytes:
+        configured = self._lends.session_key
+        secret = configured.reveal().encode() if configured is not None else AT_RANDOM
+        return hmac.digest(secret, b"agentgateway " + purpose.encode(), "sha256")
 
     def buckets(self, name: str) -> Buckets:
         if name not in self._lends.buckets:

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from pydantic_core import to_json
 
 from agentgateway.errors import GatewayError
-from agentgateway.exchange import Exchange, Usage
+from agentgateway.exchange import Content, Exchange, Usage
 from agentgateway.llm.prices import cost_of, decimal
 
 Fields: TypeAlias = dict[str, Any]
@@ -25,6 +25,7 @@ LONGEST = 1024
 """Characters of what a client chose, in a line."""
 KEPT = 1024
 """Pieces of each sort that are remembered; the one unused for longest makes room."""
+UNKNOWN = "unknown"
 COST = "agw.ai.usage.cost.total"
 
 
@@ -87,8 +88,12 @@ TEXT, JSON = Text(), Json('"', "}")
 def facts(exchange: Exchange) -> Facts:
     """What a line says of a request that ended: little things, which do not change any more."""
     request, call, reply, error, asked = exchange.request, exchange.call, exchange.reply, exchange.error, None
-    if call is not None:
-        operation, model = getattr(call, "operation", "unknown"), getattr(call, "requested_model", "unknown")
+    told: Fields | None = None
+    model = getattr(call, "requested_model", UNKNOWN)
+    if model is UNKNOWN and isinstance(call, Content):
+        told = dict(call.told())
+    elif call is not None:
+        operation = getattr(call, "operation", "unknown")
         first = exchange.first_token_at if getattr(call, "stream", False) else None
         asked = (operation, model, exchange.response_model, exchange.usage, first, cost_of(exchange))
     return (
@@ -107,12 +112,14 @@ def facts(exchange: Exchange) -> Facts:
         exchange.attempt.number,
         asked,
         failure(error) if error is not None else None,
+        told,
     )
 
 
 def described(facts: Facts, form: Form) -> str:
     """A request under the reference's names (its section 9.2); what is absent is left out."""
-    at, started, ended, place, source, method, host, path, version, status, target, who, tries, asked, failed = facts
+    at, started, ended, place, source, method, host, path, version, status, target, who, tries, *rest = facts
+    asked, failed, told = rest
     protocol, endpoint, provider = None, "", ""
     if target is not None:
         protocol, endpoint, provider = target.backend.protocol, target.endpoint, target.provider
@@ -131,6 +138,8 @@ def described(facts: Facts, form: Form) -> str:
                 tokens += f"{form.cost}{decimal(cost.total)}"
         if first is not None:
             waited = f"{form.first}{(first - started) * 1000:.3f}ms{form.quote}"
+    if told:
+        call = form.piece({key: value[:LONGEST] if isinstance(value, str) else value for key, value in told.items()})
     fault = form.piece(failed) if failed is not None else ""
     quote, second = form.quote, int(at)
     address, port, _ = source

@@ -24,6 +24,7 @@ GROUPS = {
     "agentgateway.dialects": "dialect",
     "agentgateway.variables": "variable",
     "agentgateway.catalogs": "catalog",
+    "agentgateway.mcp_targets": "MCP target",
 }
 
 

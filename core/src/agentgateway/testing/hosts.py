@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Sequence
+from hashlib import sha256
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,6 +71,9 @@ class LoopbackHost(Host):
 
     def environment(self, name: str) -> str | None:
         return self._environ.get(name)
+
+    def key(self, purpose: str) -> bytes:
+        return sha256(purpose.encode()).digest()
 
     def buckets(self, name: str) -> Buckets:
         return self._buckets.setdefault(name, MemoryBuckets())

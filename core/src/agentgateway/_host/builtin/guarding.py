@@ -185,7 +185,8 @@ class _ReplyTexts:
                 self._guard_session(exchange, call)
             return []
         if reply.streaming:
-            self._guard_stream(exchange, reply)
+            if not call.attend(partial(asked, exchange, Guards((*self._holding, *self._observing)))):
+                self._guard_stream(exchange, reply)
             return []
         content = exchange.protocol.content(exchange)
         if content is None:

@@ -59,7 +59,8 @@ class Guards(tuple[PlacedGuard, ...]):
 
 
 def shown(placed: PlacedGuard, texts: Sequence[Segment]) -> list[Segment]:
-    return [text for text in texts if text.scope in placed.guard.scopes]
+    """What one guard looks at: the texts of its scopes, and those that belong to none."""
+    return [text for text in texts if text.scope in placed.guard.scopes or not text.scope]
 
 
 async def all_of(asked: Sequence[tuple[PlacedGuard, list[Segment]]], exchange: Exchange) -> None:

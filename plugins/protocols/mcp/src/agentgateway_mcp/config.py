@@ -1,0 +1,69 @@
+"""The configuration of the backend `mcp`, and of what the section `mcp` has besides."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field, field_validator, model_validator
+
+from agentgateway.settings import Duration, PluginConfig, problem
+
+NAME = r"[A-Za-z0-9](?:[A-Za-z0-9.\-]*[A-Za-z0-9])?"
+
+
+class TargetConfig(PluginConfig):
+    """One server: its kind with that kind's own configuration."""
+
+    model_config = ConfigDict(extra="allow", json_schema_extra={"x-kinds": "agentgateway.mcp_targets"})
+
+    name: str = Field(pattern=f"^{NAME}$", max_length=64)
+    """What stands in front of the names of its tools and prompts. No `_`: that is where the two are told apart."""
+    policies: dict[str, Any] = {}
+    """Policies of the requests to it."""
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> TargetConfig:
+        if len(self.model_extra or {}) != 1:
+            raise problem("expected exactly one kind of target", "write `mcp: {host: ...}`, or another installed kind")
+        return self
+
+    @property
+    def kind(self) -> tuple[str, Any]:
+        """The kind's name in its entry-point group, and its configuration as it stands in the file."""
+        return next(iter((self.model_extra or {}).items()))
+
+
+class McpConfig(PluginConfig):
+    """Servers behind one endpoint."""
+
+    targets: list[TargetConfig] = Field(min_length=1)
+    """The servers, in the order of merged lists."""
+    prefix_mode: Literal["conditional", "always", "never"] = "conditional"
+    """Whether names of tools and prompts are told apart by `TARGET_` in front of them: only when there are several
+    targets, always, or never. With `never`, the first target in the list that has a name owns it."""
+    failure_mode: Literal["failClosed", "failOpen"] = "failClosed"
+    """What happens to a list when one of several servers fails: it fails too, or goes without that server's part."""
+    stateful_mode: Literal["stateful", "stateless"] = "stateful"
+    """Whether clients of versions that have sessions get one; without, each of their requests stands alone."""
+    session_idle: Duration = Field(1800.0, gt=0)
+    """How long a session lives with nobody asking."""
+    session_lifetime: Duration = Field(86400.0, gt=0)
+    """How long it lives at most."""
+    dns_rebinding_protection: bool = True
+    """Whether requests from this machine must name it (`localhost`, `127.0.0.1`, `[::1]`) as their host, and an
+    `Origin` must be the endpoint's own: what keeps pages in a browser from talking to local servers."""
+    allowed_hosts: list[str] = []
+    """Host names that requests may name besides, without a port."""
+    allowed_origins: list[str] = []
+    """Origins (`https://app.example.com`) of pages that may ask besides."""
+    timeout: Duration = Field(30.0, gt=0)
+    """How long a server may take over its part of a list, or over opening a session."""
+
+    @field_validator("targets")
+    @classmethod
+    def _names_differ(cls, targets: list[TargetConfig]) -> list[TargetConfig]:
+        names = [target.name for target in targets]
+        for name in names:
+            if names.count(name) > 1:
+                raise problem(f"two targets are called `{name}`", "give each a name of its own")
+        return targets

@@ -1,0 +1,130 @@
+"""What happens to a message before anybody is asked for it: is it from where it says, whose session is it, what is it
+about. The hooks of the backend `mcp` on its route."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from agentgateway.errors import Forbidden
+from agentgateway.exchange import Exchange
+from agentgateway.hookspecs import hookimpl
+from agentgateway_mcp.errors import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, McpError
+from agentgateway_mcp.messages import McpCall
+from agentgateway_mcp.naming import Names
+from agentgateway_mcp.sessions import is_over, owner_of
+
+if TYPE_CHECKING:
+    from agentgateway_mcp.backend import McpBackend
+
+LOCAL = frozenset(("localhost", "127.0.0.1", "[::1]"))
+LOOPBACK = ("127.", "::1", "::ffff:127.")
+
+
+class Door:
+    """Participant in `accept` and `authz`."""
+
+    def __init__(self, backend: McpBackend) -> None:
+        self._backend = backend
+        self._hosts = frozenset(name.lower() for name in backend.config.allowed_hosts)
+        self._origins = frozenset(origin.lower() for origin in backend.config.allowed_origins)
+
+    @hookimpl
+    def accept(self, exchange: Exchange) -> None:
+        if self._backend.config.dns_rebinding_protection:
+            self._check_origin(exchange)
+        call = exchange.call
+        if isinstance(call, McpCall) and exchange.unread is None:
+            self._find_session(exchange, call)
+            resolve(call, self._backend.names)
+
+    @hookimpl
+    def authz(self, exchange: Exchange) -> None:
+        """A session is its owner's: to anybody else it does not exist."""
+        call = exchange.call
+        if isinstance(call, McpCall) and call.session is not None and call.session.owner != owner_of(exchange):
+            raise gone()
+
+    def _check_origin(self, exchange: Exchange) -> None:
+        request = exchange.request
+        if exchange.source.address.startswith(LOOPBACK) and not self._is_ours(request.host):
+            hint = "a request from this machine must name it as its host; name others in `allowedHosts`"
+            raise Forbidden("Invalid Host header", detail=f"mcp.dnsRebindingProtection: {hint}")
+        for origin in request.headers.all("origin"):
+            known = origin.lower() in self._origins or self._own_page(origin, request.authority)
+            if not known:
+                detail = "mcp.dnsRebindingProtection: name the page's origin in `allowedOrigins`"
+                raise Forbidden("Invalid Origin header", detail=detail)
+
+    def _is_ours(self, host: str) -> bool:
+        return host in LOCAL or host in self._hosts
+
+    def _own_page(self, origin: str, authority: str) -> bool:
+        """Whether a page is from the endpoint's own host, or from this machine while the endpoint is on it too."""
+        try:
+            parts = urlsplit(origin.lower())
+            host = f"[{parts.hostname}]" if parts.hostname and ":" in parts.hostname else parts.hostname or ""
+        except ValueError:
+            return False
+        asked = authority.lower()
+        return parts.netloc == asked or (host in LOCAL and asked.rpartition(":")[0].lower() in LOCAL)
+
+    def _find_session(self, exchange: Exchange, call: McpCall) -> None:
+        """Open the session id of a version that has sessions. Raises `McpError`."""
+        if call.modern or not self._backend.stateful:
+            if call.purpose != "send":
+                raise McpError(METHOD_NOT_FOUND, "Method not allowed", status=405, headers=(("allow", "POST"),))
+            return
+        if call.method == "initialize":
+            return
+        text = exchange.request.headers.get("mcp-session-id")
+        if text is None:
+            raise McpError(INVALID_REQUEST, "Missing session ID")
+        session = self._backend.seal.open(text)
+        if session is None or is_over(session, self._backend.config.session_lifetime):
+            raise gone()
+        if set(session.servers) - set(self._backend.names.targets) or self._backend.has_ended(session):
+            raise gone()
+        call.session = session
+
+
+def gone() -> McpError:
+    """What tells a client to open a new session (specification 2025-11-25, "Session Management")."""
+    return McpError(INVALID_REQUEST, "Session not found", status=404)
+
+
+def resolve(call: McpCall, names: Names) -> None:
+    """Set which server a message is for, and what that one calls the thing. Raises `McpError` for a name that belongs
+    to none of them."""
+    params, kind = call.params, call.kind
+    if call.method == "completion/complete":
+        reference = params.get("ref")
+        if isinstance(reference, dict) and isinstance(reference.get("name"), str):
+            call.target, call.name = names.inward(reference["name"])
+        elif isinstance(reference, dict) and isinstance(reference.get("uri"), str):
+            call.target, call.name = names.inward_uri(reference["uri"])
+        return
+    if kind is None:
+        return
+    key = {"tool": "name", "prompt": "name", "resource": "uri", "task": "taskId"}[kind]
+    given = params.get(key)
+    if not isinstance(given, str):
+        raise McpError(INVALID_PARAMS, f"params.{key} is missing")
+    if kind in ("tool", "prompt"):
+        call.target, call.name = names.inward(given)
+    else:
+        call.target, call.name = (names.inward_uri if kind == "resource" else names.inward_task)(given)
+    if call.target is None and (names.prefixed or kind not in ("tool", "prompt")):
+        raise unknown(call)
+
+
+def unknown(call: McpCall) -> McpError:
+    """What is said of a thing that is not there, and of one that is not there for the caller."""
+    kind = call.kind or "method"
+    given = call.params.get({"resource": "uri", "task": "taskId"}.get(kind, "name"))
+    return McpError(INVALID_PARAMS, f"Unknown {kind}: {shown(given)}")
+
+
+def shown(text: object) -> str:
+    """A client's text, fit for a message."""
+    return "".join(char for char in str(text)[:128] if char.isprintable())

@@ -1,0 +1,110 @@
+"""Several servers at a time: their results gathered, their streams made one."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from pydantic_core import from_json, to_json
+
+from agentgateway.errors import GatewayError, UpstreamError, UpstreamTimeout
+from agentgateway_mcp.errors import INVALID_PARAMS, McpError
+from agentgateway_mcp.servers import Answer, Said
+
+T = TypeVar("T")
+WAITING = 64
+"""Messages of all servers together that wait for a slow reader."""
+
+
+async def gather(asked: Mapping[str, Callable[[], Awaitable[T]]], limit: float, *, fail_open: bool) -> dict[str, T]:
+    """What each of several servers answers, in their order. One that fails, or takes longer than `limit` seconds, fails
+    all, or is left out; when all fail, the first one's failure is raised."""
+
+    async def one(ask: Callable[[], Awaitable[T]]) -> T:
+        try:
+            async with asyncio.timeout(limit):
+                return await ask()
+        except TimeoutError:
+            raise UpstreamTimeout from None
+
+    tasks = {name: asyncio.ensure_future(one(ask)) for name, ask in asked.items()}
+    try:
+        if not fail_open:
+            await asyncio.gather(*tasks.values())
+        results = await asyncio.gather(*tasks.values(), return_exceptions=True)
+    finally:
+        for task in tasks.values():
+            task.cancel()
+        await asyncio.gather(*tasks.values(), return_exceptions=True)
+    found: dict[str, T] = {}
+    first: BaseException | None = None
+    for name, result in zip(tasks, results, strict=True):
+        if isinstance(result, BaseException):
+            if not isinstance(result, GatewayError):
+                raise result
+            first = first or result
+        else:
+            found[name] = result
+    if first is not None and not found:
+        raise first
+    return found
+
+
+def cursor_of(cursors: Mapping[str, str]) -> str | None:
+    """One cursor for the pages that several servers still have; None when none has any."""
+    return base64.urlsafe_b64encode(to_json(dict(cursors))).rstrip(b"=").decode() if cursors else None
+
+
+def cursors_in(cursor: Any, targets: Sequence[str]) -> dict[str, str] | None:
+    """The inverse; None for a first page. Raises `McpError` for what is no cursor of these targets."""
+    if cursor is None:
+        return None
+    with suppress(ValueError, binascii.Error):
+        if isinstance(cursor, str):
+            read = from_json(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+            if isinstance(read, dict) and read and set(read) <= set(targets) and set(map(type, read.values())) == {str}:
+                return read
+    raise McpError(INVALID_PARAMS, "Invalid cursor")
+
+
+class Merged:
+    """The messages of several streams, as they come, each with the name of its server. It ends when all have ended;
+    one that breaks off is let go of."""
+
+    def __init__(self, answers: Mapping[str, Answer]) -> None:
+        self._queue: asyncio.Queue[tuple[str, Said] | None] = asyncio.Queue(WAITING)
+        self._answers = dict(answers)
+        self._open = len(answers)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def __aiter__(self) -> AsyncIterator[tuple[str, Said]]:
+        return self
+
+    async def __anext__(self) -> tuple[str, Said]:
+        if not self._tasks:
+            self._tasks = [asyncio.create_task(self._pass_on(name, one)) for name, one in self._answers.items()]
+        while self._open:
+            said = await self._queue.get()
+            if said is not None:
+                return said
+            self._open -= 1
+        raise StopAsyncIteration
+
+    async def _pass_on(self, name: str, answer: Answer) -> None:
+        with suppress(UpstreamError):
+            if answer.messages is not None:
+                async for said in answer.messages:
+                    await self._queue.put((name, said))
+        await self._queue.put(None)
+
+    async def aclose(self) -> None:
+        self._open = 0
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for answer in self._answers.values():
+            await answer.close()

@@ -1,0 +1,178 @@
+"""A client's message: what it asks, of which server, in which version of the protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+from pydantic_core import to_json
+
+from agentgateway.exchange import Content, Judge
+from agentgateway.interfaces import Segment
+from agentgateway_mcp.servers import Purpose
+
+if TYPE_CHECKING:
+    from agentgateway_mcp.rules import Rules
+    from agentgateway_mcp.sessions import Opened
+
+MODERN = "2026-07-28"
+"""The first version without sessions. Versions are dates, and compare as such."""
+LEGACY = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
+VERSION_KEY = "io.modelcontextprotocol/protocolVersion"
+CAPABILITIES_KEY = "io.modelcontextprotocol/clientCapabilities"
+NAMED_BY = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
+"""Methods of one thing, and the parameter that names it: those that have a header `Mcp-Name`."""
+KINDS = {
+    "tools/call": "tool",
+    "prompts/get": "prompt",
+    "resources/read": "resource",
+    "resources/subscribe": "resource",
+    "resources/unsubscribe": "resource",
+    "tasks/get": "task",
+    "tasks/update": "task",
+    "tasks/cancel": "task",
+}
+"""What a method is about, in the words of expressions (`mcp.tool`) and of metrics."""
+
+
+class McpCall(Content):
+    """What a client sent: a JSON-RPC message, or the wish to listen (GET) or to end the session (DELETE).
+
+    The backend fills in `target` and `name` (the server asked, and what it calls the tool, prompt, resource or task
+    that the message is about), and `session`, which the client's session id stands for. `judges` are guards of what
+    comes back, `rules` the authorization of this route; `looked_at` is the thing of a list that these rules are asked
+    about: its kind, its target, its name.
+    """
+
+    __slots__ = (
+        "changed_by_guard",
+        "document",
+        "error_code",
+        "judges",
+        "looked_at",
+        "name",
+        "purpose",
+        "raw",
+        "rules",
+        "session",
+        "target",
+        "version",
+    )
+
+    def __init__(self, purpose: Purpose, raw: bytes = b"", document: dict[str, Any] | None = None) -> None:
+        self.purpose = purpose
+        self.raw = raw
+        self.document: dict[str, Any] = document if document is not None else {}
+        self.version = ""
+        self.session: Opened | None = None
+        self.target: str | None = None
+        self.name: str | None = None
+        self.judges: list[Judge] = []
+        self.rules: list[Rules] = []
+        self.error_code: int | None = None
+        self.looked_at: tuple[str, str | None, str] | None = None
+        self.changed_by_guard = False
+
+    @property
+    def modern(self) -> bool:
+        return self.version >= MODERN
+
+    @property
+    def method(self) -> str:
+        """The JSON-RPC method; empty in a response, and where there is no message."""
+        method = self.document.get("method")
+        return method if isinstance(method, str) else ""
+
+    @property
+    def kind(self) -> str | None:
+        return KINDS.get(self.method)
+
+    @property
+    def id(self) -> str | int | None:
+        return self.document.get("id")
+
+    @property
+    def is_request(self) -> bool:
+        return bool(self.method) and "id" in self.document
+
+    @property
+    def params(self) -> dict[str, Any]:
+        params = self.document.get("params")
+        return params if isinstance(params, dict) else {}
+
+    @property
+    def operation(self) -> str:
+        return self.method or self.purpose
+
+    def told(self) -> dict[str, Any]:
+        """Fields of the access log (the reference's section 9.2)."""
+        fields: dict[str, Any] = {"mcp.method.name": self.operation}
+        if self.target is not None:
+            fields["mcp.target"] = self.target
+        if self.kind is not None:
+            fields["mcp.resource.type"] = self.kind
+        if self.name is not None and self.kind in FIELDS:
+            fields[FIELDS[self.kind]] = self.name
+        if self.error_code is not None:
+            fields["mcp.error.code"] = self.error_code
+        return fields
+
+    def segments(self) -> list[Segment]:
+        """What the client sends to a server: the arguments of a call, and what it answers to a server's request."""
+        if self.method in ("tools/call", "prompts/get") and "arguments" in self.params:
+            return list(texts_in(self.params, "arguments", "user", self._edited))
+        if not self.method and isinstance(self.document.get("result"), dict):
+            return list(texts_in(self.document, "result", "user", self._edited))
+        return []
+
+    def _edited(self) -> None:
+        self.changed_by_guard = True
+
+    @property
+    def changed(self) -> bool:
+        return self.changed_by_guard
+
+    def body(self) -> bytes:
+        return to_json(self.document) if self.changed_by_guard else self.raw
+
+    def attend(self, judge: Judge) -> bool:
+        self.judges.append(judge)
+        return True
+
+    def copy(self) -> Self:
+        return self
+
+
+FIELDS = {"tool": "gen_ai.tool.name", "prompt": "gen_ai.prompt.name", "resource": "mcp.resource.uri"}
+
+
+EVERY = ""
+"""The scope of texts that every guard is shown: on these routes there are no others."""
+
+
+def texts_in(holder: Any, key: Any, role: str, edited: Callable[[], None]) -> Iterator[Segment]:
+    """Every string below a key, which a guard may replace; keys of objects are not shown."""
+    if isinstance(holder[key], str):
+        yield _segment(holder, key, role, str(key), edited)
+        return
+    stack: list[tuple[str, Any]] = [(str(key), holder[key])]
+    for path, container in stack:  # grows while it is walked
+        pairs: Sequence[tuple[Any, Any]] = ()
+        if isinstance(container, dict):
+            pairs = list(container.items())
+        elif isinstance(container, list):
+            pairs = list(enumerate(container))
+        for inner, value in pairs:
+            below = f"{path}.{inner}" if isinstance(inner, str) else f"{path}[{inner}]"
+            if isinstance(value, str):
+                yield _segment(container, inner, role, below, edited)
+            elif isinstance(value, dict | list):
+                stack.append((below, value))
+
+
+def _segment(container: Any, key: Any, role: str, path: str, edited: Callable[[], None]) -> Segment:
+    def put(text: str) -> None:
+        container[key] = text
+        edited()
+
+    return Segment(role, EVERY, path, container[key], put)

@@ -1,0 +1,74 @@
+"""What servers call things, and what clients call them when there are several servers (the reference's section 4.1).
+
+Tools and prompts are `TARGET_name`; resources `TARGET+uri`, and `ui://TARGET+rest`; tasks `TARGET+id`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+UI = "ui://"
+
+
+class Names:
+    """The naming of one backend. With `prefixed` unset every name is as its server has it."""
+
+    def __init__(self, targets: Sequence[str], *, prefixed: bool) -> None:
+        self.targets = tuple(targets)
+        self.prefixed = prefixed
+
+    def outward(self, target: str, name: str) -> str:
+        """What clients call a tool or prompt."""
+        return f"{target}_{name}" if self.prefixed else name
+
+    def inward(self, name: str) -> tuple[str | None, str]:
+        """The target of a tool or prompt, None if the name does not tell, and what that server calls it."""
+        if not self.prefixed:
+            return (self.targets[0] if len(self.targets) == 1 else None), name
+        target, mark, rest = name.partition("_")
+        return (target, rest) if mark and target in self.targets else (None, name)
+
+    def outward_uri(self, target: str, uri: str) -> str:
+        if not self.marks_uris or ":" not in uri:
+            return uri
+        if uri.startswith(UI):
+            return f"{UI}{target}+{uri.removeprefix(UI)}"
+        return f"{target}+{uri}"
+
+    def inward_uri(self, uri: str) -> tuple[str | None, str]:
+        if not self.marks_uris:
+            return self.targets[0], uri
+        scheme = UI if uri.startswith(UI) else ""
+        target, mark, rest = uri.removeprefix(scheme).partition("+")
+        return (target, scheme + rest) if mark and target in self.targets else (None, uri)
+
+    def outward_task(self, target: str, task: str) -> str:
+        return f"{target}+{task}" if self.marks_uris else task
+
+    def inward_task(self, task: str) -> tuple[str | None, str]:
+        target, mark, rest = task.partition("+")
+        if not self.marks_uris:
+            return self.targets[0], task
+        return (target, rest) if mark and target in self.targets else (None, task)
+
+    @property
+    def marks_uris(self) -> bool:
+        """Whether resources and tasks carry their target: a server is not to be guessed from them."""
+        return self.prefixed or len(self.targets) > 1
+
+    def outward_id(self, target: str, wanted: str | int) -> str | int:
+        """What a client answers to when a server asks it something: ids of several servers may be alike."""
+        if len(self.targets) == 1:
+            return wanted
+        return f"agw_{target}_{'s' if isinstance(wanted, str) else 'n'}_{wanted}"
+
+    def inward_id(self, given: Any) -> tuple[str | None, Any]:
+        if len(self.targets) == 1:
+            return self.targets[0], given
+        parts = given.split("_", 3) if isinstance(given, str) else []
+        if len(parts) != 4 or parts[0] != "agw" or parts[1] not in self.targets or parts[2] not in ("s", "n"):
+            return None, given
+        if parts[2] == "s":
+            return parts[1], parts[3]
+        return (parts[1], int(parts[3])) if parts[3].lstrip("-").isdigit() else (None, given)

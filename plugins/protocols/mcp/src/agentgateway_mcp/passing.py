@@ -1,0 +1,126 @@
+"""Answers on their way to the client, as a reply: whole, or one message after the other."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any
+
+from pydantic_core import to_json
+
+from agentgateway.errors import GatewayError, GuardRejected, UpstreamError
+from agentgateway.exchange import Exchange, Headers, Reply
+from agentgateway.streams import aclose
+from agentgateway_mcp.errors import REFUSED, rpc_error
+from agentgateway_mcp.messages import McpCall
+from agentgateway_mcp.replies import McpReply, Outward, read_message
+from agentgateway_mcp.servers import Answer, Said
+from agentgateway_mcp.streamable import Events
+
+EVENTS = [
+    (b"content-type", b"text/event-stream"),
+    (b"cache-control", b"no-cache, no-transform"),
+    (b"x-accel-buffering", b"no"),
+]
+PASSED_ON = frozenset((b"content-type", b"cache-control", b"www-authenticate", b"retry-after", b"allow"))
+"""Headers of servers that clients have a use for."""
+
+
+def event(said: Said) -> bytes:
+    """A message as an event (WHATWG HTML, section 9.2)."""
+    place = b"id: %b\n" % said.event.encode() if said.event is not None else b""
+    pause = b"retry: %d\n" % said.retry if said.retry is not None else b""
+    name = b"event: message\n" if said.data else b""
+    return b"%b%b%bdata: %b\n\n" % (place, pause, name, said.data)
+
+
+def whole(document: dict[str, Any], status: int = 200) -> Reply:
+    """A JSON reply."""
+    return Reply(status, Headers([(b"content-type", b"application/json")]), to_json(document), upstream=True)
+
+
+def passed(exchange: Exchange, call: McpCall, answer: Answer, outward: Outward) -> Reply:
+    """What one server answers, as the client's reply."""
+    headers = Headers([pair for pair in answer.headers.raw if pair[0] in PASSED_ON])
+    if answer.messages is not None:
+        return Reply(200, Headers(list(EVENTS)), Passing(exchange, call, answer, outward), upstream=True)
+    body = answer.whole or b""
+    if body and is_json(answer) and (outward.needed or answer.status >= 400 or b'"error"' in body):
+        document = outward.message(read_message(body))
+        note(call, document)
+        body = to_json(document) if outward.needed else body
+    return Reply(answer.status, headers, body, upstream=True)
+
+
+def is_json(answer: Answer) -> bool:
+    return (answer.headers.get("content-type") or "application/json").partition(";")[0].strip() == "application/json"
+
+
+def note(call: McpCall, document: dict[str, Any]) -> None:
+    """Remember what went wrong, for the log."""
+    error = document.get("error")
+    if isinstance(error, dict) and isinstance(error.get("code"), int):
+        call.error_code = error["code"]
+
+
+class Passing:
+    """The body of a streamed reply. Untouched bytes pass as they came; otherwise each message is read, named as the
+    client knows it and put in front of the guards that the way back has added meanwhile."""
+
+    def __init__(self, exchange: Exchange, call: McpCall, answer: Answer, outward: Outward) -> None:
+        self._answer = answer
+        messages = answer.messages
+        assert messages is not None
+        untouched = isinstance(messages, Events) and not outward.needed
+        self._raw = messages.stream if untouched and isinstance(messages, Events) else None
+        self._call = call
+        self._edited = edited(exchange, call, messages, outward)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._raw is not None and not self._call.judges:
+            return await self._raw.__anext__()
+        return await self._edited.__anext__()
+
+    async def aclose(self) -> None:
+        await aclose(self._edited)
+        await self._answer.close()
+
+
+async def edited(
+    exchange: Exchange, call: McpCall, messages: AsyncIterator[Said], outward: Outward
+) -> AsyncGenerator[bytes, None]:
+    """The events of a stream that somebody looks into. What a guard refuses is answered in its place, and ends it."""
+    try:
+        async for said in messages:
+            if not said.data:
+                yield event(said)
+                continue
+            document = outward.message(read_message(said.data))
+            note(call, document)
+            await judged(call, document)
+            yield event(Said(to_json(document), said.event, said.retry))
+    except UpstreamError as error:
+        exchange.error = error
+        yield failure(call, error)
+    except GatewayError as error:
+        exchange.error = error
+        yield failure(call, error)
+
+
+async def judged(call: McpCall, document: dict[str, Any]) -> None:
+    """Show a message's texts to the guards of the reply. Raises `GuardRejected`, `GuardFailed`."""
+    if call.judges:
+        segments = McpReply(document).segments()
+        for judge in call.judges:
+            await judge(segments)
+
+
+def failure(call: McpCall, error: GatewayError) -> bytes:
+    """An error as the last event of a stream."""
+    told = rpc_error(error)
+    if isinstance(error, GuardRejected):
+        told["code"] = REFUSED
+    call.error_code = told["code"]
+    return event(Said(to_json({"jsonrpc": "2.0", "id": call.id if call.is_request else None, "error": told})))

@@ -1,0 +1,114 @@
+"""The protocol of routes to MCP servers: requests become `McpCall`s, errors JSON-RPC errors."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from pydantic_core import to_json
+
+from agentgateway.errors import GatewayError, GuardRejected, InvalidRequest
+from agentgateway.exchange import Content, Exchange, Headers, Reply, Request
+from agentgateway.interfaces import Host, Protocol
+from agentgateway.llm.documents import check, read_object
+from agentgateway_mcp.eras import speak
+from agentgateway_mcp.errors import INVALID_REQUEST, PARSE_ERROR, REFUSED, McpError, rpc_error
+from agentgateway_mcp.messages import McpCall
+
+ALLOWED = (("allow", "GET, POST, DELETE"),)
+JSON, EVENTS = "application/json", "text/event-stream"
+
+
+class McpProtocol(Protocol):
+    """Reads JSON-RPC messages of every version of the protocol (Streamable HTTP)."""
+
+    reads_body: ClassVar[bool] = True
+
+    def __init__(self, host: Host) -> None:
+        self._limit = host.body_limit
+
+    async def decode(self, exchange: Exchange) -> None:
+        request = exchange.request
+        if request.method == "POST":
+            call = await self._message(exchange)
+        elif request.method in ("GET", "DELETE"):
+            call = exchange.call = McpCall("listen" if request.method == "GET" else "end")
+        else:
+            raise InvalidRequest("method not allowed", status=405, headers=ALLOWED)
+        _negotiate(call, request)
+        speak(call, request.headers)
+
+    async def _message(self, exchange: Exchange) -> McpCall:
+        request = exchange.request
+        if _kind(request.headers) != JSON:
+            raise McpError(INVALID_REQUEST, "the content type must be application/json", status=415)
+        if request.headers.get("content-encoding") not in (None, "identity"):
+            raise McpError(INVALID_REQUEST, "compressed request bodies are not supported", status=415)
+        raw = await request.body.read(self._limit)
+        try:
+            document = read_object(raw)
+        except ValueError as error:
+            if raw.lstrip()[:1] == b"[":
+                raise McpError(INVALID_REQUEST, "batches are not supported: send one message a request") from None
+            raise McpError(PARSE_ERROR, f"Parse error: {error}") from None
+        exchange.call = call = McpCall("send", raw, document)
+        try:
+            check(document, raw)
+        except InvalidRequest as error:
+            raise McpError(INVALID_REQUEST, error.message) from None
+        _check_envelope(call)
+        return call
+
+    def content(self, exchange: Exchange) -> Content | None:
+        return None
+
+    def error(self, exchange: Exchange, error: GatewayError) -> Reply:
+        """A JSON-RPC error; what a guard refuses is the answer of a request that was understood (200)."""
+        call = exchange.call if isinstance(exchange.call, McpCall) else None
+        told = rpc_error(error)
+        if isinstance(error, GuardRejected):
+            told["code"] = REFUSED
+        if call is not None:
+            call.error_code = told["code"]
+        document = {"jsonrpc": "2.0", "id": request_id(call), "error": told}
+        status = 200 if isinstance(error, GuardRejected) and call is not None and call.is_request else error.status
+        reply = Reply(status, Headers([(b"content-type", JSON.encode())]), to_json(document))
+        for name, value in error.headers:
+            reply.headers.add(name.lower(), value)
+        return reply
+
+
+def request_id(call: McpCall | None) -> Any:
+    """The id to answer to; null where there is none, or none that is one."""
+    wanted = call.id if call is not None and call.is_request else None
+    return wanted if isinstance(wanted, str | int) and not isinstance(wanted, bool) else None
+
+
+def _check_envelope(call: McpCall) -> None:
+    """One request, notification or response of JSON-RPC 2.0, whose ids are texts or integers."""
+    document = call.document
+    wanted = document.get("id")
+    named = isinstance(wanted, str) or (isinstance(wanted, int) and not isinstance(wanted, bool))
+    params = document.get("params")
+    whole = (
+        document.get("jsonrpc") == "2.0"
+        and (named or ("id" not in document and bool(call.method)))
+        and (params is None or isinstance(params, dict))
+        and (bool(call.method) or (("result" in document) != ("error" in document) and "method" not in document))
+    )
+    if not whole:
+        raise McpError(INVALID_REQUEST, "the body must be one JSON-RPC 2.0 request, notification or response")
+
+
+def _negotiate(call: McpCall, request: Request) -> None:
+    """What the client must be ready to read. Raises 406."""
+    wanted = {"send": (JSON, EVENTS), "listen": (EVENTS,), "end": ()}[call.purpose]
+    if not wanted:
+        return
+    accepted = {part.partition(";")[0].strip().lower() for part in ",".join(request.headers.all("accept")).split(",")}
+    for kind in wanted:
+        if accepted.isdisjoint((kind, f"{kind.partition('/')[0]}/*", "*/*")):
+            raise McpError(INVALID_REQUEST, f"the client must accept {' and '.join(wanted)}", status=406)
+
+
+def _kind(headers: Headers) -> str:
+    return (headers.get("content-type") or "").partition(";")[0].strip().lower()

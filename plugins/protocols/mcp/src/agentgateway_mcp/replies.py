@@ -1,0 +1,165 @@
+"""What servers say, on its way to the client: names as the client knows them, lists without what is hidden, texts in
+front of guards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic_core import from_json, to_json
+
+from agentgateway.errors import UpstreamError
+from agentgateway.exchange import Content, Exchange
+from agentgateway.interfaces import Segment
+from agentgateway_mcp.messages import McpCall, texts_in
+from agentgateway_mcp.naming import Names
+from agentgateway_mcp.rules import allowed
+
+LISTS = {
+    "tools/list": ("tools", "tool", "name"),
+    "prompts/list": ("prompts", "prompt", "name"),
+    "resources/list": ("resources", "resource", "uri"),
+    "resources/templates/list": ("resourceTemplates", "resource", "uriTemplate"),
+}
+"""Methods that list things: where they stand in the result, what they are, and the member that names them."""
+DISPLAYED = "ui/resourceUri"
+
+
+def read_message(data: bytes) -> dict[str, Any]:
+    """Raises `UpstreamError` for what is no JSON-RPC message."""
+    try:
+        document = from_json(data, allow_inf_nan=False)
+    except ValueError as error:
+        raise UpstreamError("the server's answer is no JSON", detail=str(error)) from None
+    if not isinstance(document, dict):
+        raise UpstreamError("the server's answer is no message", detail=f"a JSON {type(document).__name__}")
+    return document
+
+
+class Outward:
+    """Turns the messages of one server into the client's."""
+
+    def __init__(self, exchange: Exchange, call: McpCall, names: Names, target: str) -> None:
+        self._exchange = exchange
+        self._call = call
+        self._names = names
+        self._target = target
+
+    @property
+    def needed(self) -> bool:
+        """Whether anything may have to change."""
+        return self._names.marks_uris or (bool(self._call.rules) and self._call.method in LISTS)
+
+    def message(self, document: dict[str, Any]) -> dict[str, Any]:
+        """The same message, edited in place."""
+        names, target = self._names, self._target
+        if "method" in document:
+            if "id" in document:
+                document["id"] = names.outward_id(target, document["id"])
+            params = document.get("params")
+            if isinstance(params, dict):
+                self._uri(params)
+                if isinstance(params.get("taskId"), str):
+                    params["taskId"] = names.outward_task(target, params["taskId"])
+        elif isinstance(document.get("result"), dict):
+            self.result(document["result"])
+        return document
+
+    def result(self, result: dict[str, Any]) -> dict[str, Any]:
+        listed = LISTS.get(self._call.method)
+        if listed is not None:
+            key, kind, named = listed
+            things = result.get(key)
+            if isinstance(things, list):
+                result[key] = list(self._things(things, kind, named))
+            return result
+        for task in (result, result.get("task")):
+            if isinstance(task, dict) and isinstance(task.get("taskId"), str):
+                task["taskId"] = self._names.outward_task(self._target, task["taskId"])
+        for part in _contents(result):
+            self._uri(part)
+            if isinstance(part.get("resource"), dict):
+                self._uri(part["resource"])
+        return result
+
+    def _things(self, things: list[Any], kind: str, named: str) -> Iterator[Any]:
+        for thing in things:
+            if not isinstance(thing, dict) or not isinstance(thing.get(named), str):
+                continue
+            if not allowed(self._exchange, kind, self._target, thing[named]):
+                continue
+            if kind == "resource":
+                thing[named] = self._names.outward_uri(self._target, thing[named])
+            else:
+                thing[named] = self._names.outward(self._target, thing[named])
+                self._displayed(thing.get("_meta"))
+            yield thing
+
+    def _displayed(self, meta: Any) -> None:
+        """The page that shows a tool (MCP Apps): its link is named like every resource, or gone if it is hidden."""
+        if not isinstance(meta, dict):
+            return
+        for holder, key in ((meta.get("ui"), "resourceUri"), (meta, DISPLAYED)):
+            if isinstance(holder, dict) and isinstance(holder.get(key), str):
+                if allowed(self._exchange, "resource", self._target, holder[key]):
+                    holder[key] = self._names.outward_uri(self._target, holder[key])
+                else:
+                    del holder[key]
+
+    def _uri(self, holder: dict[str, Any]) -> None:
+        if isinstance(holder.get("uri"), str):
+            holder["uri"] = self._names.outward_uri(self._target, holder["uri"])
+
+
+def _contents(result: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for key in ("contents", "content", "messages"):
+        parts = result.get(key)
+        for part in parts if isinstance(parts, list) else ():
+            if isinstance(part, dict):
+                yield part["content"] if isinstance(part.get("content"), dict) else part
+
+
+class McpReply(Content):
+    """A server's message as guards see it: every text in it that is not the protocol's own."""
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        self.document = document
+        self._changed = False
+
+    def segments(self) -> list[Segment]:
+        found: list[Segment] = []
+        result, params = self.document.get("result"), self.document.get("params")
+        if isinstance(result, dict):
+            for key in SHOWN:
+                if key in result:
+                    found.extend(texts_in(result, key, "tool", self._edited))
+        elif isinstance(params, dict) and "method" in self.document:
+            for key in SAID:
+                if key in params:
+                    found.extend(texts_in(params, key, "tool", self._edited))
+        elif isinstance(self.document.get("error"), dict) and "message" in self.document["error"]:
+            found.extend(texts_in(self.document["error"], "message", "tool", self._edited))
+        return [segment for segment in found if segment.path in SAID or segment.path.rpartition(".")[2] not in FIXED]
+
+    def _edited(self) -> None:
+        self._changed = True
+
+    @property
+    def changed(self) -> bool:
+        return self._changed
+
+    def body(self) -> bytes:
+        return to_json(self.document)
+
+
+SHOWN = (
+    *("content", "structuredContent", "contents", "messages", "description", "instructions", "inputRequests"),
+    *("tools", "prompts", "resources", "resourceTemplates", "completion"),
+)
+"""Members of results that hold what somebody wrote."""
+SAID = ("message", "data", "messages", "systemPrompt", "requestedSchema")
+"""The same of a server's requests and notifications."""
+FIXED = frozenset(
+    ("type", "name", "uri", "uriTemplate", "mimeType", "role", "$ref", "format", "data", "blob", "method")
+)
+"""Members whose texts are the protocol's own, or not text at all."""

@@ -1,0 +1,50 @@
+"""The section `mcp`: servers in a few lines, lowered to one gateway and one route."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from agentgateway.interfaces import BackendDraft, Layer, Lowered, RouteDraft, Section
+from agentgateway_mcp.config import McpConfig
+
+DEFAULT_PORT = 3000
+OWN = frozenset(("gateways", "port", "policies"))
+
+
+class McpSectionConfig(McpConfig):
+    """Servers behind one endpoint, and where it is served: `/mcp`."""
+
+    gateways: str | list[str] | None = None
+    """The gateways it is served on; one of its own when absent."""
+    port: int | None = Field(None, ge=0, le=65535)
+    """The port of its own gateway, 3000 when absent."""
+    policies: dict[str, Any] = {}
+    """Policies of all its messages."""
+
+
+class McpSection(Section):
+    """Lowers `mcp` to a route that matches its paths."""
+
+    Config = McpSectionConfig
+
+    def lower(self, config: McpSectionConfig, gateways: frozenset[str]) -> Lowered:
+        lowered = Lowered()
+        attached = _gateways(config, gateways, lowered)
+        raw = config.model_dump(by_alias=True, exclude_unset=True)
+        backend = BackendDraft(("mcp",), "mcp", {key: value for key, value in raw.items() if key not in OWN})
+        layers = [Layer(("mcp", "policies"), config.policies)]
+        matches = [{"path": {"pathPrefix": path}} for path in ("/mcp", "/sse")]
+        lowered.routes.append(RouteDraft(("mcp",), "mcp", attached, (), matches, layers, [backend]))
+        return lowered
+
+
+def _gateways(config: McpSectionConfig, gateways: frozenset[str], lowered: Lowered) -> list[str]:
+    """The gateways to attach to; one of its own is added when the file names none."""
+    if config.gateways is not None:
+        return [config.gateways] if isinstance(config.gateways, str) else config.gateways
+    if config.port is None and "default" in gateways:
+        return ["default"]
+    lowered.gateways["mcp"] = {"port": DEFAULT_PORT if config.port is None else config.port}
+    return ["mcp"]

@@ -1,0 +1,95 @@
+"""Sessions of the versions that have them: all that a worker must know of one is in its id, sealed.
+
+AES-256-GCM under the gateway's session key, so that any worker, and any replica with that key, can go on with it; an id
+that was not made here opens nothing. What is inside names the principal that opened the session and the backend it was
+opened at, and nobody else gets in.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import secrets
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import from_json, to_json
+
+from agentgateway.exchange import Exchange
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+NONCE = 12
+LONGEST = 16384
+ASKED = 4096
+"""The longest parameters of an `initialize` that an id carries, in bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A session: the version agreed on with the client, the parameters of its `initialize` (without `_meta`), and what
+    was agreed on with each server: its own session id (None for one that has none), and a version."""
+
+    version: str
+    servers: dict[str, tuple[str | None, str]]
+    owner: str
+    since: float
+    """Seconds since the epoch."""
+    nonce: str = ""
+    """What tells it from every other session."""
+    asked: dict[str, Any] = field(default_factory=dict)
+
+
+class Seal:
+    """Makes ids of sessions, and opens them. `place` is the backend's in the configuration."""
+
+    def __init__(self, key: bytes, place: str) -> None:
+        self._key = key
+        self._place = place.encode()
+        self._cipher: AESGCM | None = None
+
+    def close(self, session: Opened) -> str:
+        content = [getattr(session, name) for name in Opened.__slots__]
+        nonce = secrets.token_bytes(NONCE)
+        sealed = self._aead().encrypt(nonce, to_json(content), self._place)
+        return base64.urlsafe_b64encode(nonce + sealed).rstrip(b"=").decode()
+
+    def open(self, text: str) -> Opened | None:
+        """The session, None if this is no id of one."""
+        from cryptography.exceptions import InvalidTag
+
+        if len(text) > LONGEST:
+            return None
+        try:
+            raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+            content = self._aead().decrypt(raw[:NONCE], raw[NONCE:], self._place)
+        except (binascii.Error, ValueError, InvalidTag):
+            return None
+        version, servers, *rest = from_json(content)
+        return Opened(version, {name: (one[0], one[1]) for name, one in servers.items()}, *rest)
+
+    def _aead(self) -> AESGCM:
+        if self._cipher is None:
+            from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+            self._cipher = AESGCM(self._key)
+        return self._cipher
+
+
+def owner_of(exchange: Exchange) -> str:
+    """Who opens a session, or comes back to it."""
+    who = exchange.principal
+    return f"{who.kind}:{who.name}" if who is not None else ""
+
+
+def opened(
+    version: str, servers: dict[str, tuple[str | None, str]], asked: dict[str, Any], exchange: Exchange
+) -> Opened:
+    nonce = secrets.token_urlsafe(9)
+    return Opened(version, servers, owner_of(exchange), round(time.time()), nonce, asked)
+
+
+def is_over(session: Opened, lifetime: float) -> bool:
+    return time.time() - session.since > lifetime

@@ -1,0 +1,174 @@
+"""Targets of kind `mcp`: servers that speak Streamable HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, model_validator
+
+from agentgateway.errors import UpstreamError
+from agentgateway.exchange import Exchange, Headers, Outgoing, Reply, Stream
+from agentgateway.interfaces import Host
+from agentgateway.llm.sse import Parser
+from agentgateway.settings import PluginConfig, problem
+from agentgateway.streams import aclose
+from agentgateway_mcp.eras import wrapped
+from agentgateway_mcp.messages import MODERN, NAMED_BY
+from agentgateway_mcp.servers import Answer, Ask, Said, Server
+
+OWN = frozenset(
+    (
+        *("accept", "accept-encoding", "content-encoding", "content-length", "content-type", "host", "last-event-id"),
+        *("mcp-method", "mcp-name", "mcp-protocol-version", "mcp-session-id", "origin", "cookie", "authorization"),
+    )
+)
+"""Headers of the client's that are between it and the gateway."""
+ACCEPTS = {"send": "application/json, text/event-stream", "listen": "text/event-stream", "end": "*/*"}
+METHODS = {"send": "POST", "listen": "GET", "end": "DELETE"}
+
+
+class StreamableHttpConfig(PluginConfig):
+    """Where the server is."""
+
+    host: str = Field(min_length=1)
+    """`http://host:port/path`, `https://host/path`, or only `host` or `host:port`."""
+    port: int | None = Field(None, ge=1, le=65535)
+    """The port, where `host` has none."""
+    path: str = Field("/mcp", pattern="^/")
+    """The path, where `host` has none."""
+
+    @model_validator(mode="after")
+    def _an_address(self) -> Self:
+        try:
+            parts = urlsplit(self.host if "://" in self.host else f"http://{self.host}")
+            fine = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.username is None
+            _ = parts.port
+        except ValueError:
+            fine = False
+        if not fine or parts.fragment:
+            raise problem("not an address", "write http://host:port/path, https://host/path or host:port")
+        return self
+
+    @property
+    def address(self) -> tuple[str, str]:
+        """Scheme and authority; path and query."""
+        parts = urlsplit(self.host if "://" in self.host else f"http://{self.host}")
+        port = f":{self.port}" if parts.port is None and self.port is not None else ""
+        query = f"?{parts.query}" if parts.query else ""
+        return f"{parts.scheme}://{parts.netloc}{port}", f"{parts.path or self.path}{query}"
+
+
+class StreamableHttp(Server):
+    """A server behind one URL, asked by POST, listened to by GET (specification 2025-11-25, "Streamable HTTP")."""
+
+    Config = StreamableHttpConfig
+
+    def __init__(self, config: StreamableHttpConfig, host: Host) -> None:
+        super().__init__(config, host)
+        self._url, self._target = config.address
+
+    @property
+    def endpoint(self) -> str:
+        return self._url.partition("://")[2]
+
+    async def prepare(self, exchange: Exchange) -> None:
+        ask = asked(exchange)
+        fields = exchange.request.headers.end_to_end()
+        headers = Headers([pair for pair in fields.raw if pair[0].decode("latin-1") not in OWN])
+        headers.add("accept", ACCEPTS[ask.purpose])
+        if ask.purpose == "send":
+            headers.add("content-type", "application/json")
+        if ask.version and ask.method != "initialize":
+            headers.add("mcp-protocol-version", ask.version)
+        if ask.session is not None:
+            headers.add("mcp-session-id", ask.session)
+        if ask.resume_from is not None:
+            headers.add("last-event-id", ask.resume_from)
+        if ask.version >= MODERN and ask.method:
+            headers.update(routing(ask))
+        exchange.outgoing = Outgoing(METHODS[ask.purpose], self._url, self._target, headers, ask.message)
+
+    async def send(self, exchange: Exchange) -> Answer:
+        reply = await self.host.send(exchange, stream=True)
+        answer = Answer(reply.status, headers=reply.headers, session=reply.headers.get("mcp-session-id"))
+        kind = (reply.headers.get("content-type") or "").partition(";")[0].strip().lower()
+        if kind == "text/event-stream" and not isinstance(reply.body, bytes) and reply.status == 200:
+            answer.messages = Events(reply.body, self.host.body_limit)
+        else:
+            answer.whole = await read(reply, self.host.body_limit)
+        return answer
+
+
+def asked(exchange: Exchange) -> Ask:
+    assert isinstance(exchange.call, Ask)
+    return exchange.call
+
+
+def routing(ask: Ask) -> list[tuple[str, str]]:
+    """The headers that repeat what the body says, by the names that this server knows."""
+    fields = [("mcp-method", ask.method)]
+    params = ask.document.get("params")
+    name = params.get(NAMED_BY.get(ask.method, "")) if isinstance(params, dict) else None
+    if isinstance(name, str):
+        fields.append(("mcp-name", wrapped(name)))
+    return fields
+
+
+async def read(reply: Reply, limit: int) -> bytes:
+    """A whole body. Raises `UpstreamError` for one that is too long."""
+    if isinstance(reply.body, bytes):
+        return reply.body
+    pieces: list[bytes] = []
+    try:
+        async for piece in reply.body:
+            pieces.append(piece)
+            if sum(map(len, pieces)) > limit:
+                raise UpstreamError("the server's answer is too large", detail=f"over {limit} bytes")
+    finally:
+        await aclose(reply.body)
+    return b"".join(pieces)
+
+
+class Events:
+    """The messages of an event stream. `events` are what came, to the byte, for who passes them on."""
+
+    def __init__(self, stream: Stream, limit: int) -> None:
+        self.stream = stream
+        self._parser = Parser(limit)
+        self._said = self._read()
+
+    def __aiter__(self) -> AsyncIterator[Said]:
+        return self
+
+    async def __anext__(self) -> Said:
+        return await self._said.__anext__()
+
+    async def _read(self) -> AsyncGenerator[Said, None]:
+        async for chunk in self.stream:
+            for event in self._parser.feed(chunk):
+                if (said := said_in(event.raw, event.data)) is not None:
+                    yield said
+        for event in self._parser.end():
+            if (said := said_in(event.raw, event.data)) is not None:
+                yield said
+
+    async def aclose(self) -> None:
+        await self._said.aclose()
+        await aclose(self.stream)
+
+
+def said_in(raw: bytes, data: bytes | None) -> Said | None:
+    """What an event says; None for a comment. One without data still may say from where to go on."""
+    place, pause = None, None
+    if b"id:" in raw or b"retry:" in raw:
+        for line in raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n"):
+            field, _, value = line.partition(b":")
+            if field == b"id":
+                place = value.removeprefix(b" ").decode("utf-8", "replace")
+            elif field == b"retry" and value.strip().isdigit():
+                pause = int(value)
+    if not data and place is None and pause is None:
+        return None
+    return Said(data or b"", place, pause)
