@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from agentgateway_mcp.servers import Answer, Ask
+from agentgateway_mcp.stdio import Stdio, StdioConfig
 from pydantic_core import from_json, to_json
 
 from agentgateway.exchange import Exchange
 from agentgateway.testing.exchanges import http
 from agentgateway.testing.hosts import LoopbackHost
-from agentgateway_mcp.servers import Answer, Ask
-from agentgateway_mcp.stdio import Stdio, StdioConfig
 
 LEGACY = "2025-11-25"
 MODERN = "2026-07-28"

@@ -66,7 +66,10 @@ def handle(message):
         write({"jsonrpc": "2.0", "id": number, "method": params["what"], "params": {}})
     elif method == "ask-later":
         ASKED[7] = params["instead"]
-        both = {"jsonrpc": "2.0", "id": id, "result": {}}, {"jsonrpc": "2.0", "id": 7, "method": "roots/list", "params": {}}
+        both = (
+            {"jsonrpc": "2.0", "id": id, "result": {}},
+            {"jsonrpc": "2.0", "id": 7, "method": "roots/list", "params": {}},
+        )
         os.write(1, "".join(json.dumps(one) + "\n" for one in both).encode())
     elif method == "raw":
         for piece in params["pieces"]:

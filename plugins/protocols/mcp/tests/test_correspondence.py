@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
-from pydantic_core import from_json, to_json
-
 from agentgateway_mcp.correspondence import Correspondence
 from agentgateway_mcp.inbox import ROOM, Inbox, Letter
 from agentgateway_mcp.multiplexed import Multiplexed
 from agentgateway_mcp.servers import Ask
+from pydantic_core import from_json, to_json
 
 SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
 
@@ -44,7 +43,9 @@ async def test_bytes_pass_as_they_are_where_ids_do():
     assert [said.data async for said in inbox] == [raw]
 
 
-@pytest.mark.parametrize("garbage", [b"", b"hello", b"[]", b"[1]", b"3", b"null", b'{"a": 1}', b'{"method": 3}', b"\xff"])
+@pytest.mark.parametrize(
+    "garbage", [b"", b"hello", b"[]", b"[1]", b"3", b"null", b'{"a": 1}', b'{"method": 3}', b"\xff"]
+)
 async def test_what_is_no_message_is_an_error(garbage):
     with pytest.raises(ValueError):
         Line().one.hear(garbage)

@@ -4,11 +4,11 @@ import os
 import sys
 
 import pytest
+from agentgateway_mcp.stdio import Stdio, StdioConfig
 from pydantic import ValidationError
 
 from agentgateway.errors import ConfigError, ConnectFailed
 from agentgateway.testing.hosts import LoopbackHost
-from agentgateway_mcp.stdio import Stdio, StdioConfig
 
 
 def made(environ=None, **config):

@@ -10,10 +10,10 @@ import textwrap
 from pathlib import Path
 
 import pytest
-
-from agentgateway.errors import UpstreamTimeout
 from agentgateway_mcp import child as child_module
 from agentgateway_mcp.warden import WARDEN
+
+from agentgateway.errors import UpstreamTimeout
 
 
 @pytest.fixture

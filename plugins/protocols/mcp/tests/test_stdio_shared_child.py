@@ -3,9 +3,9 @@
 import asyncio
 
 import pytest
+from agentgateway_mcp import restarts
 
 from agentgateway.errors import NoEndpoint
-from agentgateway_mcp import restarts
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from agentgateway.exchange import Exchange
 from agentgateway.interfaces import Host
 from agentgateway_mcp import rpc
 from agentgateway_mcp.correspondence import Correspondence
+from agentgateway_mcp.errors import INVALID_REQUEST
 from agentgateway_mcp.servers import Answer, Ask, Server
 
 SESSION_TTL = 1800.0
@@ -115,7 +116,7 @@ class LiveServer(Server):
             return Answer(405)
         if ask.method == "initialize" and ask.wants_answer:
             return await self._initialize(ask, exchange)
-        return Answer(400, whole=rpc.failure(ask.document.get("id"), rpc.INVALID_REQUEST, "there is no session"))
+        return Answer(400, whole=rpc.failure(ask.document.get("id"), INVALID_REQUEST, "there is no session"))
 
     async def _initialize(self, ask: Ask, exchange: Exchange) -> Answer:
         if len(self._conversations) + self._starting >= self._max:
@@ -155,6 +156,10 @@ class LiveServer(Server):
         conversation.ended = True
         self._conversations.pop(conversation.id, None)
         self.run(conversation.close())
+
+    def lost(self, conversation: Conversation) -> None:
+        """A conversation has ended by itself."""
+        self._conversations.pop(conversation.id, None)
 
     def run(self, work: Coroutine[Any, Any, None]) -> None:
         """A task that `stop` waits for."""

@@ -14,6 +14,7 @@ from pydantic_core import to_json
 
 from agentgateway.errors import InvalidRequest
 from agentgateway_mcp import rpc
+from agentgateway_mcp.errors import INTERNAL_ERROR
 from agentgateway_mcp.inbox import Inbox, Letter
 from agentgateway_mcp.servers import Ask
 
@@ -106,7 +107,7 @@ class Correspondence:
         """The server is gone: whoever waits is told so."""
         waiting, self._pending = list(self._pending.values()), {}
         for pending in waiting:
-            pending.inbox.put(Letter(rpc.failure(pending.id, rpc.INTERNAL_ERROR, reason)))
+            pending.inbox.put(Letter(rpc.failure(pending.id, INTERNAL_ERROR, reason)))
             pending.inbox.end()
         if self._listener is not None:
             self._listener.end()
@@ -149,7 +150,7 @@ class Correspondence:
         return Inbox(self._room, self._refuse)
 
     def _refuse(self, letter: Letter) -> None:
-        self._reply(rpc.failure(letter.request, rpc.INTERNAL_ERROR, "the client cannot be asked"))
+        self._reply(rpc.failure(letter.request, INTERNAL_ERROR, "the client cannot be asked"))
 
     def _given_up(self, pending: Pending) -> None:
         if self._pending.get(pending.key) is pending:

@@ -13,6 +13,7 @@ from pydantic_core import from_json, to_json
 
 from agentgateway_mcp import rpc
 from agentgateway_mcp.correspondence import Correspondence, Pending, Send
+from agentgateway_mcp.errors import METHOD_NOT_FOUND
 from agentgateway_mcp.inbox import Letter
 from agentgateway_mcp.servers import Ask
 
@@ -54,7 +55,7 @@ class Multiplexed(Correspondence):
     def _unasked(self, document: dict[str, Any], raw: bytes) -> None:
         if "id" in document:
             refusal = "requests of servers are no part of this version"
-            self._reply(rpc.failure(document["id"], rpc.METHOD_NOT_FOUND, refusal))
+            self._reply(rpc.failure(document["id"], METHOD_NOT_FOUND, refusal))
             return
         pending = self._meant(document)
         if pending is None:

@@ -7,11 +7,6 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
-INVALID_REQUEST = -32600
-METHOD_NOT_FOUND = -32601
-INTERNAL_ERROR = -32603
-UNSUPPORTED_VERSION = -32022
-
 
 def read(data: bytes) -> list[tuple[dict[str, Any], bytes]]:
     """The messages in a text, each with its bytes: one, or those of a batch (2025-03-26 has them).

@@ -24,12 +24,10 @@ from agentgateway_mcp.child import Launch
 from agentgateway_mcp.child_sessions import ChildSession, SharedChild
 from agentgateway_mcp.conversations import MAX_SESSIONS, SESSION_TTL, Conversation, LiveServer
 from agentgateway_mcp.environment import child_environment, revealed
+from agentgateway_mcp.messages import MODERN
 from agentgateway_mcp.restarts import Restarts
 from agentgateway_mcp.servers import Answer, Ask
 from agentgateway_mcp.warden import WARDEN
-
-SESSIONLESS = "2026-07-28"
-"""The first version without sessions. Versions are dates, and compare as such."""
 
 logger = logging.getLogger("agentgateway.mcp.stdio")
 
@@ -100,7 +98,7 @@ class Stdio(LiveServer):
         return session
 
     async def unbound(self, ask: Ask, exchange: Exchange) -> Answer:
-        if ask.version < SESSIONLESS or ask.method == "initialize":
+        if ask.version < MODERN or ask.method == "initialize":
             return await super().unbound(ask, exchange)
         if ask.purpose != "send":
             return Answer(405)
@@ -132,7 +130,7 @@ class Stdio(LiveServer):
         """A child is of no use any more."""
         child = session.child
         self._ends.add((self.label, "stopped" if child.stopping else "failed"))
-        self._conversations.pop(session.id, None)
+        self.lost(session)
         if child.stopping:
             logger.debug("%s: %s", self.label, how)
             return
