@@ -9,12 +9,15 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from agentgateway_mcp.servers import Answer, Ask
+from agentgateway_mcp.sse import LegacySse, SseConfig
 from agentgateway_mcp.stdio import Stdio, StdioConfig
 from pydantic_core import from_json, to_json
 
-from agentgateway.exchange import Exchange
+from agentgateway.errors import ConnectFailed, UpstreamError
+from agentgateway.exchange import Exchange, Headers, Outgoing, Reply
 from agentgateway.testing.exchanges import http
 from agentgateway.testing.hosts import LoopbackHost
 
@@ -100,6 +103,71 @@ def tools() -> Any:
     for one in (Client, asking, read, there, gone, until):
         setattr(Tools, one.__name__, one)
     return Tools
+
+
+class HttpHost(LoopbackHost):
+    """Sends over real connections; `sent` are the requests as they went out."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.sent: list[Outgoing] = []
+
+    async def send(self, exchange: Exchange, *, stream: bool) -> Reply:
+        out = exchange.outgoing
+        assert out is not None and isinstance(out.body, bytes)
+        self.sent.append(out)
+        self._client = getattr(self, "_client", None) or self.client()
+        timeout = httpx.Timeout(None, connect=5.0)
+        request = self._client.build_request(
+            out.method, out.url + out.target, headers=out.headers.raw, content=out.body, timeout=timeout
+        )
+        try:
+            response = await self._client.send(request, stream=True)
+        except httpx.HTTPError as error:
+            raise ConnectFailed(detail=str(error)) from error
+        headers = Headers([(name.lower(), value) for name, value in response.headers.raw])
+        if stream and "text/event-stream" in response.headers.get("content-type", ""):
+            return Reply(response.status_code, headers, Body(response), upstream=True)
+        body = await response.aread()
+        await response.aclose()
+        return Reply(response.status_code, headers, body, upstream=True)
+
+
+class Body:
+    """A streamed body, as the gateway's own transport has it."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self._response = response
+        self._chunks = response.aiter_raw()
+
+    def __aiter__(self) -> Body:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            return await self._chunks.__anext__()
+        except httpx.HTTPError as error:
+            raise UpstreamError("the upstream broke off") from error
+
+    async def aclose(self) -> None:
+        await self._response.aclose()
+
+
+@pytest.fixture
+async def sse(tools: Any) -> AsyncIterator[Callable[..., Any]]:
+    """`await sse(upstream)`: a target of kind `sse` there; stopped at the end."""
+    host = HttpHost("targets[0].sse", "backend")
+    servers: list[LegacySse] = []
+
+    async def make(upstream: Any, path: str = "", **more: Any) -> LegacySse:
+        servers.append(LegacySse(SseConfig(host=upstream.url + path), host, **more))
+        await servers[-1].start()
+        return servers[-1]
+
+    yield make
+    for server in servers:
+        await server.stop()
+    await host.aclose()
 
 
 @pytest.fixture

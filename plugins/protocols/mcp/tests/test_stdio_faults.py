@@ -222,7 +222,8 @@ async def main():
         return await server.send(exchange)
     opened = await ask(0, "initialize")
     offspring = await ask(1, "offspring", opened.session)
-    pids = [from_json(opened.whole)["result"]["pid"], from_json((await anext(offspring.messages)).data)["result"]["pid"]]
+    answers = opened.whole, (await anext(offspring.messages)).data
+    pids = [from_json(answer)["result"]["pid"] for answer in answers]
     await ask(2, "stubborn", opened.session)
     print(*pids, WARDEN.pid, flush=True)
     await asyncio.sleep(60)
@@ -235,13 +236,16 @@ asyncio.run(main())
 async def test_children_end_when_the_gateway_is_killed(tools, kill_warden_first):
     script = str(Path(__file__).with_name("stdio_server.py"))
     command = [sys.executable, "-c", textwrap.dedent(GATEWAY), script]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as gateway:
+    gateway = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
+    try:
         assert gateway.stdout is not None
-        child, offspring, warden = map(int, (await asyncio.to_thread(gateway.stdout.readline)).split())
+        child, offspring, warden = map(int, (await gateway.stdout.readline()).split())
         assert tools.there(child) and tools.there(offspring) and tools.there(warden)
         if kill_warden_first:  # what reads its standard input ends all the same; what does not, does not
             os.kill(warden, signal.SIGKILL)
+    finally:
         gateway.kill()
+        await gateway.wait()
     await tools.gone(offspring)
     await tools.gone(warden)
     if kill_warden_first:
