@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from agentgateway.settings import Duration, PluginConfig, problem
+from agentgateway_mcp.edits import Prompts, Resources, Tools
 
 NAME = r"[A-Za-z0-9](?:[A-Za-z0-9.\-]*[A-Za-z0-9])?"
 
@@ -20,6 +21,12 @@ class TargetConfig(PluginConfig):
     """What stands in front of the names of its tools and prompts. No `_`: that is where the two are told apart."""
     policies: dict[str, Any] = {}
     """Policies of the requests to it."""
+    tools: Tools = Tools()
+    """Which of its tools clients see, and how."""
+    prompts: Prompts = Prompts()
+    """The same of its prompts."""
+    resources: Resources = Resources()
+    """The same of its resources."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> TargetConfig:
@@ -66,4 +73,9 @@ class McpConfig(PluginConfig):
         for name in names:
             if names.count(name) > 1:
                 raise problem(f"two targets are called `{name}`", "give each a name of its own")
+        for kind in ("tools", "prompts"):
+            given = [edit.name for one in targets for edit in getattr(one, kind).edit.values() if edit.name is not None]
+            for name in given:
+                if given.count(name) > 1:
+                    raise problem(f"two {kind} are called `{name}`", "give each a name of its own")
         return targets

@@ -100,7 +100,7 @@ def resolve(call: McpCall, names: Names) -> None:
     if call.method == "completion/complete":
         reference = params.get("ref")
         if isinstance(reference, dict) and isinstance(reference.get("name"), str):
-            call.target, call.name = names.inward(reference["name"])
+            call.target, call.name = names.inward(reference["name"], "prompt")
         elif isinstance(reference, dict) and isinstance(reference.get("uri"), str):
             call.target, call.name = names.inward_uri(reference["uri"])
         return
@@ -111,10 +111,12 @@ def resolve(call: McpCall, names: Names) -> None:
     if not isinstance(given, str):
         raise McpError(INVALID_PARAMS, f"params.{key} is missing")
     if kind in ("tool", "prompt"):
-        call.target, call.name = names.inward(given)
+        call.target, call.name = names.inward(given, kind)
     else:
         call.target, call.name = (names.inward_uri if kind == "resource" else names.inward_task)(given)
-    if call.target is None and (names.prefixed or kind not in ("tool", "prompt")):
+    if call.target is None and (names.prefixed or not call.name or kind not in ("tool", "prompt")):
+        raise unknown(call)
+    if call.target is not None and not names.seen[call.target].has(kind, call.name):
         raise unknown(call)
 
 

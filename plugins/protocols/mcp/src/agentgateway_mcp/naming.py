@@ -5,32 +5,49 @@ Tools and prompts are `TARGET_name`; resources `TARGET+uri`, and `ui://TARGET+re
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
+
+from agentgateway_mcp.edits import Seen
 
 UI = "ui://"
 
 
 class Names:
-    """The naming of one backend. With `prefixed` unset every name is as its server has it."""
+    """The naming of one backend, with how the file would have each target seen. With `prefixed` unset every name that
+    the file does not change is as its server has it."""
 
-    def __init__(self, targets: Sequence[str], *, prefixed: bool) -> None:
-        self.targets = tuple(targets)
+    def __init__(self, seen: Mapping[str, Seen], *, prefixed: bool) -> None:
+        self.seen = seen
+        self.targets = tuple(seen)
         self.prefixed = prefixed
+        self._given: dict[tuple[str, str], tuple[str, str]] = {
+            (kind, name): (target, own)
+            for target, one in seen.items()
+            for kind, names in one.renamed.items()
+            for own, name in names.items()
+        }
+        self.changes = any(one.changes for one in seen.values())
 
-    def outward(self, target: str, name: str) -> str:
+    def outward(self, target: str, name: str, kind: str = "tool") -> str:
         """What clients call a tool or prompt."""
-        return f"{target}_{name}" if self.prefixed else name
+        given = self.seen[target].renamed[kind].get(name)
+        return given or (f"{target}_{name}" if self.prefixed else name)
 
-    def inward(self, name: str) -> tuple[str | None, str]:
+    def inward(self, name: str, kind: str = "tool") -> tuple[str | None, str]:
         """The target of a tool or prompt, None if the name does not tell, and what that server calls it."""
+        if (kind, name) in self._given:
+            return self._given[(kind, name)]
         if not self.prefixed:
-            return (self.targets[0] if len(self.targets) == 1 else None), name
+            target: str | None = self.targets[0] if len(self.targets) == 1 else None
+            return (None, "") if target is not None and name in self.seen[target].renamed[kind] else (target, name)
         target, mark, rest = name.partition("_")
-        return (target, rest) if mark and target in self.targets else (None, name)
+        if not mark or target not in self.targets or rest in self.seen[target].renamed[kind]:
+            return None, name
+        return target, rest
 
     def outward_uri(self, target: str, uri: str) -> str:
-        if not self.marks_uris or ":" not in uri:
+        if not self.marks_uris or ":" not in uri or self.seen[target].keeps(uri):
             return uri
         if uri.startswith(UI):
             return f"{UI}{target}+{uri.removeprefix(UI)}"
@@ -41,7 +58,9 @@ class Names:
             return self.targets[0], uri
         scheme = UI if uri.startswith(UI) else ""
         target, mark, rest = uri.removeprefix(scheme).partition("+")
-        return (target, scheme + rest) if mark and target in self.targets else (None, uri)
+        if mark and target in self.targets:
+            return target, scheme + rest
+        return next((target for target, seen in self.seen.items() if seen.keeps(uri)), None), uri
 
     def outward_task(self, target: str, task: str) -> str:
         return f"{target}+{task}" if self.marks_uris else task

@@ -48,7 +48,9 @@ class Outward:
     @property
     def needed(self) -> bool:
         """Whether anything may have to change."""
-        return self._names.marks_uris or (bool(self._call.rules) and self._call.method in LISTS)
+        return self._names.marks_uris or (
+            self._call.method in LISTS and (bool(self._call.rules) or self._names.changes)
+        )
 
     def message(self, document: dict[str, Any]) -> dict[str, Any]:
         """The same message, edited in place."""
@@ -86,12 +88,15 @@ class Outward:
         for thing in things:
             if not isinstance(thing, dict) or not isinstance(thing.get(named), str):
                 continue
-            if not allowed(self._exchange, kind, self._target, thing[named]):
+            own = thing[named]
+            seen = self._names.seen[self._target]
+            if not seen.has(kind, own) or not allowed(self._exchange, kind, self._target, own):
                 continue
             if kind == "resource":
-                thing[named] = self._names.outward_uri(self._target, thing[named])
+                thing[named] = self._names.outward_uri(self._target, own)
             else:
-                thing[named] = self._names.outward(self._target, thing[named])
+                thing[named] = self._names.outward(self._target, own, kind)
+                seen.reworded(kind, own, thing)
                 self._displayed(thing.get("_meta"))
             yield thing
 

@@ -94,8 +94,9 @@ class StreamableHttp(Server):
         reply = await self.host.send(exchange, stream=True)
         answer = Answer(reply.status, headers=reply.headers, session=reply.headers.get("mcp-session-id"))
         kind = (reply.headers.get("content-type") or "").partition(";")[0].strip().lower()
-        if kind == "text/event-stream" and not isinstance(reply.body, bytes) and reply.status == 200:
-            answer.messages = Events(reply.body, self.host.body_limit)
+        if kind == "text/event-stream" and reply.status == 200:
+            stream = reply.body if not isinstance(reply.body, bytes) else at_once(reply.body)
+            answer.messages = Events(stream, self.host.body_limit)
         else:
             answer.whole = await read(reply, self.host.body_limit)
         return answer
@@ -129,6 +130,11 @@ async def read(reply: Reply, limit: int) -> bytes:
     finally:
         await aclose(reply.body)
     return b"".join(pieces)
+
+
+async def at_once(body: bytes) -> AsyncGenerator[bytes, None]:
+    """A stream that came whole."""
+    yield body
 
 
 class Events:

@@ -1,0 +1,178 @@
+"""What the gateway asks servers on behalf of one message of a client: in the sessions that they have with it, through
+the policies of their targets."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import to_json
+
+from agentgateway import __version__
+from agentgateway.errors import UpstreamError
+from agentgateway.exchange import Exchange
+from agentgateway_mcp.door import gone
+from agentgateway_mcp.errors import METHOD_NOT_FOUND, McpError
+from agentgateway_mcp.fan import gather
+from agentgateway_mcp.messages import McpCall
+from agentgateway_mcp.replies import LISTS, read_message
+from agentgateway_mcp.servers import Answer, Ask, Said, Server
+from agentgateway_mcp.sessions import Opened
+
+if TYPE_CHECKING:
+    from agentgateway_mcp.backend import McpBackend
+
+SELF = {"capabilities": {}, "clientInfo": {"name": "agentgateway", "version": __version__}}
+"""What the gateway says of itself where it opens a session of its own."""
+
+
+class Servers:
+    """The servers of one message."""
+
+    def __init__(self, backend: McpBackend, exchange: Exchange, call: McpCall) -> None:
+        self._backend = backend
+        self._exchange = exchange
+        self._call = call
+        self._names = backend.names
+        assert exchange.target is not None
+        self._members = {member.name: member for member in exchange.target.members}
+
+    async def results(self, pages: Mapping[str, str | None], *, all_of_them: bool = False) -> dict[str, dict[str, Any]]:
+        """The results of several servers for the client's request, each with a cursor of its own."""
+        config, document = self._backend.config, self._call.document
+
+        def asking(target: str, cursor: str | None) -> Any:
+            params = {key: value for key, value in self._call.params.items() if key != "cursor"}
+            page = {"cursor": cursor} if cursor is not None else {}
+            return partial(self.result, target, {**document, "params": {**params, **page}})
+
+        asked = {target: asking(target, cursor) for target, cursor in pages.items()}
+        fail_open = config.failure_mode == "failOpen" and not all_of_them
+        found = await gather(asked, config.timeout, fail_open=fail_open)
+        return {target: found[target] for target in self._names.targets if target in found}
+
+    async def result(self, target: str, document: dict[str, Any]) -> dict[str, Any]:
+        """One server's result. What it cannot do it has none of. Raises `GatewayError`."""
+        message = await self.response_of(await self.ask(target, document), document.get("id"))
+        if isinstance(message.get("result"), dict):
+            return dict(message["result"])
+        error = message.get("error")
+        if isinstance(error, dict) and error.get("code") == METHOD_NOT_FOUND and self._call.method in LISTS:
+            return {}
+        if isinstance(error, dict) and isinstance(error.get("code"), int):
+            raise McpError(error["code"], str(error.get("message", ""))[:512], status=200, data=error.get("data"))
+        raise UpstreamError("the server's answer is no response", detail=f"target {target}")
+
+    async def response_of(self, answer: Answer, wanted: Any) -> dict[str, Any]:
+        try:
+            if answer.whole is not None:
+                if answer.status >= 400 and not answer.whole.lstrip().startswith(b"{"):
+                    raise UpstreamError(detail=f"the server answered {answer.status}")
+                return read_message(answer.whole)
+            if answer.messages is not None:
+                async for said in answer.messages:
+                    message = read_message(said.data) if said.data else {}
+                    if "method" not in message and message.get("id") == wanted:
+                        return message
+        finally:
+            await answer.close()
+        raise UpstreamError("the server ended without an answer", detail=f"status {answer.status}")
+
+    async def ask(self, target: str, message: bytes | dict[str, Any], *, resume_from: str | None = None) -> Answer:
+        """Ask one server. A session of its that has expired is opened anew, once."""
+        call, session = self._call, self._call.session
+        document = message if isinstance(message, dict) else call.document
+        raw = to_json(message) if isinstance(message, dict) else message
+        own, version = session.servers.get(target, (None, "")) if session is not None else (None, call.version)
+        if session is not None and own is not None:
+            own = self._backend.renewed(session, target) or own
+        ask = Ask(call.purpose, raw, document if call.purpose == "send" else {}, version, own, resume_from)
+        if not self._backend.stateful and not call.modern and call.method != "initialize":
+            return await self._alone(target, ask)
+        answer = await self.sent(target, ask)
+        if answer.status != 404 or session is None or own is None or call.purpose == "end" or not session.asked:
+            return answer
+        await answer.close()
+        renewed = await self._reopen(target, session)
+        return await self.sent(target, replace(ask, session=renewed))
+
+    async def _alone(self, target: str, ask: Ask) -> Answer:
+        """Ask a server in a session of this message's own, which ends with the answer."""
+        own = await self.open(target, {**SELF, "protocolVersion": ask.version}, ask.version)
+        answer = await self.sent(target, replace(ask, session=own))
+        if own is not None:
+            end = partial(self._ended, target, Ask("end", version=ask.version, session=own))
+            if answer.messages is None:
+                await end()
+            else:
+                answer.messages = Ending(answer, end)
+        return answer
+
+    async def _ended(self, target: str, ask: Ask) -> None:
+        await (await self.sent(target, ask)).close()
+
+    async def _reopen(self, target: str, session: Opened) -> str:
+        """Open a server's session as the client once did. Raises 404 where that fails: the client must do it."""
+        own = await self.open(target, session.asked, session.servers[target][1])
+        if own is None:
+            raise gone()
+        self._backend.renew(session, target, own)
+        return own
+
+    async def open(self, target: str, params: dict[str, Any], version: str) -> str | None:
+        """Open a session with a server: its id, None where it has none."""
+        first = {"jsonrpc": "2.0", "id": "agw-initialize", "method": "initialize", "params": params}
+        answer = await self.sent(target, Ask("send", to_json(first), first))
+        if "result" not in await self.response_of(answer, first["id"]):
+            raise gone()
+        done = {"jsonrpc": "2.0", "method": "notifications/initialized"}
+        await (await self.sent(target, Ask("send", to_json(done), done, version, answer.session))).close()
+        return answer.session
+
+    async def sent(self, target: str, ask: Ask) -> Answer:
+        """One exchange of the gateway's own with a server, through that target's policies."""
+        exchange, member = self._exchange, self._members[target]
+        child = Exchange(exchange.request, exchange.source, parent=exchange)
+        child.place, child.protocol, child.deadline = exchange.place, exchange.protocol, exchange.deadline
+        child.principal, child.identities = exchange.principal, exchange.identities
+        child.target, child.call = member, ask
+        reply = await self._backend.host.ready(child)
+        if reply is not None:
+            return Answer(
+                reply.status, whole=reply.body if isinstance(reply.body, bytes) else b"", headers=reply.headers
+            )
+        server: Server = member.facts
+        answer = await server.send(child)
+        exchange.sent_at, exchange.answered_at = child.sent_at, child.answered_at
+        return answer
+
+
+class Ending:
+    """The messages of an answer; behind them comes what `end` does, however they end."""
+
+    def __init__(self, answer: Answer, end: Callable[[], Awaitable[object]]) -> None:
+        assert answer.messages is not None
+        self._messages = answer.messages
+        self._end = end
+        self._ended = False
+
+    def __aiter__(self) -> AsyncIterator[Said]:
+        return self
+
+    async def __anext__(self) -> Said:
+        try:
+            return await self._messages.__anext__()
+        except BaseException:
+            await self.aclose()
+            raise
+
+    async def aclose(self) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        close = getattr(self._messages, "aclose", None)
+        if close is not None:
+            await close()
+        await self._end()

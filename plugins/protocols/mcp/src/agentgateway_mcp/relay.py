@@ -1,0 +1,326 @@
+"""One message of a client, and the servers that it concerns: the one it is about, or all of them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import to_json
+
+from agentgateway.errors import GatewayError, UpstreamError
+from agentgateway.exchange import Exchange, Headers, Reply
+from agentgateway.streams import OwnedStream
+from agentgateway_mcp import merging
+from agentgateway_mcp.asking import Servers
+from agentgateway_mcp.door import gone, unknown
+from agentgateway_mcp.errors import INVALID_PARAMS, METHOD_NOT_FOUND, McpError
+from agentgateway_mcp.fan import Merged, cursor_of, cursors_in, gather
+from agentgateway_mcp.messages import McpCall
+from agentgateway_mcp.passing import EVENTS, event, failure, judged, note, passed, whole
+from agentgateway_mcp.replies import LISTS, Outward, read_message
+from agentgateway_mcp.rules import may_call
+from agentgateway_mcp.servers import Answer, Said
+from agentgateway_mcp.sessions import ASKED, opened
+
+if TYPE_CHECKING:
+    from agentgateway_mcp.backend import McpBackend
+
+SENT_TO_ALL = frozenset(("ping", "logging/setLevel"))
+PAGES = 64
+"""Pages of a list that are looked through for the owner of a name."""
+
+
+class Relay:
+    """One message of a client, and the servers that it concerns."""
+
+    def __init__(self, backend: McpBackend, exchange: Exchange, call: McpCall) -> None:
+        self._backend = backend
+        self._exchange = exchange
+        self._call = call
+        self._names = backend.names
+        self._servers = Servers(backend, exchange, call)
+        assert exchange.target is not None
+        self._members = {member.name: member for member in exchange.target.members}
+
+    async def answer(self) -> Reply:
+        call = self._call
+        if call.purpose == "end":
+            return await self._end()
+        if call.purpose == "listen":
+            return await self._listen()
+        if not call.method:
+            return await self._client_answers()
+        if not call.is_request:
+            return await self._notify()
+        if call.method == "initialize":
+            return await self._initialize()
+        if call.kind is not None or call.method == "completion/complete":
+            return await self._one()
+        if len(self._members) == 1:
+            return await self._through(next(iter(self._members)))
+        if call.method in LISTS:
+            return await self._list()
+        if call.method == "server/discover":
+            return await self._discover()
+        if call.method == "subscriptions/listen":
+            return await self._subscribe()
+        if call.method in SENT_TO_ALL:
+            await self._servers.results(dict.fromkeys(self._members))
+            return whole(self._response({}))
+        raise McpError(METHOD_NOT_FOUND, f"Method not found: {call.method[:64]}", status=404 if call.modern else 200)
+
+    # --- one server ---------------------------------------------------------------------------------------------------
+
+    async def _one(self) -> Reply:
+        """What is about one thing goes to the server that has it."""
+        call = self._call
+        if call.target is None:
+            await self._find_owner()
+        if call.target is None or call.target not in self._members:
+            raise unknown(call)
+        if not may_call(self._exchange, call):
+            raise unknown(call)
+        return await self._through(call.target)
+
+    async def _through(self, target: str) -> Reply:
+        call = self._call
+        answer = await self._servers.ask(target, self._renamed())
+        try:
+            return passed(self._exchange, call, answer, Outward(self._exchange, call, self._names, target))
+        except BaseException:
+            await answer.close()
+            raise
+
+    def _renamed(self) -> bytes | dict[str, Any]:
+        """The message in the words of the server it goes to."""
+        call = self._call
+        if not self._names.marks_uris and not self._names.changes:
+            return call.body()
+        document, params = call.document, call.params
+        key = {"tool": "name", "prompt": "name", "resource": "uri", "task": "taskId"}.get(call.kind or "")
+        if call.kind == "tool" and call.target is not None and call.name is not None:
+            given = params.get("arguments")
+            arguments = self._names.seen[call.target].arguments(call.name, given)
+            if arguments is not given:
+                return {**document, "params": {**params, "name": call.name, "arguments": arguments}}
+        if key is not None and params.get(key) != call.name:
+            return {**document, "params": {**params, key: call.name}}
+        if call.method == "completion/complete" and isinstance(params.get("ref"), dict):
+            reference = params["ref"]
+            named = "name" if "name" in reference else "uri"
+            return {**document, "params": {**params, "ref": {**reference, named: call.name}}}
+        return call.body()
+
+    async def _find_owner(self) -> None:
+        """The first server, in the order of the file, that has a tool or prompt of that name."""
+        call = self._call
+        method, wanted = ("prompts/list", call.name) if call.kind == "prompt" else ("tools/list", call.name)
+        if call.kind not in ("tool", "prompt"):
+            return
+
+        async def has(target: str) -> bool:
+            cursor: str | None = None
+            for page in range(PAGES):
+                params = self._meta() | ({"cursor": cursor} if cursor else {})
+                document = {"jsonrpc": "2.0", "id": f"agw-resolve-{page}", "method": method, "params": params}
+                result = await self._servers.result(target, document)
+                things = result.get(LISTS[method][0])
+                if any(isinstance(one, dict) and one.get("name") == wanted for one in things or ()):
+                    return True
+                cursor = result.get("nextCursor")
+                if not isinstance(cursor, str):
+                    return False
+            return False
+
+        config = self._backend.config
+        asked = {target: partial(has, target) for target in self._members}
+        owners = await gather(asked, config.timeout, fail_open=config.failure_mode == "failOpen")
+        call.target = next((target for target, owns in owners.items() if owns), None)
+
+    def _meta(self) -> dict[str, Any]:
+        """What a request of the gateway's own must say in the version without sessions."""
+        meta = self._call.params.get("_meta")
+        if not self._call.modern or not isinstance(meta, dict):
+            return {}
+        return {"_meta": {key: value for key, value in meta.items() if key.startswith("io.modelcontextprotocol/")}}
+
+    # --- several servers ----------------------------------------------------------------------------------------------
+
+    async def _list(self) -> Reply:
+        call = self._call
+        key, _, named = LISTS[call.method]
+        cursors = cursors_in(call.params.get("cursor"), self._names.targets)
+        pages: Mapping[str, str | None] = dict.fromkeys(self._members) if cursors is None else cursors
+        results = await self._servers.results(pages)
+        more = {target: result["nextCursor"] for target, result in results.items() if result.get("nextCursor")}
+        for target, result in results.items():
+            Outward(self._exchange, call, self._names, target).result(result)
+        merged: dict[str, Any] = {key: merging.listed(key, named, results)}
+        if (cursor := cursor_of(more)) is not None:
+            merged["nextCursor"] = cursor
+        if call.modern:
+            merged |= {"resultType": "complete", **merging.hints(results.values())}
+        return whole(self._response(merged))
+
+    async def _discover(self) -> Reply:
+        """What all servers speak. One that does not speak the version without sessions sends the client to
+        `initialize`, which every server knows."""
+        try:
+            results = await self._servers.results(dict.fromkeys(self._members), all_of_them=True)
+        except GatewayError as error:
+            raise McpError(
+                METHOD_NOT_FOUND, "Method not found: server/discover", status=404, detail=error.message
+            ) from error
+        return whole(self._response(merging.discovered(results)))
+
+    async def _subscribe(self) -> Reply:
+        """`subscriptions/listen`: one stream of everything that the servers tell; one word that it has begun."""
+        config, call = self._backend.config, self._call
+        asked = {target: partial(self._servers.ask, target, call.body()) for target in self._members}
+        answers = await gather(asked, config.timeout, fail_open=True)
+        streams = {target: one for target, one in answers.items() if one.messages is not None}
+        if not streams:
+            raise McpError(METHOD_NOT_FOUND, "Method not found: subscriptions/listen", status=404)
+        return self._stream(Merged(streams), acknowledged=True)
+
+    def _stream(self, merged: Merged, *, acknowledged: bool = False) -> Reply:
+        body = OwnedStream(self._told(merged, acknowledged), Closing(merged))
+        return Reply(200, Headers(list(EVENTS)), body, upstream=True)
+
+    async def _told(self, merged: Merged, once: bool) -> AsyncGenerator[bytes, None]:
+        """The messages of several streams. Of the words that they have begun, the first is passed on."""
+        begun = False
+        async for target, said in merged:
+            if not said.data:
+                continue
+            document = read_message(said.data)
+            if once and document.get("method") == "notifications/subscriptions/acknowledged":
+                if begun:
+                    continue
+                begun = True
+            try:
+                Outward(self._exchange, self._call, self._names, target).message(document)
+                note(self._call, document)
+                await judged(self._call, document)
+            except GatewayError as error:
+                self._exchange.error = error
+                yield failure(self._call, error)
+                return
+            yield event(Said(to_json(document)))
+
+    # --- sessions -----------------------------------------------------------------------------------------------------
+
+    async def _initialize(self) -> Reply:
+        call, config = self._call, self._backend.config
+        asked = {target: partial(self._servers.ask, target, call.body()) for target in self._members}
+        answers = await gather(asked, config.timeout, fail_open=config.failure_mode == "failOpen")
+        if len(self._members) == 1:
+            ((target, answer),) = answers.items()
+            message = await self._servers.response_of(answer, call.id)
+            note(call, message)
+            if "result" not in message:
+                return whole(message, answer.status)
+            return self._welcome(message, {target: answer})
+        results: dict[str, dict[str, Any]] = {}
+        for target, answer in answers.items():
+            message = await self._servers.response_of(answer, call.id)
+            if isinstance(message.get("result"), dict):
+                results[target] = message["result"]
+            elif config.failure_mode == "failClosed":
+                note(call, message)
+                return whole(message)
+        if not results:
+            raise UpstreamError("no server could be initialized")
+        return self._welcome(
+            self._response(merging.initialized(results)), {target: answers[target] for target in results}, results
+        )
+
+    def _welcome(
+        self,
+        message: dict[str, Any],
+        answers: Mapping[str, Answer],
+        results: Mapping[str, dict[str, Any]] | None = None,
+    ) -> Reply:
+        """The answer to `initialize`, with the id of the session."""
+        version = str(message["result"].get("protocolVersion", "")) if isinstance(message["result"], dict) else ""
+        servers = {
+            target: (answer.session, str((results or {}).get(target, {}).get("protocolVersion", version)))
+            for target, answer in answers.items()
+        }
+        reply = whole(message)
+        if self._backend.stateful:
+            params = {key: value for key, value in self._call.params.items() if key != "_meta"}
+            kept = params if len(to_json(params)) <= ASKED else {}
+            reply.headers.set(
+                "mcp-session-id", self._backend.seal.close(opened(version, servers, kept, self._exchange))
+            )
+        return reply
+
+    async def _end(self) -> Reply:
+        session = self._call.session
+        if session is None:
+            raise gone()
+        self._backend.end(session)
+
+        async def ended(target: str) -> None:
+            await (await self._servers.ask(target, b"")).close()
+
+        asked = {target: partial(ended, target) for target, (own, _) in session.servers.items() if own is not None}
+        if asked:
+            await gather(asked, self._backend.config.timeout, fail_open=True)
+        return Reply(200, upstream=True)
+
+    async def _listen(self) -> Reply:
+        """What servers say unasked. Those that say nothing so are left out."""
+        place = self._exchange.request.headers.get("last-event-id")
+        if len(self._members) == 1:
+            target = next(iter(self._members))
+            answer = await self._servers.ask(target, b"", resume_from=place)
+            return passed(self._exchange, self._call, answer, Outward(self._exchange, self._call, self._names, target))
+        asked = {target: partial(self._servers.ask, target, b"") for target in self._members}
+        answers = await gather(asked, self._backend.config.timeout, fail_open=True)
+        streams = {target: one for target, one in answers.items() if one.messages is not None}
+        if not streams:
+            raise McpError(METHOD_NOT_FOUND, "Method not allowed", status=405, headers=(("allow", "POST, DELETE"),))
+        return self._stream(Merged(streams))
+
+    async def _client_answers(self) -> Reply:
+        """A client's response to a server's request."""
+        call = self._call
+        target, wanted = self._names.inward_id(call.id)
+        if target is None or target not in self._members:
+            raise McpError(INVALID_PARAMS, "no server has asked for that")
+        message: bytes | dict[str, Any] = call.body() if wanted == call.id else {**call.document, "id": wanted}
+        answer = await self._servers.ask(target, message)
+        return passed(self._exchange, call, answer, Outward(self._exchange, call, self._names, target))
+
+    async def _notify(self) -> Reply:
+        call = self._call
+        if len(self._members) == 1:
+            return await self._through(next(iter(self._members)))
+
+        async def told(target: str) -> None:
+            await (await self._servers.ask(target, call.body())).close()
+
+        await gather({target: partial(told, target) for target in self._members}, 30.0, fail_open=True)
+        return Reply(202, upstream=True)
+
+    def _response(self, result: dict[str, Any]) -> dict[str, Any]:
+        return {"jsonrpc": "2.0", "id": self._call.id, "result": result}
+
+
+class Closing:
+    """Closes what a stream is made from."""
+
+    def __init__(self, merged: Merged) -> None:
+        self._merged = merged
+
+    def __aiter__(self) -> Closing:
+        return self
+
+    async def __anext__(self) -> bytes:
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        await self._merged.aclose()
