@@ -180,10 +180,10 @@ async def stdio(host: LoopbackHost) -> AsyncIterator[Callable[..., Any]]:
     """`await stdio(*arguments, env=…)`: a target whose children run `stdio_server.py`; stopped at the end."""
     servers: list[Stdio] = []
 
-    async def make(*arguments: str, session_ttl: float = 1800.0, max_sessions: int = 1024, **config: Any) -> Stdio:
+    async def make(*arguments: str, session_ttl: float = 1800.0, **config: Any) -> Stdio:
         script = str(Path(__file__).with_name("stdio_server.py"))
         read = StdioConfig.model_validate({"cmd": sys.executable, "args": ["-S", script, *arguments], **config})
-        servers.append(Stdio(read, host, session_ttl, max_sessions))
+        servers.append(Stdio(read, host, session_ttl))
         await servers[-1].start()
         return servers[-1]
 

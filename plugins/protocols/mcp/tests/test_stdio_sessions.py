@@ -189,7 +189,7 @@ async def test_a_server_that_ends_in_initialize_is_an_error_and_is_left_alone(st
 
 
 async def test_sessions_are_bounded(stdio, tools):
-    server = await stdio(max_sessions=1)
+    server = await stdio(maxSessions=1)
     one, two = tools.Client(server), tools.Client(server)
     await one.open()
     with pytest.raises(NoEndpoint):
@@ -198,7 +198,7 @@ async def test_sessions_are_bounded(stdio, tools):
     await two.open()
 
 
-async def test_a_client_that_leaves_while_it_initializes_leaves_no_child(stdio, tools, monkeypatch):
+async def test_a_client_that_leaves_while_it_initializes_leaves_no_child(stdio, tools):
     server = await stdio()
     opening = asyncio.ensure_future(tools.Client(server).open())
     await tools.until(lambda: server._starting == 1)

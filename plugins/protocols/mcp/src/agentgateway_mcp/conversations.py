@@ -73,8 +73,8 @@ class Conversation:
 
 
 class LiveServer(Server):
-    """A target whose sessions are conversations. `label` is what the log and metrics call it: the place in the file,
-    until somebody knows better."""
+    """A target whose sessions are conversations. Before its start two things may be set: `label`, what the log and
+    metrics call it, is the place in the file until somebody knows better; `session_ttl` is in seconds."""
 
     resumable: ClassVar[bool] = False
 
@@ -83,10 +83,11 @@ class LiveServer(Server):
     ) -> None:
         super().__init__(config, host)
         self.label = host.at
-        self._ttl = session_ttl
+        self.session_ttl = session_ttl
         self._max = max_sessions
         self._conversations: dict[str, Conversation] = {}
         self._starting = 0
+        self._stopped = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._reaper: asyncio.Task[None] | None = None
 
@@ -143,7 +144,7 @@ class LiveServer(Server):
         if answer.messages is None:
             return answer
         whole = (await anext(answer.messages)).data
-        if conversation.ended:
+        if conversation.ended or self._stopped:
             raise UpstreamError("the server ended before it answered", detail=self.label)
         ((document, _),) = rpc.read(whole)
         if "result" not in document:
@@ -176,6 +177,7 @@ class LiveServer(Server):
         self._reaper = asyncio.get_running_loop().create_task(self._reap())
 
     async def stop(self) -> None:
+        self._stopped = True
         if self._reaper is not None:
             self._reaper.cancel()
         for conversation in list(self._conversations.values()):
@@ -185,9 +187,9 @@ class LiveServer(Server):
 
     async def _reap(self) -> None:
         while True:
-            await asyncio.sleep(min(30.0, self._ttl / 4))
-            limit = time.monotonic() - self._ttl
+            await asyncio.sleep(min(30.0, self.session_ttl / 4))
+            limit = time.monotonic() - self.session_ttl
             for conversation in list(self._conversations.values()):
                 if conversation.idle_since(limit):
-                    logger.info("%s: a session has been idle for %.0f s and ends", self.label, self._ttl)
+                    logger.info("%s: a session has been idle for %.0f s and ends", self.label, self.session_ttl)
                     self.retire(conversation)

@@ -22,7 +22,7 @@ from agentgateway.interfaces import Host
 from agentgateway.settings import PluginConfig, Secret, problem
 from agentgateway_mcp.child import Launch
 from agentgateway_mcp.child_sessions import ChildSession, SharedChild
-from agentgateway_mcp.conversations import MAX_SESSIONS, SESSION_TTL, Conversation, LiveServer
+from agentgateway_mcp.conversations import SESSION_TTL, Conversation, LiveServer
 from agentgateway_mcp.environment import child_environment, revealed
 from agentgateway_mcp.messages import MODERN
 from agentgateway_mcp.restarts import Restarts
@@ -52,6 +52,8 @@ class StdioConfig(PluginConfig):
     """It gets `env` alone."""
     cwd: Annotated[str, AfterValidator(_a_folder)] | None = None
     """The folder it runs in; the gateway's own otherwise."""
+    max_sessions: int = Field(256, ge=1, le=65536)
+    """How many clients may have a child of their own at the same time."""
 
     @model_validator(mode="before")
     @classmethod
@@ -67,10 +69,8 @@ class Stdio(LiveServer):
     Config = StdioConfig
     pipes: ClassVar[bool] = True
 
-    def __init__(
-        self, config: Any, host: Host, session_ttl: float = SESSION_TTL, max_sessions: int = MAX_SESSIONS
-    ) -> None:
-        super().__init__(config, host, session_ttl, max_sessions)
+    def __init__(self, config: Any, host: Host, session_ttl: float = SESSION_TTL) -> None:
+        super().__init__(config, host, session_ttl, config.max_sessions)
         environment = child_environment(host, config.env, clear=config.clear_env)
         path = environment.get("PATH") or host.environment("PATH") or os.defpath
         command = (program(config.cmd, config.cwd, path, f"{host.at}.cmd"), *config.args)
