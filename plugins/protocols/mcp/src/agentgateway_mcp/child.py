@@ -10,14 +10,13 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from logging import WARNING
-from typing import cast
 
 from agentgateway.errors import ConnectFailed, UpstreamError, UpstreamTimeout
 from agentgateway_mcp.lines import Lines, LineTooLong
+from agentgateway_mcp.process import STDERR, STDIN, STDOUT, Process
 from agentgateway_mcp.remarks import LONGEST, Remarks
 from agentgateway_mcp.warden import WARDEN
 
-STDIN, STDOUT, STDERR = range(3)
 WRITE_WITHIN = 10.0
 """Seconds that a message waits for a child that does not read."""
 AFTER_CLOSE = 2.0
@@ -39,7 +38,7 @@ class Launch:
     line_limit: int = 2 * 1024 * 1024
 
 
-class Child(asyncio.SubprocessProtocol):
+class Child:
     """`on_line` gets each line of its standard output, `on_end` once a sentence on how it ended, as soon as it is of no
     use any more. Who calls `start` calls `stop`."""
 
@@ -49,8 +48,7 @@ class Child(asyncio.SubprocessProtocol):
         self._on_end: Callable[[str], None] | None = on_end
         self._remarks = Remarks(launch.tag, launch.secrets)
         self._lines = {STDOUT: Lines(launch.line_limit), STDERR: Lines(4 * LONGEST, skips=True)}
-        self._transport: asyncio.SubprocessTransport | None = None
-        self._stdin: asyncio.WriteTransport | None = None
+        self._process = Process(self._received, self._closed, self._may_write, self._has_exited)
         self._life: asyncio.Task[None] | None = None
         self._fault = ""
         self._born = time.monotonic()
@@ -63,28 +61,23 @@ class Child(asyncio.SubprocessProtocol):
 
     @property
     def pid(self) -> int:
-        assert self._transport is not None
-        return self._transport.get_pid()
+        return self._process.pid
 
     @property
     def age(self) -> float:
         """Seconds since its start."""
         return time.monotonic() - self._born
 
-    async def start(self) -> None:
+    def start(self) -> None:
         """Raises `ConnectFailed`."""
-        launch, loop = self._launch, asyncio.get_running_loop()
+        launch = self._launch
         try:
-            await loop.subprocess_exec(
-                lambda: self, *launch.command, env=launch.environment, cwd=launch.folder, start_new_session=True
-            )
-        except asyncio.CancelledError:
-            if self._transport is not None:
-                WARDEN.forget(self.pid)
-            raise
+            self._process.spawn(launch.command, launch.environment, launch.folder)
         except OSError as error:
             raise ConnectFailed("the server cannot be started", detail=f"{launch.tag}: {error.strerror}") from error
-        self._life = loop.create_task(self._live(), name=f"child {self.pid}")
+        with suppress(OSError):
+            WARDEN.watch(self.pid)
+        self._life = asyncio.get_running_loop().create_task(self._live(), name=f"child {self.pid}")
 
     async def write(self, line: bytes) -> None:
         """Send a line, when what came before it has been read. Raises `UpstreamTimeout`, `UpstreamError`; nothing was
@@ -92,21 +85,27 @@ class Child(asyncio.SubprocessProtocol):
         try:
             async with asyncio.timeout(WRITE_WITHIN), self._turn:
                 await self._writable.wait()
-                written = self.tell(line)
+                while not self.tell(line):
+                    if not self._open:
+                        raise UpstreamError("the server has ended", detail=self._launch.tag)
+                    await self._writable.wait()  # a message that could not wait was faster
         except TimeoutError:
             error = UpstreamTimeout("the server does not read what it is sent", detail=self._launch.tag)
             error.sent = False
             raise error from None
-        if not written:
-            raise UpstreamError("the server has ended", detail=self._launch.tag)
 
     def tell(self, line: bytes) -> bool:
         """Send a line at once, or not at all."""
-        stdin = self._stdin
-        if stdin is None or stdin.is_closing() or self._over.is_set() or not self._writable.is_set():
+        stdin = self._process.stdin
+        if stdin is None or not self._open or not self._writable.is_set():
             return False
         stdin.write(one_line(line))
         return True
+
+    @property
+    def _open(self) -> bool:
+        stdin = self._process.stdin
+        return not self._over.is_set() and not (stdin is not None and stdin.is_closing())
 
     async def stop(self) -> None:
         """Its input ends; if that is no reason for it to end, SIGTERM is, and SIGKILL. For the whole group."""
@@ -116,14 +115,14 @@ class Child(asyncio.SubprocessProtocol):
             await asyncio.shield(self._life)
 
     async def _live(self) -> None:
+        await self._process.connect()
         await self._over.wait()
         self._writable.set()  # whoever waits to write finds out
         if not self.stopping:
             await reached(self._exited, LAST_WORDS)
         self._tell_end()
-        assert self._transport is not None
-        if self._stdin is not None:
-            self._stdin.close()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
         if not await reached(self._exited, AFTER_CLOSE if not self._fault else 0):
             self._signal(signal.SIGTERM)
             if not await reached(self._exited, AFTER_TERM):
@@ -131,7 +130,7 @@ class Child(asyncio.SubprocessProtocol):
                 await self._exited.wait()
         await self._sweep()
         await reached(self._silent, LAST_WORDS)
-        self._transport.close()
+        self._process.close()
         WARDEN.forget(self.pid)
 
     async def _sweep(self) -> None:
@@ -159,8 +158,7 @@ class Child(asyncio.SubprocessProtocol):
             on_end(self._how())
 
     def _how(self) -> str:
-        assert self._transport is not None
-        code = self._transport.get_returncode()
+        code = self._process.code
         if self._fault:
             return self._fault
         if self.stopping:
@@ -172,16 +170,9 @@ class Child(asyncio.SubprocessProtocol):
                 return f"the server was ended by {signal.Signals(-code).name}"
         return f"the server ended with exit code {code}"
 
-    # What the event loop calls.
+    # What the process calls.
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.SubprocessTransport, transport)  # uvloop's is none by type
-        self._stdin = cast(asyncio.WriteTransport, self._transport.get_pipe_transport(STDIN))
-        self._writable.set()
-        with suppress(OSError):
-            WARDEN.watch(self.pid)
-
-    def pipe_data_received(self, fd: int, data: bytes) -> None:
+    def _received(self, fd: int, data: bytes) -> None:
         try:
             for line in self._lines[fd].feed(data):
                 self._take(fd, line)
@@ -189,7 +180,7 @@ class Child(asyncio.SubprocessProtocol):
             self._fault = "the server sent a message above the limit"
             self._over.set()
 
-    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
+    def _closed(self, fd: int) -> None:
         if fd == STDIN:
             self._writable.set()  # whoever waits finds out that it is closed
             return
@@ -198,16 +189,16 @@ class Child(asyncio.SubprocessProtocol):
             self._silent.set()
             self._over.set()
 
-    def process_exited(self) -> None:
+    def _has_exited(self) -> None:
         self._exited.set()
         loop = asyncio.get_running_loop()
         loop.call_later(LAST_WORDS, self._over.set)  # its output may be held open by what it has started
 
-    def pause_writing(self) -> None:
-        self._writable.clear()
-
-    def resume_writing(self) -> None:
-        self._writable.set()
+    def _may_write(self, yes: bool) -> None:
+        if yes:
+            self._writable.set()
+        else:
+            self._writable.clear()
 
     def _take(self, fd: int, line: bytes) -> None:
         if fd == STDERR:

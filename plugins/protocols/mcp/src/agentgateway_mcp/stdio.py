@@ -6,7 +6,6 @@ One child process a session; and one for all clients of the versions that have n
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import shutil
@@ -78,7 +77,6 @@ class Stdio(LiveServer):
         self._launch = Launch(command, environment, config.cwd, self.label, secrets, host.body_limit)
         self._restarts = Restarts()
         self._shared: SharedChild | None = None
-        self._opening = asyncio.Lock()
         self._ends = host.counter("mcp_stdio_ends", "Child processes of stdio targets that ended", ("target", "how"))
 
     @property
@@ -94,7 +92,7 @@ class Stdio(LiveServer):
 
     async def begin(self, exchange: Exchange) -> Conversation:
         session = ChildSession(self._tagged, self._ended)
-        await self._start(session)
+        self._start(session)
         return session
 
     async def unbound(self, ask: Ask, exchange: Exchange) -> Answer:
@@ -104,24 +102,23 @@ class Stdio(LiveServer):
             return Answer(405)
         if not ask.wants_answer:
             return Answer(202)  # it cannot be meant for a process that others use, too
-        return await (await self._common()).take(ask, exchange)
+        return await self._common().take(ask, exchange)
 
-    async def _common(self) -> SharedChild:
+    def _common(self) -> SharedChild:
         """The child of all, started when there is none."""
-        async with self._opening:
-            shared = self._shared
-            if shared is None or shared.ended:
-                shared = SharedChild(self._tagged, self._ended)
-                await self._start(shared)
-                self._shared = shared
-            return shared
+        shared = self._shared
+        if shared is None or shared.ended:
+            shared = SharedChild(self._tagged, self._ended)
+            self._start(shared)
+            self._shared = shared
+        return shared
 
-    async def _start(self, session: ChildSession) -> None:
+    def _start(self, session: ChildSession) -> None:
         if (wait := self._restarts.wait) > 0:
             again = [("retry-after", str(int(wait) + 1))]
             raise NoEndpoint("the server keeps failing", detail=f"{self.label}: again in {wait:.1f} s", headers=again)
         try:
-            await session.child.start()
+            session.child.start()
         except ConnectFailed:
             self._restarts.failed()
             raise
