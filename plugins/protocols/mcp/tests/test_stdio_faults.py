@@ -136,6 +136,18 @@ async def test_no_variable_of_the_gateways_but_the_harmless_reaches_a_child(make
                                 "LC_TIME", "LC_ALL", "LC_CTYPE", "MINE", "EMPTY"}  # fmt: skip
 
 
+async def test_nothing_that_the_gateway_has_open_reaches_a_child(make):
+    reading, writing = os.pipe()
+    os.set_inheritable(writing, True)
+    try:
+        client = await make()
+        assert [link for link in (await client.call("open")) if str(writing) == link] == []
+        assert len(await client.call("open", id=2)) <= 4  # and the folder that it looks into
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
 async def test_a_cleared_environment_has_nothing_else(make):
     client = await make(env={"MINE": "yes"}, clearEnv=True)
     assert set((await client.call("me"))["env"]) <= {"MINE", "LC_CTYPE"}  # which Python sets itself
@@ -228,14 +240,18 @@ async def main():
     print(*pids, WARDEN.pid, flush=True)
     await asyncio.sleep(60)
 
-asyncio.run(main())
+if sys.argv[2] == "uvloop":
+    import uvloop
+    uvloop.run(main())
+else:
+    asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize("kill_warden_first", [False, True])
-async def test_children_end_when_the_gateway_is_killed(tools, kill_warden_first):
+@pytest.mark.parametrize(("loop", "kill_warden_first"), [("asyncio", False), ("asyncio", True), ("uvloop", False)])
+async def test_children_end_when_the_gateway_is_killed(tools, loop, kill_warden_first):
     script = str(Path(__file__).with_name("stdio_server.py"))
-    command = [sys.executable, "-c", textwrap.dedent(GATEWAY), script]
+    command = [sys.executable, "-c", textwrap.dedent(GATEWAY), script, loop]
     gateway = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
     try:
         assert gateway.stdout is not None
