@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_json
 
-from agentgateway import __version__
 from agentgateway.errors import UpstreamError
 from agentgateway.exchange import Exchange
 from agentgateway_mcp.door import gone
 from agentgateway_mcp.errors import METHOD_NOT_FOUND, McpError
 from agentgateway_mcp.fan import gather
+from agentgateway_mcp.merging import NAME, VERSION
 from agentgateway_mcp.messages import McpCall
 from agentgateway_mcp.replies import LISTS, read_message
 from agentgateway_mcp.servers import Answer, Ask, Said, Server
 from agentgateway_mcp.sessions import Opened
 
 if TYPE_CHECKING:
-    from agentgateway_mcp.backend import McpBackend
+    from agentgateway_mcp.plugin import McpBackend
 
-SELF = {"capabilities": {}, "clientInfo": {"name": "agentgateway", "version": __version__}}
+SELF = {"capabilities": {}, "clientInfo": {"name": NAME, "version": VERSION}}
 """What the gateway says of itself where it opens a session of its own."""
 
 

@@ -15,7 +15,7 @@ from agentgateway_mcp.naming import Names
 from agentgateway_mcp.sessions import is_over, owner_of
 
 if TYPE_CHECKING:
-    from agentgateway_mcp.backend import McpBackend
+    from agentgateway_mcp.plugin import McpBackend
 
 LOCAL = frozenset(("localhost", "127.0.0.1", "[::1]"))
 LOOPBACK = ("127.", "::1", "::ffff:127.")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from importlib.metadata import version
 from typing import Any
 
-from agentgateway import __version__
 from agentgateway_mcp.eras import SUPPORTED
 
 Json = dict[str, Any]
 
 NAME = "agentgateway"
+VERSION = version("agentgateway-mcp")
 LISTED = ("tools", "prompts", "resources")
 KEPT_FOR = "ttlMs"
 SHARED = "cacheScope"
@@ -22,7 +23,7 @@ def initialized(results: Mapping[str, Json]) -> Json:
     return {
         "protocolVersion": min(versions),
         "capabilities": capabilities(results),
-        "serverInfo": {"name": NAME, "version": __version__},
+        "serverInfo": {"name": NAME, "version": VERSION},
         **instructions(results),
     }
 
@@ -37,7 +38,7 @@ def discovered(results: Mapping[str, Json]) -> Json:
         "capabilities": capabilities(results),
         **instructions(results),
         **hints(results.values()),
-        "_meta": {"io.modelcontextprotocol/serverInfo": {"name": NAME, "version": __version__}},
+        "_meta": {"io.modelcontextprotocol/serverInfo": {"name": NAME, "version": VERSION}},
     }
 
 

@@ -13,6 +13,7 @@ from agentgateway.llm.documents import check, read_object
 from agentgateway_mcp.eras import speak
 from agentgateway_mcp.errors import INVALID_REQUEST, PARSE_ERROR, REFUSED, McpError, rpc_error
 from agentgateway_mcp.messages import McpCall
+from agentgateway_mcp.replies import McpReply, read_message
 
 ALLOWED = (("allow", "GET, POST, DELETE"),)
 JSON, EVENTS = "application/json", "text/event-stream"
@@ -59,7 +60,19 @@ class McpProtocol(Protocol):
         return call
 
     def content(self, exchange: Exchange) -> Content | None:
-        return None
+        """The message in a whole reply; one without texts where there is none."""
+        reply = exchange.reply
+        if reply is None or not isinstance(reply.body, bytes) or reply.status >= 400:
+            return None
+        if reply.content is None:
+            reply.content = McpReply(read_message(reply.body) if reply.body else {})
+        return reply.content
+
+    def render(self, exchange: Exchange) -> None:
+        reply = exchange.reply
+        if reply is not None and isinstance(reply.content, McpReply):
+            reply.body = reply.content.body()
+            reply.headers.remove("content-length")
 
     def error(self, exchange: Exchange, error: GatewayError) -> Reply:
         """A JSON-RPC error; what a guard refuses is the answer of a request that was understood (200)."""

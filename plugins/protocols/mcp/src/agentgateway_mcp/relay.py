@@ -24,7 +24,7 @@ from agentgateway_mcp.servers import Answer, Said
 from agentgateway_mcp.sessions import ASKED, opened
 
 if TYPE_CHECKING:
-    from agentgateway_mcp.backend import McpBackend
+    from agentgateway_mcp.plugin import McpBackend
 
 SENT_TO_ALL = frozenset(("ping", "logging/setLevel"))
 PAGES = 64

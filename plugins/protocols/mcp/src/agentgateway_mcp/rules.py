@@ -3,6 +3,7 @@ no list, and when it is asked for, it does not exist."""
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar, Self
 
 from pydantic import ConfigDict, model_validator
@@ -14,6 +15,9 @@ from agentgateway.hookspecs import hookimpl
 from agentgateway.interfaces import Host, Level, Policy
 from agentgateway.settings import CelText, PluginConfig, problem
 from agentgateway_mcp.messages import McpCall
+
+ARGUMENTS = re.compile(r"\barguments\b")
+"""What a rule names that reads a call's arguments."""
 
 
 class McpRule(PluginConfig):
@@ -50,12 +54,12 @@ class Rules:
     def __init__(self, rules: list[McpRule], host: Host) -> None:
         wrong: list[ConfigError] = []
 
-        def compiled(effect: str) -> tuple[Expression, ...]:
+        def compiled(effect: str) -> tuple[tuple[Expression, bool], ...]:
             found = []
             for index, rule in enumerate(rules):
                 if (text := getattr(rule, effect)) is not None:
                     try:
-                        found.append(host.expression(text))
+                        found.append((host.expression(text), ARGUMENTS.search(text) is not None))
                     except ConfigError as error:
                         path = f"{host.at}.rules[{index}]"
                         told = ConfigError(error.message, path=path, file=error.file, line=error.line, hint=error.hint)
@@ -66,13 +70,16 @@ class Rules:
         if wrong:
             raise wrong[0] if len(wrong) == 1 else ConfigErrors(wrong)
 
-    def allow(self, exchange: Exchange) -> bool:
-        """Whether what `mcp` is in expressions may pass."""
-        if any(rule.holds_or(exchange, True) for rule in self._denies):
+    def allow(self, exchange: Exchange, *, listed: bool = False) -> bool:
+        """Whether what `mcp` is in expressions may pass. In a list there are no arguments: rules that read them wait
+        for the call."""
+        if any(rule.holds_or(exchange, True) for rule, waits in self._denies if not (listed and waits)):
             return False
-        if not all(rule.holds_or(exchange, False) for rule in self._requires):
+        if not all(rule.holds_or(exchange, False) for rule, waits in self._requires if not (listed and waits)):
             return False
-        return not self._allows or any(rule.holds_or(exchange, False) for rule in self._allows)
+        return not self._allows or any(
+            (listed and waits) or rule.holds_or(exchange, False) for rule, waits in self._allows
+        )
 
 
 class McpAuthorization(Policy):
@@ -100,7 +107,7 @@ def allowed(exchange: Exchange, kind: str, target: str | None, name: str) -> boo
         return True
     before, call.looked_at = call.looked_at, (kind, target, name)
     try:
-        return all(rules.allow(exchange) for rules in call.rules)
+        return all(rules.allow(exchange, listed=True) for rules in call.rules)
     finally:
         call.looked_at = before
 

@@ -10,6 +10,8 @@ from agentgateway.interfaces import BackendDraft, Layer, Lowered, RouteDraft, Se
 from agentgateway_mcp.config import McpConfig
 
 DEFAULT_PORT = 3000
+PATHS = ("/mcp", "/.well-known/oauth-protected-resource", "/.well-known/oauth-authorization-server")
+"""Where messages come in, and where clients learn how to log in (RFC 9728, RFC 8414)."""
 OWN = frozenset(("gateways", "port", "policies"))
 
 
@@ -35,7 +37,7 @@ class McpSection(Section):
         raw = config.model_dump(by_alias=True, exclude_unset=True)
         backend = BackendDraft(("mcp",), "mcp", {key: value for key, value in raw.items() if key not in OWN})
         layers = [Layer(("mcp", "policies"), config.policies)]
-        matches = [{"path": {"pathPrefix": path}} for path in ("/mcp", "/sse")]
+        matches = [{"path": {"pathPrefix": path}} for path in PATHS]
         lowered.routes.append(RouteDraft(("mcp",), "mcp", attached, (), matches, layers, [backend]))
         return lowered
 

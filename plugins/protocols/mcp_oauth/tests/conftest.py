@@ -1,0 +1,52 @@
+"""A started policy, and the identity provider it trusts."""
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from agentgateway.testing import LoopbackHost, Upstream, make
+
+from .provider import AUDIENCE, Provider
+
+TRUST = httpx.create_ssl_context(trust_env=False)  # 40 ms each
+
+
+class QuickHost(LoopbackHost):
+    def client(self) -> httpx.AsyncClient:
+        self._clients.append(httpx.AsyncClient(trust_env=False, verify=TRUST))
+        return self._clients[-1]
+
+
+@pytest.fixture
+async def idp():
+    """`idp.url` is its address; by default its metadata is where RFC 8414 wants it."""
+    provider = Provider(documents=("/.well-known/oauth-authorization-server",))
+    async with Upstream(provider.answer) as upstream:
+        provider.url = upstream.url
+        yield provider
+
+
+@pytest.fixture
+async def host():
+    lent = QuickHost("routes[0].policies.mcpAuthentication")
+    yield lent
+    await lent.aclose()
+
+
+@pytest.fixture
+async def protect(idp, host):
+    """A started policy that trusts the provider, with whatever else is configured."""
+    started = []
+
+    async def build(**config: Any):
+        written = {"issuer": idp.issuer, "audiences": [AUDIENCE], "jwks": json.dumps(idp.jwks()), **config}
+        policy = make("agentgateway.policies", "mcpAuthentication", written, host)
+        started.append(policy)
+        await policy.start()
+        return policy
+
+    yield build
+    for policy in started:
+        await policy.stop()
