@@ -159,8 +159,9 @@ async def sse(tools: Any) -> AsyncIterator[Callable[..., Any]]:
     host = HttpHost("targets[0].sse", "backend")
     servers: list[LegacySse] = []
 
-    async def make(upstream: Any, path: str = "", **more: Any) -> LegacySse:
-        servers.append(LegacySse(SseConfig(host=upstream.url + path), host, **more))
+    async def make(upstream: Any, path: str = "", session_ttl: float = 1800.0) -> LegacySse:
+        servers.append(LegacySse(SseConfig(host=upstream.url + path), host))
+        servers[-1].session_ttl = session_ttl
         await servers[-1].start()
         return servers[-1]
 
@@ -183,7 +184,8 @@ async def stdio(host: LoopbackHost) -> AsyncIterator[Callable[..., Any]]:
     async def make(*arguments: str, session_ttl: float = 1800.0, **config: Any) -> Stdio:
         script = str(Path(__file__).with_name("stdio_server.py"))
         read = StdioConfig.model_validate({"cmd": sys.executable, "args": ["-S", script, *arguments], **config})
-        servers.append(Stdio(read, host, session_ttl))
+        servers.append(Stdio(read, host))
+        servers[-1].session_ttl = session_ttl
         await servers[-1].start()
         return servers[-1]
 

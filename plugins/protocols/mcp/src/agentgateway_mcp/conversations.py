@@ -17,8 +17,6 @@ from agentgateway_mcp.correspondence import Correspondence
 from agentgateway_mcp.errors import INVALID_REQUEST
 from agentgateway_mcp.servers import Answer, Ask, Server
 
-SESSION_TTL = 1800.0
-"""Seconds without a message, and with nobody listening, after which a session ends."""
 MAX_SESSIONS = 1024
 INITIALIZE_WITHIN = 60.0
 """Seconds for a server to start and to answer `initialize`."""
@@ -73,17 +71,12 @@ class Conversation:
 
 
 class LiveServer(Server):
-    """A target whose sessions are conversations. Before its start two things may be set: `label`, what the log and
-    metrics call it, is the place in the file until somebody knows better; `session_ttl` is in seconds."""
+    """A target whose sessions are conversations, at most so many at the same time."""
 
     resumable: ClassVar[bool] = False
 
-    def __init__(
-        self, config: Any, host: Host, session_ttl: float = SESSION_TTL, max_sessions: int = MAX_SESSIONS
-    ) -> None:
+    def __init__(self, config: Any, host: Host, max_sessions: int = MAX_SESSIONS) -> None:
         super().__init__(config, host)
-        self.label = host.at
-        self.session_ttl = session_ttl
         self._max = max_sessions
         self._conversations: dict[str, Conversation] = {}
         self._starting = 0

@@ -20,7 +20,7 @@ from agentgateway.interfaces import Host
 from agentgateway.llm.sse import Parser
 from agentgateway.streams import aclose
 from agentgateway_mcp import rpc
-from agentgateway_mcp.conversations import MAX_SESSIONS, SESSION_TTL, Conversation, LiveServer
+from agentgateway_mcp.conversations import Conversation, LiveServer
 from agentgateway_mcp.correspondence import Correspondence
 from agentgateway_mcp.errors import UNSUPPORTED_VERSION
 from agentgateway_mcp.messages import MODERN
@@ -45,10 +45,8 @@ class LegacySse(LiveServer):
 
     Config = SseConfig
 
-    def __init__(
-        self, config: SseConfig, host: Host, session_ttl: float = SESSION_TTL, max_sessions: int = MAX_SESSIONS
-    ) -> None:
-        super().__init__(config, host, session_ttl, max_sessions)
+    def __init__(self, config: SseConfig, host: Host) -> None:
+        super().__init__(config, host)
         self._url, self.target = config.address
 
     @property

@@ -21,7 +21,7 @@ from agentgateway.interfaces import Host
 from agentgateway.settings import PluginConfig, Secret, problem
 from agentgateway_mcp.child import Launch
 from agentgateway_mcp.child_sessions import ChildSession, SharedChild
-from agentgateway_mcp.conversations import SESSION_TTL, Conversation, LiveServer
+from agentgateway_mcp.conversations import Conversation, LiveServer
 from agentgateway_mcp.environment import child_environment, revealed
 from agentgateway_mcp.messages import MODERN
 from agentgateway_mcp.restarts import Restarts
@@ -68,8 +68,8 @@ class Stdio(LiveServer):
     Config = StdioConfig
     pipes: ClassVar[bool] = True
 
-    def __init__(self, config: Any, host: Host, session_ttl: float = SESSION_TTL) -> None:
-        super().__init__(config, host, session_ttl, config.max_sessions)
+    def __init__(self, config: Any, host: Host) -> None:
+        super().__init__(config, host, config.max_sessions)
         environment = child_environment(host, config.env, clear=config.clear_env)
         path = environment.get("PATH") or host.environment("PATH") or os.defpath
         command = (program(config.cmd, config.cwd, path, f"{host.at}.cmd"), *config.args)
