@@ -41,7 +41,12 @@ def handle(message):
         if "--refuse" in sys.argv:
             write({"jsonrpc": "2.0", "id": id, "error": {"code": -32602, "message": "Unsupported protocol version"}})
         else:
-            answer(id, {"protocolVersion": params.get("protocolVersion"), "capabilities": {}, "pid": os.getpid()})
+            info = {"serverInfo": {"name": "stdio", "version": "1"}, "capabilities": {"tools": {}}, "pid": os.getpid()}
+            answer(id, {"protocolVersion": params.get("protocolVersion"), **info})
+    elif method == "tools/list":
+        answer(id, {"tools": [{"name": "me", "inputSchema": {"type": "object"}}]})
+    elif method == "tools/call":
+        answer(id, {"content": [{"type": "text", "text": str(os.getpid())}]})
     elif method == "echo":
         answer(id, params)
     elif method == "seen":
