@@ -1,5 +1,6 @@
 """The commands that start nothing: what they say, and how they end when nobody can be told."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -123,6 +124,21 @@ def test_what_no_line_of_the_file_put_there_is_built_in(tmp_path):
     file.write_text(f"{LLM}frontendPolicies:\n  accessLog: {{filter: 'true'}}\n")
     output = CliRunner().invoke(main, ["explain", str(file)]).output
     assert output.count(f"{file}:3") == output.count("frontendPolicies.accessLog") == 3
+
+
+def test_explain_tells_which_listeners_the_edge_leaves_alone(tmp_path):
+    file = tmp_path / "c.yaml"
+    for default, said in (
+        ("on", ["listener default, edge off", "listener http"]),
+        ("off", ["listener default, edge off", "listener http, edge off"]),
+    ):
+        file.write_text(
+            f"config: {{server: {{edge: {default}}}}}\n"
+            "gateways: {a: {port: 1, edge: off}, b: {port: 2, listeners: [{name: http}]}}\n"
+            "routes: [{backends: [{host: 'localhost:1'}]}]\n"
+        )
+        output = CliRunner().invoke(main, ["explain", str(file)]).output
+        assert re.findall("listener .*", output) == said
 
 
 # --- streams that are no use ------------------------------------------------------------------------------------------

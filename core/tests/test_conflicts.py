@@ -127,6 +127,41 @@ def test_plain_and_tls_listeners_do_not_share_a_port(tmp_path):
     assert said == ["g.yaml:3: binds[0]: HTTP and HTTPS cannot share a port"]
 
 
+def test_listeners_of_a_port_are_read_by_one_face():
+    config = """
+        config: {server: {edge: %s}}
+        gateways:
+          a:
+            port: 4000
+            %s
+            listeners:
+              - {hostname: a.example.com, edge: off}
+              - {hostname: b.example.com}
+    """
+    assert (
+        refused(config % ("on", "edge: on"))
+        == refused(config % ("on", ""))
+        == [
+            "g.yaml:9: gateways.a.listeners[1].edge: listener `listener-0` of the same port says otherwise",
+            "  hint: say it once, on the gateway, or give the listeners ports of their own",
+        ]
+    )
+    assert built(config % ("on", "edge: off")).binds[4000].edge is False
+    assert built(config % ("off", "")).binds[4000].edge is False
+
+
+def test_a_gateway_says_for_its_listeners_who_reads_them():
+    binds = built("""
+        gateways:
+          a: {port: 4000, edge: off}
+          b: {port: 5000, edge: off, listeners: [{edge: on}]}
+          c: {port: 6000}
+        binds:
+          - {port: 7000, listeners: [{edge: on}]}
+    """).binds
+    assert {port: bind.edge for port, bind in binds.items()} == {4000: False, 5000: True, 6000: None, 7000: True}
+
+
 def test_a_listeners_host_name_is_read_in_any_case():
     gateway = built("""
         gateways: {a: {port: 4000, listeners: [{hostname: API.Example.com}]}}

@@ -12,7 +12,7 @@ from agentgateway._host.pipeline import run
 from agentgateway._host.routes import Listener, Match, Route, RouteTable
 from agentgateway.errors import ConnectFailed, Forbidden, RateLimited, UpstreamError
 from agentgateway.exchange import ClientGone, Exchange, Outgoing, Place, Reply, RetryRule, Target
-from agentgateway.hookspecs import PHASES, hookimpl
+from agentgateway.hookspecs import PHASES, Later, hookimpl
 from agentgateway.interfaces import Backend, Protocol
 from agentgateway.settings import PathMatch
 from agentgateway.testing import http
@@ -178,6 +178,31 @@ async def test_a_plain_function_that_returns_an_awaitable_is_a_bug_and_the_await
 
     status, _ = await passed(http(), listener(Answers(ok()), participant("authz", lambda exchange: late())))
     assert status == 500
+
+
+async def test_a_plain_function_may_wait_later():
+    seen: list[str] = []
+
+    async def slow(exchange: Exchange) -> Reply | None:
+        await asyncio.sleep(0)
+        seen.append("slow")
+        return ok(b"cached") if exchange.request.method == "POST" else None
+
+    at = listener(Answers(ok()), participant("authn", lambda exchange: Later(slow)), Recorder(seen))
+    assert await passed(http(), at) == (200, b"hello")
+    assert seen[:3] == ["accept", "slow", "authn"]
+    assert await passed(http("POST"), at) == (200, b"cached")
+
+
+async def test_what_goes_on_later_fails_like_any_participant(caplog):
+    async def broken(exchange: Exchange) -> None:
+        raise ZeroDivisionError
+
+    at = listener(Answers(ok()), participant("authn", lambda exchange: Later(broken)))
+    assert (await passed(http(), at))[0] == 500
+    assert "p0: ZeroDivisionError" in caplog.text
+    at = listener(Answers(ok()), participant("post_response", lambda exchange: Later(broken)))
+    assert (await passed(http(), at))[0] == 500
 
 
 async def test_coroutines_and_functions_mix():

@@ -6,14 +6,16 @@ import re
 import signal
 import sys
 import textwrap
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
 import pytest
 import pytest_asyncio
+
+from .zygote import LIMIT, Fork, Zygote
 
 LISTENING = re.compile(r"listening on (https?)://(\S+) \((?:gateway )?([^)]+)\)")
 
@@ -22,7 +24,7 @@ LISTENING = re.compile(r"listening on (https?)://(\S+) \((?:gateway )?([^)]+)\)"
 class Served:
     """A running `agentgateway`. `url` is its first gateway's address, `log` what it has said so far."""
 
-    process: asyncio.subprocess.Process
+    process: asyncio.subprocess.Process | Fork
     file: Path
     urls: dict[str, str] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
@@ -108,22 +110,34 @@ def on_face(face: str, config: str) -> str:
     return re.sub("^config: {|^config:$", twin, config, count=1, flags=re.M)
 
 
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Zygote]:
+    with closing(Zygote()) as zygote:
+        yield zygote
+
+
+@pytest.fixture(scope="module")
+def zygote(forks: Zygote) -> Zygote | None:
+    """What the gateways of a module are forks of. One whose subject is the process says None: the executable."""
+    return forks
+
+
 @pytest.fixture
-async def serve(tmp_path: Path, face: str) -> AsyncIterator[Serve]:
+async def serve(tmp_path: Path, face: str, zygote: Zygote | None) -> AsyncIterator[Serve]:
     """`await serve(config)`: write the configuration, start the gateway, return when it is ready."""
-    async with serving(tmp_path, face) as start:
+    async with serving(tmp_path, face, zygote) as start:
         yield start
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def serve_all(tmp_path_factory: pytest.TempPathFactory, face: str) -> AsyncIterator[Serve]:
+async def serve_all(tmp_path_factory: pytest.TempPathFactory, face: str, zygote: Zygote | None) -> AsyncIterator[Serve]:
     """The same for one gateway that all tests of a module share: they and their fixtures run in the module's loop."""
-    async with serving(tmp_path_factory.mktemp("gateway"), face) as start:
+    async with serving(tmp_path_factory.mktemp("gateway"), face, zygote) as start:
         yield start
 
 
 @asynccontextmanager
-async def serving(folder: Path, face: str) -> AsyncIterator[Serve]:
+async def serving(folder: Path, face: str, zygote: Zygote | None) -> AsyncIterator[Serve]:
     running: list[Served] = []
 
     async def start(
@@ -136,16 +150,13 @@ async def serving(folder: Path, face: str) -> AsyncIterator[Serve]:
             file.write_text(on_face(face, text if re.search(r"^config:", text, re.M) else OFF + text))
         else:
             file = config
-        command = [str(Path(sys.executable).with_name("agentgateway")), "-f", named or str(file)]
         clean = {key: value for key, value in os.environ.items() if not key.endswith("_API_KEY")}
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=stdin,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env={**clean, **(env or {})},
-            limit=2**24,  # a reader that gives up on a long line would keep the process from ending
-        )
+        environment = {**clean, **(env or {})}
+        arguments = ("-f", named or str(file))
+        if zygote is None or environment.get("PYTHONPATH") != os.environ.get("PYTHONPATH"):
+            process = await executable(*arguments, env=environment, stdin=stdin)
+        else:
+            process = await zygote.start(*arguments, env=environment, stdin=stdin)
         served = Served(process, file)
         running.append(served)
         ready = asyncio.Event()
@@ -163,6 +174,18 @@ async def serving(folder: Path, face: str) -> AsyncIterator[Serve]:
         await served.process.wait()
         for reader in served.readers:
             await reader
+
+
+async def executable(*arguments: str, env: Mapping[str, str], stdin: int | None = None) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        str(Path(sys.executable).with_name("agentgateway")),
+        *arguments,
+        stdin=stdin,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=env,
+        limit=LIMIT,
+    )
 
 
 async def _messages(served: Served, ready: asyncio.Event) -> None:

@@ -344,11 +344,95 @@ RESPONSE_GUARD = """
 """
 
 
-async def test_guards_of_requests_cannot_read_forms_and_refuse_them(sdk):
-    client = await sdk(REQUEST_GUARD)
-    with pytest.raises(openai.BadRequestError, match="guards can read texts only"):
-        await client.images.edit(model="gpt-image-1", image=picture(), prompt="fine")
-    assert not client.upstream.received
+MASKING_GUARD = """
+    guardrails:
+      request:
+      - regex: {rules: [{pattern: "secret-[0-9]+"}]}
+      - regex: {action: reject, rules: [{pattern: forbidden}]}
+"""
+
+
+async def test_guards_of_requests_read_the_texts_of_forms(sdk):
+    client = await sdk(MASKING_GUARD)
+    made = await client.images.edit(model="ears", image=picture(), prompt="a hat, secret-1234\r\non it")
+    assert made.model_extra["asked"] == "gpt-4o-transcribe"
+    received = client.upstream.received[0]
+    assert text(form(received)["prompt"]) == "a hat, <masked>\r\non it"
+    assert int(received.headers["content-length"]) == len(received.body)
+    with pytest.raises(openai.PermissionDeniedError):
+        await client.audio.transcriptions.create(model="ears", file=sound(), prompt="something forbidden")
+    keywords = {"keywords": ["fine", "secret-99"]}
+    await client.audio.transcriptions.create(model="ears", file=sound(), extra_body=keywords)
+    assert [one.get_payload() for one in form(client.upstream.received[1])["keywords[]"]] == ["fine", "<masked>"]
+    assert len(client.upstream.received) == 2
+
+
+async def test_guards_of_requests_read_what_stands_behind_a_short_file(sdk, client):
+    started = await sdk(MASKING_GUARD)
+    short = part("file", SOUND[:5000], '; filename="a.wav"')
+    for piece in (1, 700, 10**6):
+        body = MODEL + short + part("prompt", b"secret-1 and") + part("prompt", b"secret-2") + END
+
+        async def coming(body: bytes = body, size: int = piece) -> AsyncIterator[bytes]:
+            for at in range(0, len(body), size):
+                yield body[at : at + size]
+
+        answered = await client.post(started.gateway.url + "/v1/images/edits", content=coming(), headers=HEADERS)
+        model, prompts = part("model", b"gpt-4o-transcribe"), [b"<masked> and", b"<masked>"]
+        expected = model + short + b"".join(part("prompt", one) for one in prompts) + END
+        assert started.upstream.received[-1].body == expected, answered.text
+
+
+@pytest.mark.parametrize(
+    ("late", "message"),
+    [
+        (part("prompt", b"forbidden"), "begins behind 65536 bytes"),
+        (part("Prompt[]", b"forbidden"), "begins behind 65536 bytes"),
+        (part("prompt", b"forbidden", '; filename="p"'), "expected a text"),
+        (part("_charset_", b"utf-16"), "guards read UTF-8"),
+    ],
+)
+async def test_a_text_behind_a_long_file_ends_a_guarded_form(serve, client, late, message):
+    async with listener() as heard:
+        gateway = await serve(CONFIG.format(policies=REQUEST_GUARD, key=KEY, address=heard.address))
+
+        async def coming() -> AsyncIterator[bytes]:
+            yield MODEL + FILE
+            await heard.first.wait()  # forever, if the gateway held the form
+            yield late + END
+
+        answered = await client.post(gateway.url + "/v1/audio/transcriptions", content=coming(), headers=HEADERS)
+        assert answered.status_code == 400
+        assert answered.json()["error"]["code"] == "unreadable_form"
+        assert message in answered.json()["error"]["message"]
+        assert b"forbidden" not in heard.body
+        assert not heard.body.endswith(END)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (part("prompt", b"forbidden", '; filename="p"'), "prompt: expected a text"),
+        (part("prompt", "forbidden".encode("utf-16")), "prompt: is not UTF-8"),
+        (part("prompt", b"hi", "\r\ncontent-type: text/plain; charset=utf-7"), "prompt: is not UTF-8"),
+        (part("_charset_", b"utf-7") + part("prompt", b"hi"), "_charset_: guards read UTF-8"),
+        (part("prompt", b"--b\r\n\r\n"), "a part begins with the boundary"),
+    ],
+)
+async def test_what_guards_could_read_otherwise_than_the_vendor_is_refused(sdk, client, fields, message):
+    gateway = (await sdk(REQUEST_GUARD)).gateway
+    for body in (fields + MODEL + FILE + END, MODEL + fields + FILE + END):
+        answered = await client.post(gateway.url + "/v1/audio/transcriptions", content=body, headers=HEADERS)
+        assert answered.status_code == 400, answered.text
+        assert message in answered.json()["error"]["message"]
+
+
+async def test_texts_of_a_guarded_form_are_held_up_to_a_limit(sdk, client):
+    gateway = (await sdk(REQUEST_GUARD)).gateway
+    for size, status in ((200_000, 200), (2**21 + 1, 413)):
+        body = MODEL + part("prompt", b"x" * size) + FILE + END
+        answered = await client.post(gateway.url + "/v1/audio/transcriptions", content=body, headers=HEADERS)
+        assert answered.status_code == status, answered.text
 
 
 async def test_guards_of_replies_read_transcripts(sdk):

@@ -158,6 +158,15 @@ async def vendor(started: tuple[Vendor, int]) -> AsyncIterator[Vendor]:
             await asyncio.sleep(0.01)
 
 
+AZURE: dict[str, dict[str, str]] = {
+    "azure": {},
+    "azure-preview": {"apiVersion": "preview"},
+    "azure-dated": {"apiVersion": "2025-04-01-preview"},
+    "azure-foundry": {"resourceType": "foundry", "projectName": "ours"},
+    "azure-foundry-preview": {"resourceType": "foundry", "apiVersion": "preview"},
+}
+
+
 def config(port: int, splitter: int) -> str:
     regex = {"regex": {"action": "reject", "rules": [{"pattern": "forbidden [a-z]+"}]}}
     mask = {"regex": {"action": "mask", "rules": [{"pattern": "secret-[0-9]+"}], "scope": ["messages", "systemPrompt"]}}
@@ -175,6 +184,15 @@ def config(port: int, splitter: int) -> str:
         {"name": "anthropic", "provider": "anthropic", "params": params},
         {"name": "guarded", **model, "guardrails": guards},
         {"name": "own-key", "provider": "openAI", "params": {"baseUrl": params["baseUrl"]}},
+        *(
+            {
+                "name": name,
+                "provider": {"azure": {"resourceName": "mine", **azure}},
+                "params": {"hostOverride": f"127.0.0.1:{port}", "apiKey": OPERATOR, "model": "my-deployment"},
+                "guardrails": {"request": [mask], "response": [mask]},
+            }
+            for name, azure in AZURE.items()
+        ),
     ]
     return f"llm: {json.dumps({'port': 0, 'models': models})}\n"
 
@@ -275,6 +293,48 @@ async def test_the_sdk_has_a_session_of_several_turns(gateway: Any, vendor: Vend
     assert "gen_ai.usage.input_tokens=24 gen_ai.usage.output_tokens=9" in line
     assert "gen_ai.usage.cache_read.input_tokens=3" in line
     assert "gen_ai.response.model=gpt-realtime-2025" in line
+
+
+@pytest.mark.parametrize(
+    ("model", "target"),
+    [
+        ("azure", "/openai/v1/realtime?model=my-deployment"),
+        ("azure-preview", "/openai/v1/realtime?api-version=preview&model=my-deployment"),
+        ("azure-dated", "/openai/realtime?api-version=2025-04-01-preview&deployment=my-deployment"),
+        ("azure-foundry", "/openai/v1/realtime?model=my-deployment"),
+        ("azure-foundry-preview", "/openai/v1/realtime?api-version=preview&model=my-deployment"),
+    ],
+)
+@pytest.mark.parametrize("sdk", ["openai", "azure"])
+async def test_a_session_at_azure(gateway: Any, vendor: Vendor, model: str, target: str, sdk: str) -> None:
+    """https://learn.microsoft.com/azure/ai-foundry/openai/how-to/realtime-audio-websockets; clients of Azure's dated
+    versions name a deployment, which is a model here."""
+    client: openai.AsyncOpenAI
+    if sdk == "azure":
+        socket = f"{gateway.url.replace('http', 'ws', 1)}/openai"  # else it asks over TLS
+        where = {"azure_endpoint": gateway.url, "websocket_base_url": socket}
+        client = openai.AsyncAzureOpenAI(**where, api_key=CLIENT, api_version="2025-04-01-preview")
+    else:
+        client = openai.AsyncOpenAI(base_url=gateway.url + "/v1", api_key=CLIENT)
+    async with client.realtime.connect(model=model) as connection:
+        assert (await connection.recv()).type == "session.created"
+        await connection.session.update(
+            session={"type": "realtime", "instructions": "my secret-1 word", "model": model}
+        )
+        assert (await connection.recv()).type == "session.updated"
+        await connection.send({"type": "response.create", "response": {"pieces": ["a secret-2", " b"]}})  # type: ignore[typeddict-unknown-key]
+        said = ""
+        while (event := await connection.recv()).type != "response.done":
+            said += event.delta if event.type == "response.output_text.delta" else ""
+        assert said == "a <masked> b"
+    await client.close()
+    assert vendor.requests[-1].path == target
+    assert vendor.headers["api-key"] == OPERATOR
+    assert vendor.headers.get("authorization") is None
+    assert vendor.heard[0]["session"]["instructions"] == "my <masked> word"
+    assert vendor.heard[0]["session"]["model"] == "my-deployment"
+    line = await line_of(gateway, model)
+    assert "gen_ai.usage.input_tokens=10 gen_ai.usage.output_tokens=5" in line and CLIENT not in line
 
 
 async def test_a_key_in_a_subprotocol_goes_nowhere(gateway: Any, vendor: Vendor) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+import pytest
 import trustme
 from cryptography import x509
 
@@ -18,6 +19,11 @@ llm: {gateways: default, models: [{name: m, provider: simulator}]}
 """
 
 # --- SIGHUP ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def zygote() -> None:
+    """Each gateway is the executable itself: the life of a process is what these tests are about."""
 
 
 async def test_sighup_reloads_in_a_single_process_and_calls_go_on(serve, load):

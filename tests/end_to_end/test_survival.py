@@ -23,6 +23,11 @@ COMPLETION = {
 }
 
 
+@pytest.fixture(scope="module")
+def zygote() -> None:
+    """Each gateway is the executable itself: the life of a process is what these tests are about."""
+
+
 def delta(text: str) -> bytes:
     choice = {"index": 0, "delta": {"content": text}, "finish_reason": None}
     return (

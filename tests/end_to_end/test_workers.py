@@ -14,6 +14,11 @@ from agentgateway.testing.upstreams import reply
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 
 
+@pytest.fixture(scope="module")
+def zygote() -> None:
+    """Each gateway is the executable itself: the life of a process is what these tests are about."""
+
+
 def config(more: str = "") -> str:
     return f"""
 config: {{workers: 2, adminAddr: "off", statsAddr: "127.0.0.1:0", readinessAddr: "127.0.0.1:0"}}

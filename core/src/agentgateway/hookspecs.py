@@ -21,13 +21,13 @@ Within a phase the order is gateway, listener, route, backend; inside a level th
 (`post_response`) the order is reversed. `tryfirst`, `trylast` and wrappers are refused: the order is in one place.
 
 A chain of plain functions runs without a task, so a `def` hook must not block; one `async def` in a chain gives the
-request a task of its own, same code, same results.
+request a task of its own, same code, same results. A `def` hook that must wait for few requests returns `Later`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-from typing import TypeAlias
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
 
 import pluggy
 
@@ -36,7 +36,18 @@ from agentgateway.exchange import Exchange, Reply
 hookspec = pluggy.HookspecMarker("agentgateway")
 hookimpl = pluggy.HookimplMarker("agentgateway")
 
-MayAnswer: TypeAlias = Reply | Awaitable[Reply | None] | None
+
+class Later:
+    """What a `def` hook of `accept` to `upstream` returns when this one request has to wait for something: the
+    coroutine function that goes on in its place, in a task of the request's own."""
+
+    __slots__ = ("hook",)
+
+    def __init__(self, hook: Callable[[Exchange], Awaitable[Any]]) -> None:
+        self.hook = hook
+
+
+MayAnswer: TypeAlias = Reply | Later | Awaitable[Reply | None] | None
 MustGoOn: TypeAlias = Awaitable[None] | None
 
 PHASES = ("accept", "authn", "authz", "pre_request", "route", "upstream", "post_response", "log")

@@ -248,6 +248,8 @@ class Provider:
     credential: tuple[str, Any] | None = None
     unwanted: ClassVar[frozenset[bytes]] = frozenset()
     """Client headers, in lower case, that this vendor has no use for: other vendors' own."""
+    realtime_model: str = "model"
+    """The parameter in the query of a realtime session that names its model."""
     answers: ClassVar[bool] = False
     params: ClassVar[Mapping[str, str]] = {}
     """Keys of `llm.models[].params` that are settings of this provider, and what the settings are called there:

@@ -24,7 +24,7 @@ from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Self, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -57,6 +57,7 @@ __all__ = [
     "ListenAddress",
     "PathMatch",
     "PluginConfig",
+    "Scope",
     "Secret",
     "StringMatch",
     "duration_text",
@@ -284,6 +285,9 @@ def _header_value(value: str) -> str:
         raise problem("not a header value: no control characters, no blanks around it, Latin-1 only")
     return value
 
+
+Scope = Literal["systemPrompt", "messages", "toolInput", "toolOutput"]
+"""What a text of a model call is, for guards that are shown some of them."""
 
 HeaderName = Annotated[str, AfterValidator(_header_name), Field(json_schema_extra={"format": "header-name"})]
 """A header's name, a token of RFC 9110 section 5.6.2, made lower-case."""

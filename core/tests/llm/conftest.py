@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -27,6 +28,20 @@ from agentgateway.llm.sse import Event, Parser
 
 Json = dict[str, Any]
 Judge = Callable[[Json], None]
+
+
+def cuts(stream: bytes) -> list[int]:
+    """Where a stream can be cut in two: next to each end of a line and in each character of several bytes, and at every
+    seventh byte of what is alike between them. (Whole streams also come byte by byte.)"""
+    near = {
+        at for found in re.finditer(rb"[\r\n\x80-\xff]", stream) for at in range(found.start() - 1, found.end() + 2)
+    }
+    return sorted({*near, *range(1, len(stream), 7)} & {*range(1, len(stream))})
+
+
+@pytest.fixture(scope="session", name="cuts")
+def _cuts() -> Callable[[bytes], list[int]]:
+    return cuts
 
 
 @pytest.fixture(scope="session")

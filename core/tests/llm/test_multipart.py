@@ -92,6 +92,8 @@ def test_the_end_of_the_last_line_may_be_left_out():
         part('Content-Disposition : form-data; name="a"', b"") + END,
         part('Content-Disposition: form-data; name="a"\r\nContent-Transfer-Encoding: base64', b"") + END,
         part('Content-Disposition: form-data; name="a"\r\nX: ' + "x" * 9000, b"") + END,
+        field("a", BETWEEN[2:] + b"\r\n") + END,
+        field("a", BETWEEN[2:]) + END,
     ],
 )
 def test_what_two_readers_could_read_in_two_ways_is_refused(body):
@@ -204,3 +206,55 @@ async def test_what_comes_late_is_looked_at_too(late):
 async def test_a_model_that_is_no_name_is_refused(name):
     with pytest.raises(InvalidRequest, match="the name of a model"):
         await read([field("model", name) + END])
+
+
+def guarded(call: FormCall) -> dict[str, str]:
+    return {segment.path: segment.text for segment in call.segments()}
+
+
+PROMPTED = field("model", b"ears") + FILE + field("prompt", b"over and out") + field("language", b"en") + END
+
+
+async def test_texts_for_guards_are_the_same_wherever_the_bytes_are_cut():
+    masked = PROMPTED.replace(b"over and out", b"***").replace(b"ears", b"other")
+    for cut in range(len(PROMPTED) + 1):
+        for length in (None, len(PROMPTED)):
+            call = await read([PROMPTED[:cut], PROMPTED[cut:]], length)
+            await call.read_texts(1000)
+            assert guarded(call) == {"prompt": "over and out"}
+            beside = call.copy()
+            beside.segments()[0].replace("***")
+            assert await sent(beside.outbound(call.dialect, "other")) == masked
+            assert await sent(call) == PROMPTED  # edits of one attempt are its own
+            assert beside.document.get("prompt") == "***"
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("size", [1000, 4096, 65536, 10**6])
+async def test_a_long_form_is_read_for_guards_as_far_as_its_bound(late, size):
+    """A text that begins in time is read to its end; whether it does depends on nothing but the bytes before it."""
+
+    def with_file(length: int) -> bytes:
+        files = field("file", b"x" * length, "; filename=f"), field("file", b"z" * 9000, "; filename=g")
+        return field("model", b"ears") + files[0] + field("prompt", b"y" * 70_000) + files[1] + END
+
+    short = with_file(0).index(b'Content-Disposition: form-data; name="prompt"')
+    whole = with_file(READ_AHEAD - short - (not late))
+    call = await read([whole[at : at + size] for at in range(0, len(whole), size)])
+    if late:
+        with pytest.raises(InvalidRequest, match="begins behind"):
+            await call.read_texts(70_000)
+            await sent(call)
+        return
+    await call.read_texts(70_000)
+    assert guarded(call) == {"prompt": "y" * 70_000}
+    assert await sent(call) == whole
+
+
+async def test_a_mask_never_ends_a_part():
+    call = await read([field("model", b"ears") + field("prompt", b"a\r\n--secret--x'y\r\n!") + END])
+    await call.read_texts(1000)
+    (segment,) = call.segments()
+    segment.replace(segment.text.replace("secret--", "--"))
+    with pytest.raises(InvalidRequest, match="would end its part"):
+        call.payload()

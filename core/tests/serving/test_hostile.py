@@ -70,6 +70,7 @@ async def test_hostile_bytes_end_one_connection_at_most(serving, connect, caplog
         await client.send(data)
         async with asyncio.timeout(5):
             await client.reader.read()
+    await client.close()  # else the gateway, having told it why, waits for that
     await served(running, connect)
     await running.stop()
     assert running.runtime.gateway.active == 0

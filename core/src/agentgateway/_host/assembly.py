@@ -61,6 +61,8 @@ class Bind:
     port: int
     address: str | None
     listeners: tuple[BoundListener, ...]
+    edge: bool | None = None
+    """Whether the edge reads HTTP/1.1 there; None where the file leaves it to `config.server.edge`."""
 
     def listener(self, host: str) -> Listener | None:
         for bound in self.listeners:
@@ -231,7 +233,7 @@ class Assembly:
         bound = tuple(
             BoundListener(self._listener(name, gateway, listener, drafts), listener.tls) for listener in ordered
         )
-        return Bind(gateway.name, gateway.port, gateway.address, bound)
+        return Bind(gateway.name, gateway.port, gateway.address, bound, gateway.listeners[0].edge)
 
     def _listener(self, bind: str, gateway: GatewayDraft, listener: ListenerDraft, drafts: Drafts) -> Listener:
         place = Place(bind, gateway.name, listener.name)

@@ -112,7 +112,7 @@ class ServerConfig(PluginConfig):
 
     edge: bool = True
     """HTTP/1.1 is read by the gateway's own protocol; `off` leaves it to Hypercorn, like HTTP/2: slower, for
-    comparing."""
+    comparing. Gateways and listeners may say otherwise for themselves."""
 
 
 class SessionConfig(PluginConfig):
@@ -272,6 +272,8 @@ class ListenerConfig(PluginConfig):
     """HTTPS needs `tls`."""
     tls: DownstreamTls | None = None
     """Certificates, for HTTPS."""
+    edge: bool | None = None
+    """Who reads HTTP/1.1 here, like `config.server.edge`, which holds when absent. The same for all of a port."""
     routes: list[RouteConfig] = []
     """Routes of this listener alone."""
     policies: Policies = {}
@@ -293,6 +295,8 @@ class GatewayConfig(PluginConfig):
     """HTTPS when there is `tls`, else HTTP."""
     tls: DownstreamTls | None = None
     """Certificates; not together with `listeners`."""
+    edge: bool | None = None
+    """Who reads HTTP/1.1 here, like `config.server.edge`, which holds when absent."""
     listeners: list[ListenerConfig] = []
     """Several host names or certificates on one port."""
     policies: Policies = {}

@@ -35,6 +35,7 @@ def conflicts(drafts: Drafts, document: Document) -> Iterator[ConfigError]:
             message = f"a gateway is named `{gateway.name}` already, on line {document.line(of_name.at)}"
             yield document.error(gateway.at, message, "give that one another name")
         yield from _in_gateway(gateway, document)
+        yield from _of_two_faces(gateway, drafts.root.config.server.edge, document)
     yield from _on_listeners(drafts, document)
     yield from _of_the_process(drafts, document)
 
@@ -86,6 +87,16 @@ def _in_gateway(gateway: GatewayDraft, document: Document) -> Iterator[ConfigErr
             message = f"listener `{first.name}` answers to this host name already: this one would never be asked"
             hint = "give each a `hostname` of its own (none is `*`), or put the routes on one listener"
             yield document.error((*listener.at, "hostname"), message, hint)
+
+
+def _of_two_faces(gateway: GatewayDraft, default: bool, document: Document) -> Iterator[ConfigError]:
+    """A connection is read before anybody knows which of its port's listeners it is for."""
+    faces = [default if listener.edge is None else listener.edge for listener in gateway.listeners]
+    for listener, edge in zip(gateway.listeners, faces, strict=True):
+        if edge != faces[0]:
+            message = f"listener `{gateway.listeners[0].name}` of the same port says otherwise"
+            hint = "say it once, on the gateway, or give the listeners ports of their own"
+            yield document.error((*listener.at, "edge"), message, hint)
 
 
 def _on_listeners(drafts: Drafts, document: Document) -> Iterator[ConfigError]:

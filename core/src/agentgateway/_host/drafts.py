@@ -37,6 +37,8 @@ class ListenerDraft:
     """In lower case; `*` for every one."""
     tls: DownstreamTls | None
     layers: list[Layer]
+    edge: bool | None = None
+    """Who reads HTTP/1.1, where it or its gateway says."""
 
 
 @dataclass(slots=True)
@@ -82,6 +84,8 @@ def _gateway(at: Path, name: str, config: GatewayConfig) -> GatewayDraft:
     listeners = [_listener((*at, "listeners", i), f"listener-{i}", one) for i, one in enumerate(config.listeners)]
     if not listeners:
         listeners = [ListenerDraft(at, "default", "*", config.tls, [])]
+    for listener in listeners:
+        listener.edge = config.edge if listener.edge is None else listener.edge
     layer = Layer((*at, "policies"), config.policies, "gateway")
     return GatewayDraft(at, name, config.port, config.address, [layer], listeners)
 
@@ -93,7 +97,7 @@ def _bind(at: Path, config: BindConfig) -> GatewayDraft:
 
 def _listener(at: Path, name: str, config: ListenerConfig) -> ListenerDraft:
     layer = Layer((*at, "policies"), config.policies, "gateway")
-    return ListenerDraft(at, config.name or name, config.hostname.lower() or "*", config.tls, [layer])
+    return ListenerDraft(at, config.name or name, config.hostname.lower() or "*", config.tls, [layer], config.edge)
 
 
 def _nested_routes(at: Path, gateway: str, listeners: list[ListenerConfig], backends: Backends) -> Iterator[RouteDraft]:

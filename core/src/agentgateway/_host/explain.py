@@ -13,10 +13,12 @@ def explain(gateway: Gateway) -> Iterator[str]:
     """Lines of text."""
     document = gateway.document
     for bind in gateway.binds.values():
+        edge = gateway.settings.server.edge if bind.edge is None else bind.edge
         for bound in bind.listeners:
             listener = bound.listener
             scheme = "https" if bound.tls else "http"
-            yield f"{scheme}://{bind.address or '*'}:{bind.port}  gateway {bind.name}, listener {listener.name}"
+            face = "" if edge else ", edge off"
+            yield f"{scheme}://{bind.address or '*'}:{bind.port}  gateway {bind.name}, listener {listener.name}{face}"
             yield from _chain("  before routing", listener.chain.origins, document.source.file)
             for hostname, match, route in listener.entries():
                 yield ""

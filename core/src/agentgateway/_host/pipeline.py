@@ -13,12 +13,13 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from agentgateway._host.chains import Chain, Steps
+from agentgateway._host.chains import Chain, Step, Steps
 from agentgateway._host.inline import in_a_task
 from agentgateway._host.routes import Listener
 from agentgateway._host.upstream import attempts
 from agentgateway.errors import Disconnected, GatewayError, InternalError, RequestTimeout
 from agentgateway.exchange import ClientGone, Exchange, Reply
+from agentgateway.hookspecs import Later
 
 logger = logging.getLogger("agentgateway.pipeline")
 
@@ -86,8 +87,14 @@ async def phase(steps: Steps, exchange: Exchange) -> Reply | None:
             raise
         except Exception as error:
             raise InternalError(detail=f"{name}: {type(error).__name__}") from error
-        if answer is not None:
-            return checked(answer, name)
+        if answer is None:
+            continue
+        if isinstance(answer, Later):
+            await in_a_task()
+            answer = await phase((Step(answer.hook, True, name),), exchange)
+            if answer is None:
+                continue
+        return checked(answer, name)
     return None
 
 

@@ -51,7 +51,8 @@ def server_config(http: HttpFrontend) -> Config:
 class Port:
     """A listening socket and the connections that came by it.
 
-    With `runtime` the edge takes them in, and Hypercorn gets what is not HTTP/1.1; without, Hypercorn has them all.
+    With `runtime` the edge takes them in, and Hypercorn gets what is not HTTP/1.1; without, or while `edge` is off,
+    Hypercorn has them all.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Port:
         self.certificates = certificates
         self.traffic = traffic
         self.number = number
+        self.edge = True
         self._runtime = runtime
         self._app = app
         self._http = http
@@ -104,7 +106,7 @@ class Port:
     async def _serve(self, sock: socket.socket) -> None:
         """Take a connection in; whoever speaks on it is told by its transport."""
         self.traffic.connections += 1
-        runtime, handshake = self._runtime, None
+        runtime, handshake = self._runtime if self.edge else None, None
         tls: dict[str, Any] = {}
         if self.certificates is not None:
             handshake = self.certificates.current()

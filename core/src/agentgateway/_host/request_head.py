@@ -16,6 +16,11 @@ _LENGTH = b"content-length: "
 
 _LONGEST_REMEMBERED = 256
 _MOST_REMEMBERED = 1024
+_LONGEST_HEAD_REMEMBERED = 4096
+_MOST_HEADS_REMEMBERED = 256
+
+_known: dict[tuple[object, ...], bytes] = {}
+"""Heads by what they were made of: a client sends the same fields with each of its calls, and so do we."""
 
 
 def encode_head(
@@ -35,20 +40,32 @@ def encode_head(
     """
     if chunked and content_length is not None:
         raise InvalidRequest("a body has either a length or chunks", detail="content_length and chunked both given")
+    wanted = (method, target, authority, *headers)
+    head = _known.get(wanted)
+    if head is None:
+        head = _lines(method, target, authority, headers)
+        if len(head) <= _LONGEST_HEAD_REMEMBERED:
+            if len(_known) >= _MOST_HEADS_REMEMBERED:
+                _known.clear()
+            _known[wanted] = head
+    if content_length is not None:
+        return b"%b\r\ncontent-length: %d\r\n\r\n" % (head, content_length)
+    return head + (b"\r\n" + CHUNKED if chunked else b"\r\n\r\n")
+
+
+def _lines(method: str, target: str, authority: str, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
+    """All of a head but the body's framing."""
     lines = [(_start if len(target) <= _LONGEST_REMEMBERED else _start.__wrapped__)(method, target, authority)]
     try:
         lines += [start + value for name, value in headers if (start := _STARTS[name])]
     except Nominating:
-        rest = without_nominated(headers)
-        return encode_head(method, target, authority, rest, content_length=content_length, chunked=chunked)
+        return _lines(method, target, authority, without_nominated(headers))
     except NoToken as error:
         raise InvalidRequest("a header cannot be sent", detail=str(error)) from None
     head = b"\r\n".join(lines)
     if not sendable(head, len(lines) + 1):  # the first of them is two
         raise InvalidRequest("a header cannot be sent", detail="a control character in a header's value")
-    if content_length is not None:
-        return b"%b\r\ncontent-length: %d\r\n\r\n" % (head, content_length)
-    return head + (b"\r\n" + CHUNKED if chunked else b"\r\n\r\n")
+    return head
 
 
 def declared_length(head: bytes) -> int | None:

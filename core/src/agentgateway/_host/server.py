@@ -39,6 +39,7 @@ class Server:
 
     def __init__(self, runtime: Runtime, sockets: Sockets) -> None:
         self._runtime = runtime
+        self._edge = runtime.gateway.settings.server.edge
         self._sockets = sockets
         self._plane = DataPlane(runtime)
         self._ports: dict[Key, Port] = {}
@@ -78,6 +79,7 @@ class Server:
             if secure(bind) and bind.port not in self._certificates:
                 continue  # said before: its certificates cannot be used
             self._ports[key].certificates = self._certificates.get(bind.port)
+            self._ports[key].edge = self._edge if bind.edge is None else bind.edge
             self._ports[key].listen()
 
     def follow(self, gateway: Gateway) -> None:
@@ -122,13 +124,12 @@ class Server:
         scheme = "https" if secure(bind) else "http"
         sock = await self._sockets.open(bind.name, bind.address, bind.port, scheme)
         runtime = self._runtime
-        edge = runtime.gateway.settings.server.edge
         return Port(
             sock,
             self._plane.app(bind.port),
             lambda: runtime.gateway.http,
             self._meters.traffic(bind),
-            runtime=runtime if edge else None,
+            runtime=runtime,
             number=bind.port,
         )
 

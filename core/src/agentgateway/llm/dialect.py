@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
 from agentgateway.errors import InvalidRequest
-from agentgateway.exchange import Usage
+from agentgateway.exchange import Headers, Usage
 from agentgateway.interfaces import Segment
 from agentgateway.llm.caching import CacheRule
 from agentgateway.llm.chat import ChatCall, ChatReply, Delta, ErrorFacts
@@ -116,7 +116,8 @@ class Dialect:
 
     `model_in_path` says that a call's model, and whether its reply is streamed, stand in its path and not in its
     document; `replies` that its replies are documents, where others (sound) pass as they come; `forms` that its calls
-    may be forms (`multipart/form-data`), which are never held whole. `stream_content_type` is the media type of
+    may be forms (`multipart/form-data`), which are never held whole, and `form_texts` which fields of those hold what
+    somebody wrote. `stream_content_type` is the media type of
     streams: those of another type than server-sent events bring their own `parser`. `error_header` is a header that
     tells an error's type besides its body.
 
@@ -132,6 +133,7 @@ class Dialect:
     model_in_path: ClassVar[bool] = False
     replies: ClassVar[bool] = True
     forms: ClassVar[bool] = False
+    form_texts: ClassVar[tuple[str, ...]] = ()
     stream_content_type: ClassVar[str] = CONTENT_TYPE
     error_header: ClassVar[str] = ""
     unread: ClassVar[bool] = False
@@ -219,6 +221,10 @@ class Dialect:
         """The model that answered, as a reply or an event of a stream names it."""
         model = document.get("model")
         return model if isinstance(model, str) else None
+
+    def read_headers(self, document: Json, headers: Headers) -> None:
+        """Put what a reply tells in its header fields (its usage) into the document, where this dialect looks for it.
+        For dialects of providers only: the document is translated afterwards."""
 
     # usage
 

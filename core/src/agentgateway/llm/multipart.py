@@ -23,10 +23,11 @@ _UNCODED = frozenset(("7bit", "8bit", "binary"))
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part: the name of its field, and whether it is a file."""
+    """A part: the name of its field, whether it is a file, and the character set it names, lower-case."""
 
     name: str
     file: bool
+    charset: str = ""
 
 
 class Piece(NamedTuple):
@@ -127,7 +128,17 @@ class Scanner:
                 raise malformed("the head of a part is too long")
             return False
         part = read_head(self._buffer[self._at : end])
-        return self._take(end + 4 - self._at, pieces, self._content, begins=part)
+        return self._take(end + 4 - self._at, pieces, self._beginning, begins=part)
+
+    def _beginning(self, pieces: list[Piece]) -> bool:
+        """Right behind a head: some parsers take a boundary there for the end of an empty part, others for content."""
+        first = self._between[2:]
+        if self._buffer.startswith(first, self._at):
+            raise malformed("a part begins with the boundary")
+        if first.startswith(self._buffer[self._at : self._at + len(first)]):
+            return False
+        self._state = self._content
+        return True
 
     def _content(self, pieces: list[Piece]) -> bool:
         end = self._buffer.find(self._between, self._at)
@@ -183,4 +194,12 @@ def read_head(raw: bytes) -> Part:
     name = given.get("name", "\\")
     if "\\" in name:
         raise malformed("a part has no plain name")
-    return Part(name.encode("latin-1").decode("utf-8", "replace"), "filename" in given or "filename*" in given)
+    file = "filename" in given or "filename*" in given
+    return Part(name.encode("latin-1").decode("utf-8", "replace"), file, charset_of(fields.get("content-type", "")))
+
+
+def charset_of(content_type: str) -> str:
+    """What a part's media type says of its characters, lower-case; `?` for what is doubtful."""
+    _, semicolon, rest = content_type.partition(";")
+    given = parameters(semicolon + rest)
+    return "?" if given is None else given.get("charset", "").lower()

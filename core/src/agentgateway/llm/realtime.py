@@ -27,6 +27,8 @@ CREDENTIAL = "openai-insecure-api-key."
 """A subprotocol that is a key: browsers can put it nowhere else."""
 OWN = ("openai-organization.", "openai-project.")
 """Subprotocols that name the client's account at the vendor, which is not the one that is asked."""
+MODEL, DEPLOYMENT = "model", "deployment"
+"""What names the model in a client's query: OpenAI's word for it, and that of Azure's dated versions."""
 
 Ask = Callable[[Sequence[Segment]], Awaitable[None]]
 """Judges texts, and may replace them. Raises `GuardRejected`, `GuardFailed`."""
@@ -57,17 +59,18 @@ class RealtimeCall(LlmCall):
     def of(cls, dialect: Dialect, request: Request) -> RealtimeCall:
         """Raises `InvalidRequest` for a query that names no model, or two, or somebody else's call."""
         asked = parse_qsl(request.query, keep_blank_values=True)
-        models = [value for name, value in asked if name == "model"]
+        named = MODEL if any(name == MODEL for name, _ in asked) else DEPLOYMENT
+        models = [value for name, value in asked if name == named]
         if len(models) != 1 or not models[0]:
             raise InvalidRequest("the query must name one `model`", code="missing_required_parameter", param="model")
         if any(name == "call_id" for name, _ in asked):
             raise InvalidRequest("calls cannot be joined here", code="unsupported_parameter", param="call_id")
         return cls(dialect, models[0], request.path, next((value for name, value in asked if name == "intent"), ""))
 
-    def target(self, path: str, model: str) -> str:
-        """Path and query for the vendor. Nothing else of the client's query is passed on: vendors take models and keys
-        there."""
-        query = {"model": model, **({"intent": self.intent} if self.intent else {})}
+    def target(self, path: str, model: str, named: str = MODEL) -> str:
+        """Path and query for the vendor, which looks for the model under that name. Nothing else of the client's query
+        is passed on: vendors take models and keys there."""
+        query = {named: model, **({"intent": self.intent} if self.intent else {})}
         return f"{path}{'&' if '?' in path else '?'}{urlencode(query)}"
 
     def copy(self) -> RealtimeCall:

@@ -17,7 +17,7 @@ from agentgateway.errors import ConfigError
 from agentgateway.exchange import Exchange, Reply
 from agentgateway.expressions import Expression, ExpressionSyntaxError
 from agentgateway.expressions import compile as compile_expression
-from agentgateway.hookspecs import PHASES
+from agentgateway.hookspecs import PHASES, Later
 from agentgateway.interfaces import Buckets, Counter, Host, Level, Policy
 from agentgateway.variables import environment
 
@@ -108,6 +108,8 @@ async def run_phase(policy: Policy, phase: str, exchange: Exchange) -> Reply | N
         if hook is None or not hasattr(hook, "agentgateway_impl"):
             continue
         answer = hook(exchange)
+        if isinstance(answer, Later):
+            answer = answer.hook(exchange)
         if inspect.isawaitable(answer):
             answer = await answer
         if answer is not None:

@@ -88,7 +88,7 @@ def start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Start]:
         if tls:
             server.socket = certified(monkeypatch, tmp_path).wrap_socket(server.socket, server_side=True)
         azure.url = f"{'https' if tls else 'http'}://localhost:{server.server_port}"
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
         servers.append(server)
         return azure
 

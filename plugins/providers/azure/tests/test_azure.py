@@ -11,6 +11,7 @@ from agentgateway.exchange import Headers, Outgoing
 from agentgateway.interfaces import Provider
 from agentgateway.llm.calls import LlmCall
 from agentgateway.llm.dialects import dialect
+from agentgateway.llm.realtime import RealtimeCall
 from agentgateway.testing import ProviderContract, chat, make
 
 GROUP = "agentgateway.providers"
@@ -74,6 +75,21 @@ def test_other_operations_have_their_paths() -> None:
     call = LlmCall(dialect("embeddings"), document, dialect("embeddings").read(document, ""))
     assert provider.path(call) == "/openai/v1/embeddings"
     assert dated.path(call) == "/openai/deployments/emb/embeddings?api-version=2024-10-21"
+
+
+@pytest.mark.parametrize(
+    ("config", "target"),
+    [
+        ({}, "/openai/v1/realtime?model=my+model"),
+        ({"apiVersion": "preview"}, "/openai/v1/realtime?api-version=preview&model=my+model"),
+        ({"apiVersion": "2024-10-21"}, "/openai/realtime?api-version=2024-10-21&deployment=my+model"),
+        ({"resourceType": "foundry", "projectName": "p"}, "/openai/v1/realtime?model=my+model"),
+    ],
+)
+def test_sessions_name_their_model_where_the_resource_looks(config: dict[str, Any], target: str) -> None:
+    """https://learn.microsoft.com/azure/ai-foundry/openai/how-to/realtime-audio-websockets"""
+    provider, call = azure(**config), RealtimeCall(dialect("realtime"), "my model", "/v1/realtime")
+    assert call.target(provider.path(call), call.model, provider.realtime_model) == target
 
 
 def test_hosts() -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
+from pydantic_core import from_json
 
 from agentgateway.exchange import Headers, Outgoing
 from agentgateway.interfaces import Provider
-from agentgateway.llm.calls import LlmCall
+from agentgateway.llm.calls import Head, LlmCall
 from agentgateway.llm.dialects import dialect
 from agentgateway.testing import ProviderContract, chat, make
 
@@ -90,6 +93,56 @@ def test_what_anthropics_clients_add_stays_here(provider: Provider) -> None:
 def test_a_credential_that_was_put_into_x_api_key_stays_there(provider: Provider) -> None:
     headers = {"authorization": "Bearer a", "x-api-key": "b"}
     assert dict(sent(provider, chat().call, headers, {"x-api-key"}).headers) == headers
+
+
+BLOCKS = {"input": {"mode": "block"}, "output": {"mode": "score"}}
+
+
+@pytest.mark.parametrize("speaks", ["completions", "responses"])
+@pytest.mark.parametrize(
+    ("moderation", "field"),
+    [
+        ({}, {"model": "omni-moderation-latest"}),
+        (
+            {"policy": {"input": {"mode": "block"}}},
+            {"model": "omni-moderation-latest", "policy": {"input": {"mode": "block"}}},
+        ),
+        ({"model": "m", "policy": BLOCKS}, {"model": "m", "policy": BLOCKS}),
+    ],
+)
+def test_the_operators_moderation_takes_the_place_of_the_clients(speaks: str, moderation: Any, field: Any) -> None:
+    call = chat(speaks=speaks, moderation={"model": "none", "policy": None}).call
+    body = sent(make(GROUP, "openAI", {"moderation": moderation}), call).body
+    assert isinstance(body, bytes)
+    assert from_json(body)["moderation"] == field
+
+
+def test_the_clients_own_moderation_is_left_where_the_operator_says_nothing(provider: Provider) -> None:
+    call = chat(moderation={"model": "mine"}).call
+    sent(provider, call)
+    assert call.document["moderation"] == {"model": "mine"}
+
+
+def test_translated_calls_are_moderated_too() -> None:
+    call = LlmCall(dialect("messages"), deepcopy(MESSAGES_CALL), Head("claude", False)).translated(
+        dialect("completions")
+    )
+    sent(make(GROUP, "openAI", {"moderation": {}}), call)
+    assert call.document["moderation"] == {"model": "omni-moderation-latest"}
+
+
+def test_operations_that_have_no_moderation_get_none() -> None:
+    call = LlmCall(dialect("embeddings"), {"model": "m", "input": "hi"}, Head("m", False))
+    sent(make(GROUP, "openAI", {"moderation": {}}), call)
+    assert "moderation" not in call.document
+
+
+@pytest.mark.parametrize(
+    "moderation", [{"policy": {"input": {"mode": "loud"}}}, {"policy": {"input": {}}}, {"mode": "block"}, {"model": ""}]
+)
+def test_moderation_that_openai_would_refuse_is_refused_at_once(moderation: Any) -> None:
+    with pytest.raises(ValidationError):
+        make(GROUP, "openAI", {"moderation": moderation})
 
 
 MESSAGES_CALL: dict[str, Any] = {

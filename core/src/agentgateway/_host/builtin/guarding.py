@@ -16,9 +16,10 @@ from agentgateway._host.builtin.screening import Guards
 from agentgateway.errors import ConfigError, GatewayError, GuardFailed, InvalidRequest
 from agentgateway.exchange import Exchange, Reply, Stream
 from agentgateway.guarded import GuardedEvents, guarded, observed
-from agentgateway.hookspecs import hookimpl
+from agentgateway.hookspecs import Later, hookimpl
 from agentgateway.interfaces import Guard, Host, Level, Participant, Policy, Segment
 from agentgateway.llm.calls import Dialect, LlmCall
+from agentgateway.llm.forms import FormCall
 from agentgateway.llm.realtime import RealtimeCall
 
 SCOPES = frozenset({"systemPrompt", "messages", "toolInput", "toolOutput"})
@@ -48,12 +49,12 @@ class PromptGuard:
 
     def participants(self) -> Iterable[Participant]:
         required = self._host.level != "gateway"
+        limit = self._host.body_limit
         if self._request:
             kind = AwaitedRequestGuards if self._request.awaits else RequestGuards
-            yield Participant(kind(self._request, required), SLOT)
+            yield Participant(kind(self._request, required, limit), SLOT)
         if self._response:
             answer = AwaitedReplyGuards if self._response.awaits else ReplyGuards
-            limit = self._host.body_limit
             yield Participant(answer(self._response, required, limit, self._streaming), SLOT)
 
     async def start(self) -> None:
@@ -126,11 +127,13 @@ def built(host: Host, entry: GuardEntry, at: str) -> Guard:
 
 
 class _RequestTexts:
-    """What the client sent. `required` says that this place is for model calls only."""
+    """What the client sent. `required` says that this place is for model calls only; `limit` is of the texts of a
+    form, in bytes."""
 
-    def __init__(self, guards: Guards, required: bool) -> None:
+    def __init__(self, guards: Guards, required: bool, limit: int) -> None:
         self._guards = guards
         self._required = required
+        self._limit = limit
 
     def _segments(self, exchange: Exchange) -> list[Segment]:
         insist_on_texts(exchange, self._required)
@@ -149,7 +152,17 @@ class RequestGuards(_RequestTexts):
     """Guards of requests that need no awaiting."""
 
     @hookimpl
-    def pre_request(self, exchange: Exchange) -> None:
+    def pre_request(self, exchange: Exchange) -> Later | None:
+        if isinstance(exchange.call, FormCall) and not exchange.call.form.judged:
+            return Later(self._read_on)
+        self._guards.screen(self._segments(exchange), exchange)
+        return None
+
+    async def _read_on(self, exchange: Exchange) -> None:
+        """A form, whose texts may still be coming."""
+        call = exchange.call
+        assert isinstance(call, FormCall)
+        await call.read_texts(self._limit)
         self._guards.screen(self._segments(exchange), exchange)
 
 
@@ -158,6 +171,8 @@ class AwaitedRequestGuards(_RequestTexts):
 
     @hookimpl
     async def pre_request(self, exchange: Exchange) -> None:
+        if isinstance(exchange.call, FormCall):
+            await exchange.call.read_texts(self._limit)
         await self._guards.judge(self._segments(exchange), exchange)
 
 

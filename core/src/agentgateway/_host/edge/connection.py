@@ -25,12 +25,13 @@ from agentgateway._host.edge.closing import Closing
 from agentgateway._host.edge.pausing import Pausing
 from agentgateway._host.edge.peeking import has_bytes
 from agentgateway._host.edge.reading import Reading
+from agentgateway._host.edge.repeating import DIGITS
 from agentgateway._host.edge.sending import Sending
 from agentgateway._host.edge.turn import Turn
 from agentgateway._host.edge.wire import CONTINUE
 from agentgateway._host.entrance import entrance
 from agentgateway._host.face import note_departure
-from agentgateway._host.inbound_head import read_head, size_of
+from agentgateway._host.inbound_head import Head, Limits, read_head, size_of
 from agentgateway._host.inline import Drive
 from agentgateway._host.pipeline import run
 from agentgateway.errors import InvalidRequest
@@ -277,15 +278,19 @@ class EdgeConnection(asyncio.Protocol):
         gateway = self._gateway = self._runtime.gateway
         gateway.active += 1
         limits = gateway.http.of_heads
-        size = turn.size if turn.size <= limits.size else size_of(turn.method, turn.url, turn.headers)
-        head = read_head(turn.method, turn.url, turn.headers, turn.version, size, limits)
+        repeated = turn.repeated
+        if repeated is not None and repeated.read is not None and repeated.limits == limits:
+            head, headers = repeated.read, turn.headers
+        else:
+            head = self._read_head(turn, limits)
+            headers = head.headers
         error = turn.error or head.error
         if error is not None:
             turn.keep = False
             head = head._replace(error=error)
         listener = entrance(gateway.binds.get(self._door.number), head, self._peer)
         request = Request(
-            *(turn.method, head.target, Headers(head.headers), turn.body()),
+            *(turn.method, head.target, Headers(headers), turn.body()),
             *(self._scheme, head.authority, VERSIONS.get(turn.version, "HTTP/1.1")),
         )
         exchange = Exchange(request, self._source)
@@ -293,6 +298,15 @@ class EdgeConnection(asyncio.Protocol):
         turn.exchange = exchange
         turn.drive = Drive(self.loop, run(exchange, listener, turn.write), self._ended, self._context)
         turn.drive.resume()
+
+    def _read_head(self, turn: Turn, limits: Limits) -> Head:
+        size = turn.size if turn.size <= limits.size else size_of(turn.method, turn.url, turn.headers)
+        head = read_head(turn.method, turn.url, turn.headers, turn.version, size, limits)
+        repeated = turn.repeated
+        fits = size + DIGITS <= limits.size  # whatever its body's length
+        if repeated is not None and fits and head.error is None and head.headers is turn.headers:
+            repeated.limits, repeated.read = limits, head
+        return head
 
     def wants_body(self, turn: Turn) -> None:
         """The pipeline waits for more of the turn's body."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from httptools import HttpParserError, HttpParserInvalidMethodError, HttpParserUpgrade, HttpRequestParser
 
+from agentgateway._host.edge.repeating import RepeatedHead, repeated_head
 from agentgateway._host.edge.wire import request_head
 from agentgateway.errors import GatewayError, InvalidRequest
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from agentgateway._host.edge.turn import Turn
     from agentgateway._host.face import Runtime
 
+CHANCES = 4
+"""Heads in a row that are remembered in vain, before a connection is taken to be one on which none comes again."""
 UNKNOWN = 2**62
 """In place of a head's size: measure it."""
 _METHOD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]*)(?: ([!-~]*)|\Z)")
@@ -31,7 +34,7 @@ class Reading:
 
     __slots__ = (
         *("in_head", "incoming", "kept", "last", "open", "ready"),
-        *("_begin", "_full", "_parser", "_runtime", "_silent"),
+        *("_begin", "_chances", "_full", "_parser", "_repeated", "_runtime", "_silent"),
     )
 
     def __init__(self, runtime: Runtime, begin: Callable[[], Turn], full: Callable[[], None]) -> None:
@@ -47,6 +50,8 @@ class Reading:
         self._full = full
         self._parser: HttpRequestParser | None = HttpRequestParser(self)
         self._silent = 0  # bytes of a head, or more of chunks' framing than their bodies and trailers account for
+        self._repeated: RepeatedHead | None = None  # that of the request before, if it may come again
+        self._chances = CHANCES
 
     # --- the parser --------------------------------------------------------------------------------------------------
 
@@ -84,6 +89,8 @@ class Reading:
                 turn.error = InvalidRequest("unknown transfer coding", status=501, code="not_implemented")
         if b"expect" in fields:
             turn.expects = fields[b"expect"].lower() == b"100-continue" and turn.version == "1.1"
+        if not turn.keep:
+            self._repeated, self._chances = None, 0  # what follows is none of ours
         self.in_head = False
         self._silent = 0
         self.ready.append(turn)
@@ -117,7 +124,14 @@ class Reading:
     def feed(self, data: bytes, first: bool) -> bytes | None:
         """Parse. Returns what begins with an upgrade, if nothing is to be answered before that: `first` says whether
         that holds for what has begun; else it is `kept`."""
-        begun = self.incoming
+        begun, at_rest = self.incoming, not (self._silent or self.ready or self.incoming)
+        if at_rest and self._repeated is not None:
+            turn = self._begin()
+            if self._repeated.begins(data, turn):
+                turn.size = UNKNOWN
+                self.ready.append(turn)
+                self._chances = CHANCES
+                return None
         self._silent += len(data)
         while self._parser is not None:
             try:
@@ -135,6 +149,9 @@ class Reading:
                     break
             except HttpParserError as error:
                 self._malformed(error, data, begun)
+        if at_rest and self._chances and self.incoming is None and len(self.ready) == 1:
+            self._chances -= 1
+            self._repeated = repeated_head(data, self.ready[0])
         size = self._runtime.gateway.http.http1_max_head_size
         if self._silent > size and (self.in_head or self._silent > 2 * size):
             self._too_long()
@@ -172,6 +189,7 @@ class Reading:
 
     def stop(self) -> None:
         """Look at nothing any more."""
+        self._repeated, self._chances = None, 0
         self._parser = None  # it holds our bound methods
         self.open = False
 

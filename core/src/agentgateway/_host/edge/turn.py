@@ -16,6 +16,7 @@ from agentgateway.llm.replies import LlmStream
 
 if TYPE_CHECKING:
     from agentgateway._host.edge.connection import EdgeConnection
+    from agentgateway._host.edge.repeating import RepeatedHead
 
 PASSED_ON = frozenset((LlmStream, UpstreamResponse))
 """Streams that wait for nothing but the upstream. What somebody wrapped around one may wait for anything."""
@@ -55,6 +56,8 @@ class Turn(Suspension):
     """The reply's head is out."""
     ended = False
     """The reply is out."""
+    repeated: RepeatedHead | None = None
+    """What is known of its head, which came before or may come again."""
     drive: inline.Drive | None = None
     exchange: Exchange | None = None
 

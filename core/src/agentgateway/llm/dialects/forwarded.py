@@ -128,6 +128,7 @@ class ImageEdits(Images):
     paths: ClassVar[tuple[str, ...]] = ("/v1/images/edits",)
     end_marker: ClassVar[bytes] = b"image_edit.completed"
     forms: ClassVar[bool] = True
+    form_texts: ClassVar[tuple[str, ...]] = ("prompt",)
 
     def ends(self, event: Event) -> bool:
         return (event.document or {}).get("type") == "image_edit.completed"
@@ -138,6 +139,7 @@ class ImageVariations(Images):
     operation: ClassVar[str] = "image_variations"
     paths: ClassVar[tuple[str, ...]] = ("/v1/images/variations",)
     forms: ClassVar[bool] = True
+    form_texts: ClassVar[tuple[str, ...]] = ("prompt",)
 
 
 class Transcriptions(Forwarded):
@@ -146,8 +148,9 @@ class Transcriptions(Forwarded):
     name = "transcriptions"
     operation: ClassVar[str] = "transcriptions"
     paths: ClassVar[tuple[str, ...]] = ("/v1/audio/transcriptions",)
-    texts: ClassVar[tuple[str, ...]] = ("prompt",)
+    texts: ClassVar[tuple[str, ...]] = ("prompt", "keywords")
     forms: ClassVar[bool] = True
+    form_texts: ClassVar[tuple[str, ...]] = ("prompt", "keywords")
     end_marker: ClassVar[bytes] = b"transcript.text.done"
     text_keys: ClassVar[tuple[bytes, ...]] = (b"delta",)
 

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
-from agentgateway.settings import PluginConfig, Secret, problem
+from agentgateway.settings import PluginConfig, Scope, Secret, problem
 
 HINT = "write <resource>.cognitiveservices.azure.com"
 Version = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}(-preview)?$")]
@@ -70,6 +70,8 @@ class AzureContentSafetyConfig(PluginConfig):
     """Look for harm; `{}` with the defaults."""
     detect_jailbreak: DetectJailbreak | None = None
     """Look for jailbreaks, in requests only; `{}` with the defaults."""
+    scope: list[Scope] = Field(["systemPrompt", "messages"], min_length=1)
+    """Which texts are looked at: also `toolInput`, the arguments of tool calls, and `toolOutput`, their results."""
     policies: Policies | None = None
     """`backendAuth: {key: …}`; else the key is `AZURE_CONTENT_SAFETY_KEY` or `CONTENT_SAFETY_KEY` of the
     environment."""

@@ -34,6 +34,7 @@ class AzureContentSafetyGuard(Guard):
             )
         self._analysis = analysis(config.analyze_text) if config.analyze_text is not None else None
         self._jailbreak = jailbreak(config.detect_jailbreak) if config.detect_jailbreak is not None else None
+        self.scopes = frozenset(config.scope)
         self._key = key_of(config, host)
         self._azure: Azure | None = None
 

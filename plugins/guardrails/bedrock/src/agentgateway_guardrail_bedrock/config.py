@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 from urllib.parse import urlsplit
 
 from agentgateway_auth_aws.config import AwsConfig
 from pydantic import AfterValidator, Field, model_validator
 
-from agentgateway.settings import PluginConfig, Secret, problem
+from agentgateway.settings import PluginConfig, Scope, Secret, problem
 
 HINT = "write https://host[:port]"
-Scope = Literal["systemPrompt", "messages", "toolInput", "toolOutput"]
 
 
 def _url(text: str) -> str:

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
-from agentgateway.settings import PluginConfig, problem
+from agentgateway.settings import PluginConfig, Scope, problem
 
 HINT = "write https://host[:port]"
 
@@ -36,6 +36,9 @@ class ModelArmorConfig(PluginConfig):
     """Where the template is."""
     endpoint: Annotated[str, AfterValidator(_endpoint)] | None = None
     """Another endpoint than the location's own; over `http://` no credentials are sent."""
+
+    scope: list[Scope] = Field(["systemPrompt", "messages"], min_length=1)
+    """Which texts are looked at: also `toolInput`, the arguments of tool calls, and `toolOutput`, their results."""
 
     @property
     def template(self) -> str:

@@ -24,6 +24,7 @@ class ModelArmorGuard(Guard):
 
     def __init__(self, config: ModelArmorConfig, host: Host) -> None:
         super().__init__(config, host)
+        self.scopes = frozenset(config.scope)
         self._armor: ModelArmor | None = None
 
     async def start(self) -> None:

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
-from agentgateway.settings import PluginConfig, Secret, problem
+from agentgateway.settings import PluginConfig, Scope, Secret, problem
 
 HINT = "write https://host[:port][/path], without `/moderations`"
 
@@ -46,5 +46,7 @@ class OpenAIModerationConfig(PluginConfig):
     """The moderation model."""
     base_url: Annotated[str, AfterValidator(_url)] = "https://api.openai.com/v1"
     """Where the API is: `/moderations` is appended."""
+    scope: list[Scope] = Field(["systemPrompt", "messages"], min_length=1)
+    """Which texts are looked at: also `toolInput`, the arguments of tool calls, and `toolOutput`, their results."""
     policies: Policies | None = None
     """`backendAuth: {key: …}`; else the key is `OPENAI_API_KEY` of the environment."""

@@ -28,6 +28,7 @@ class OpenAIModerationGuard(Guard):
 
     def __init__(self, config: OpenAIModerationConfig, host: Host) -> None:
         super().__init__(config, host)
+        self.scopes = frozenset(config.scope)
         self._key = key_of(config, host)
         self._moderations: Moderations | None = None
 

@@ -4,11 +4,9 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from agentgateway.settings import PluginConfig, problem
+from agentgateway.settings import PluginConfig, Scope, problem
 from agentgateway_guardrail_regex.patterns import BuiltinName, expression
 from agentgateway_guardrail_regex.secrets import SecretName
-
-Scope = Literal["systemPrompt", "messages", "toolInput", "toolOutput"]
 
 
 class RuleConfig(PluginConfig):

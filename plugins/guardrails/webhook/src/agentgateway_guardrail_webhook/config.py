@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter
 
-from agentgateway.settings import CelText, HeaderName, PluginConfig, StringMatch, problem
+from agentgateway.settings import CelText, HeaderName, PluginConfig, Scope, StringMatch, problem
 
 PSEUDO = (":path", ":method", ":authority")
 FRAMING = frozenset(
@@ -72,5 +72,7 @@ class WebhookConfig(PluginConfig):
     request."""
     forward_header_matches: list[HeaderMatch] = []
     """Headers of the client's request that are passed on to it: those that any of these matches."""
+    scope: list[Scope] = Field(["systemPrompt", "messages"], min_length=1)
+    """Which texts are looked at: also `toolInput`, the arguments of tool calls, and `toolOutput`, their results."""
     failure_mode: Literal["failClosed", "failOpen"] = "failClosed"
     """What happens to a message when the service gives no verdict; `failureMode` beside `webhook` wins."""

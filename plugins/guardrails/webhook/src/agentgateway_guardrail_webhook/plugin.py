@@ -25,6 +25,7 @@ class WebhookGuard(Guard):
 
     def __init__(self, config: WebhookConfig, host: Host) -> None:
         super().__init__(config, host)
+        self.scopes = frozenset(config.scope)
         self.fails_open = config.failure_mode == "failOpen"
         self._headers = {name: host.expression(source) for name, source in config.headers.items()}
         self._forwarded = matchers(config.forward_header_matches)

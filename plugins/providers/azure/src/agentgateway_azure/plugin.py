@@ -48,8 +48,10 @@ CLAUDE_PATHS: Mapping[str, str] = {
     "messages": "/anthropic/v1/messages",
     "anthropicTokenCount": "/anthropic/v1/messages/count_tokens",
 }
-NO_DEPLOYMENT = ("responses", "files", "batches", "stored_responses")
-"""What dated versions take beside the deployments: the call names its model."""
+NO_DEPLOYMENT = ("responses", "files", "batches", "stored_responses", "realtime")
+"""What dated versions take beside the deployments: the call names its model, a session its deployment."""
+FOUNDRY_REALTIME = "/openai/v1/realtime"
+"""Sessions of a Foundry resource, whatever the project."""
 
 
 OPENAI = ("openai.azure.com", "https://cognitiveservices.azure.com/.default")
@@ -81,10 +83,9 @@ class Azure(Provider):
         self._query = "" if config.api_version == "v1" else f"?api-version={config.api_version}"
         self.url = f"https://{config.resource_name}.{domain}{self._base}"
         self._scope = ("oauth2", scope)
+        self.realtime_model = "deployment" if self._dated else "model"
 
     def dialects(self, operation: str) -> Sequence[str]:
-        if operation == "realtime" and (self._dated or self.config.foundry):
-            return ()
         spoken = OPERATIONS.get(operation, ())
         return (*spoken, *CLAUDE.get(operation, ())) if self.config.foundry else spoken
 
@@ -98,6 +99,8 @@ class Azure(Provider):
         name = call.dialect.name
         if name in CLAUDE_PATHS:
             return CLAUDE_PATHS[name]
+        if name == "realtime" and self.config.foundry:
+            return f"{FOUNDRY_REALTIME}{self._query}"
         if self._dated and name not in NO_DEPLOYMENT:
             return f"{self._base}/deployments/{quote(call.model, safe='')}/{METHODS[name]}{self._query}"
         return f"{self._base}/{METHODS[name]}{self._query}"

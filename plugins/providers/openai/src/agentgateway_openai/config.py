@@ -19,9 +19,30 @@ FormatType = Literal[
 ]
 
 
+class ModerationStep(PluginConfig):
+    mode: Literal["score", "block"]
+    """`score` has OpenAI say what it finds, `block` also stop it."""
+
+
+class ModerationPolicy(PluginConfig):
+    input: ModerationStep | None = None
+    """What becomes of the prompt."""
+    output: ModerationStep | None = None
+    """What becomes of the answer."""
+
+
+class ModerationConfig(PluginConfig):
+    model: str = Field(default="omni-moderation-latest", min_length=1, max_length=256)
+    """The moderation model."""
+    policy: ModerationPolicy | None = None
+    """What OpenAI does with what it finds; its own default when absent."""
+
+
 class OpenAIConfig(PluginConfig):
     model: str | None = Field(default=None, min_length=1)
     """The model to ask for, whatever the client named."""
+    moderation: ModerationConfig | None = None
+    """OpenAI's own moderation of chat calls, as a field of each, whatever the client wrote there."""
 
 
 class FormatConfig(PluginConfig):

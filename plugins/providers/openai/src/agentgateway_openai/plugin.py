@@ -44,6 +44,11 @@ class OpenAI(Provider):
     key_variable: ClassVar[str | None] = "OPENAI_API_KEY"
     unwanted = frozenset({b"anthropic-version", b"anthropic-beta", b"anthropic-dangerous-direct-browser-access"})
 
+    def __init__(self, config: OpenAIConfig, host: Host) -> None:
+        super().__init__(config, host)
+        moderation = config.moderation
+        self._moderation = None if moderation is None else moderation.model_dump(by_alias=True, exclude_none=True)
+
     def dialects(self, operation: str) -> Sequence[str]:
         return SPOKEN.get(operation, ())
 
@@ -52,9 +57,12 @@ class OpenAI(Provider):
 
     def finish(self, outgoing: Outgoing, call: LlmCall) -> None:
         """The key stays a Bearer token. A call that was translated loses the fields that only compatible vendors
-        know, and the limit on tokens gets its modern name."""
+        know, and the limit on tokens gets its modern name. The operator's moderation takes the place of the client's
+        (https://platform.openai.com/docs/api-reference/chat/create#chat_create-moderation)."""
         leave_extensions(call)
         modernise_limit(call)
+        if self._moderation is not None and call.operation == "chat":
+            call.edit()["moderation"] = self._moderation
 
 
 def leave_extensions(call: LlmCall) -> None:
