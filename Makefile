@@ -3,13 +3,14 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 MEMBERS := core $(wildcard plugins/*/*)
 STAMP := .venv/.installed
+CLIENTS := .venv/npm/.installed
 
 .PHONY: help install demo test check format bench wheels clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 22
 
-install: $(STAMP) ## Set up .venv with every distribution of this workspace, editable.
+install: $(STAMP) $(CLIENTS) ## Set up .venv with every distribution of this workspace, editable.
 
 $(STAMP): pyproject.toml $(MEMBERS:%=%/pyproject.toml)
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
@@ -17,8 +18,12 @@ $(STAMP): pyproject.toml $(MEMBERS:%=%/pyproject.toml)
 	@$(BIN)/python -m pip install --quiet 'uv>=0.9'
 	@echo "installing $(words $(MEMBERS)) distributions into .venv"
 	@$(BIN)/python -m uv pip install --quiet --compile-bytecode --python $(BIN)/python --group dev $(MEMBERS:%=-e ./%)
+	@$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --target .venv/older --only-binary :all: --group older
 	@$(BIN)/python -m compileall -q $(MEMBERS:%=%/src)
 	@touch $@
+
+$(CLIENTS): tests/conformance/package.json .ci/clients | $(STAMP)
+	@$(BIN)/python .ci/clients
 
 demo: $(STAMP) ## Serve conf/demo.yaml on 127.0.0.1:4000; needs no API key.
 	@echo

@@ -14,14 +14,14 @@ import boto3
 import httpx
 import openai
 import pytest
-from agentgateway_auth_aws.testing import Endpoint, WrongSignature
-from agentgateway_bedrock.frames import event, exception
+from agentgateway_auth_aws.testing import WrongSignature
 from botocore.config import Config
 from botocore.exceptions import ClientError, EventStreamError
 
 from agentgateway.testing import Received, Upstream
 from agentgateway.testing.upstreams import LAST, chunk, reply, stream_head
 
+from .amazons import AMBIENT, ENDPOINT, EVENT_STREAM, NOTHING, as_yaml, frames, refused
 from .matrix.transcripts import pieces, streamed, whole
 from .sdks import UNREAD, collected, connect, events, result
 
@@ -29,24 +29,6 @@ __all__ = ["collected"]
 pytestmark = UNREAD
 MODEL = "eu.anthropic.claude-sonnet-4-5-20250929-v1:0"
 PATH = "/model/eu.anthropic.claude-sonnet-4-5-20250929-v1%3A0/converse"
-EVENT_STREAM = "application/vnd.amazon.eventstream"
-AMBIENT = {
-    "AWS_ACCESS_KEY_ID": "AKIDOPERATOR",
-    "AWS_SECRET_ACCESS_KEY": "canary-of-the-operator",
-    "AWS_SESSION_TOKEN": "canary-session",
-    "AWS_EC2_METADATA_DISABLED": "true",
-    "AWS_CONFIG_FILE": "/dev/null",
-    "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
-}
-NOTHING = {**dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"), ""), **{
-    key: AMBIENT[key] for key in ("AWS_EC2_METADATA_DISABLED", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")
-}}  # fmt: skip
-ENDPOINT = Endpoint(
-    "bedrock",
-    "eu-west-1",
-    {"AKIDOPERATOR": "canary-of-the-operator", "AKIDFILE": "canary-in-the-file"},
-    {"AKIDOPERATOR": "canary-session"},
-)
 USAGE = {"inputTokens": 12, "outputTokens": 5, "totalTokens": 27, "cacheReadInputTokens": 10}
 TEXT = {
     "output": {"message": {"role": "assistant", "content": [{"text": "Hello, Ada."}]}},
@@ -79,12 +61,6 @@ CALLED = [
 ]
 USER = [{"role": "user", "content": [{"text": "Hi"}]}]
 TOOLS = {"tools": [{"toolSpec": {"name": "lookup", "inputSchema": {"json": {"type": "object"}}}}]}
-
-
-def frames(shown: list[Any]) -> bytes:
-    """Events as boto3 shows them, on the wire."""
-    pairs = [next(iter(one.items())) for one in shown]
-    return b"".join(exception(*pair) if pair[0].endswith("Exception") else event(*pair) for pair in pairs)
 
 
 @dataclass
@@ -123,10 +99,6 @@ class Bedrock:
         yield LAST
 
 
-def refused(status: int, kind: str, message: str) -> bytes:
-    return reply(status, {"message": message}, headers={"x-amzn-errortype": kind})
-
-
 def configuration(address: str, **model: Any) -> str:
     entry = {
         "name": "*",
@@ -140,12 +112,6 @@ def configuration(address: str, **model: Any) -> str:
             "llm": {"gateways": "default", "models": [{**entry, "params": params, **model}]},
         }
     )
-
-
-def as_yaml(text: str) -> str:
-    """The harness looks for `config:` at the start of a line, as people write it."""
-    document = json.loads(text)
-    return "\n".join(f"{key}: {json.dumps(value)}" for key, value in document.items())
 
 
 def amazon(url: str) -> Any:

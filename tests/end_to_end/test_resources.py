@@ -60,6 +60,8 @@ def of_openai(request: Received) -> Any:
             return reply(200, BATCH)
         case "GET", "/v1/batches":
             return page(BATCH)
+        case "GET", "/v1/batches/batch_2":
+            return reply(200, {**BATCH, "id": "batch_2", "status": "completed", "usage": RESPONSE["usage"]})
         case "GET", "/v1/batches/batch_1":
             return reply(200, BATCH)
         case "POST", "/v1/batches/batch_1/cancel":
@@ -292,6 +294,14 @@ async def test_limits_count_them(world):
     await served.openai.files.retrieve("file-1")
     with pytest.raises(openai.RateLimitError):
         await served.openai.files.retrieve("file-1")
+
+
+async def test_what_a_batch_used_is_the_clients_to_read_and_charged_to_nobody(world):
+    """Each poll tells the same tokens."""
+    served = await world("{localRateLimit: [{type: tokens, maxTokens: 5, tokensPerFill: 1, fillInterval: 1h}]}")
+    for _ in range(3):
+        assert (await served.openai.batches.retrieve("batch_2")).usage.output_tokens == 6
+    assert "gen_ai.usage" not in await served.gateway.logged("http.path=/v1/batches/batch_2")
 
 
 async def test_an_error_that_quotes_the_key_is_told_without_it(world):

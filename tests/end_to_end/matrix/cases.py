@@ -10,13 +10,15 @@ class Case:
     """`asked` and `seen` are the facts of the transcripts. `request` names the transcript that the client's call is
     taken from, when it is another one.
 
-    The simulator answers the same, but for `counted` tokens, and for what is `spoken` beside tool calls. `directive`
-    makes it fail; `further` is what it would say then, were it not to break off.
+    The simulator answers the same, but for `counted` tokens (`unlinked`, where pictures must be sent along), and for
+    what is `spoken` beside tool calls. `directive` makes it fail; `further` is what it would say then, were it not to
+    break off.
     """
 
     asked: Asked
     seen: Seen
     counted: Counts | None = None
+    unlinked: Counts | None = None
     spoken: str | None = None
     directive: str = ""
     further: str = ""
@@ -103,6 +105,7 @@ CASES = {
         ),
         Seen("Ada and a cat.", usage=Counts(800, 6)),
         counted=Counts(175, 4),
+        unlinked=Counts(90, 4),
     ),
     "document": Case(
         Asked((("document", "report.pdf", f"data:application/pdf;base64,{PDF}"), ("user", "What does it say?"))),

@@ -73,7 +73,9 @@ class Speaker:
     the status of a vendor that is overloaded, `stop` the field of stop sequences, if there is one; `asked` reads a
     call, `seen` a whole answer, `heard` a stream, `failed` an error, each raising `Malformed`. `place` is the path for
     a model and whether it streams, where those stand in the path and not in the call; `caches` says whether there is a
-    word for tokens that were written to a cache, `parallel` whether for several calls at once.
+    word for tokens that were written to a cache, `thoughts` for those of thinking, `parallel` for several calls at
+    once, `links` for pictures that lie elsewhere; `names` whether an answer names its model, and the name of a file may
+    have dots. `streams` is the media type of streams.
     """
 
     name: str
@@ -90,6 +92,10 @@ class Speaker:
     place: Callable[[str, bool], str] | None = None
     caches: bool = True
     parallel: bool = True
+    thoughts: bool = True
+    links: bool = True
+    names: bool = True
+    streams: str = "text/event-stream"
 
     def target(self, model: str, stream: bool) -> str:
         return self.path if self.place is None else self.place(model, stream)

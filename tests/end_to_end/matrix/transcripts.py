@@ -1,10 +1,13 @@
 """What vendors put on the wire: the transcripts of `golden/`, written from the vendors' published formats.
 
 A transcript has sections, `--- request` (a call's document), `--- reply` and `--- stream` (answers with their heads).
+Streams of frames are written as lines, each the name of an event or exception and its document.
 """
 
+from binascii import crc32
 from collections.abc import AsyncIterator
 from pathlib import Path
+from struct import pack
 
 from agentgateway.testing.upstreams import LAST, chunk
 
@@ -33,7 +36,33 @@ def whole(folders: tuple[str, ...], name: str) -> tuple[bytes, bytes]:
 def streamed(folders: tuple[str, ...], name: str) -> tuple[bytes, bytes]:
     """The head of a chunked answer, and its events."""
     head, body = _parts(section(folders, name, "stream"))
-    return _head(head, "transfer-encoding: chunked"), body + b"\n\n"
+    framed = "vnd.amazon.eventstream" in head
+    events = b"".join(map(_frame, body.decode().split("\n"))) if framed else body + b"\n\n"
+    return _head(head, "transfer-encoding: chunked"), events
+
+
+def up_to(events: bytes, word: bytes) -> bytes:
+    """A stream that ends behind the event that has that word."""
+    at = events.index(word)
+    if not events.startswith(b"\0"):
+        return events[: events.index(b"\n\n", at) + 2]
+    end = 0
+    while end < at:
+        end += int.from_bytes(events[end : end + 4])
+    return events[:end]
+
+
+def _frame(line: str) -> bytes:
+    """https://docs.aws.amazon.com/transcribe/latest/dg/streaming-setting-up.html#streaming-event-stream"""
+    name, _, document = line.partition(" ")
+    kind, payload = "exception" if name.endswith("Exception") else "event", document.encode()
+    told = {f":{kind}-type": name, ":content-type": "application/json", ":message-type": kind}
+    fields = b"".join(
+        pack("!B", len(key)) + key.encode() + pack("!BH", 7, len(text)) + text.encode() for key, text in told.items()
+    )
+    prelude = pack("!II", 16 + len(fields) + len(payload), len(fields))
+    message = prelude + pack("!I", crc32(prelude)) + fields + payload
+    return message + pack("!I", crc32(message))
 
 
 def pieces(head: bytes, events: bytes, end: bytes = LAST) -> list[bytes]:

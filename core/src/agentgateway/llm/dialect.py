@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
 from agentgateway.errors import InvalidRequest
-from agentgateway.exchange import Usage
+from agentgateway.exchange import Headers, Usage
 from agentgateway.interfaces import Segment
 from agentgateway.llm.caching import CacheRule
 from agentgateway.llm.chat import ChatCall, ChatReply, Delta, ErrorFacts
@@ -221,6 +221,10 @@ class Dialect:
         """The model that answered, as a reply or an event of a stream names it."""
         model = document.get("model")
         return model if isinstance(model, str) else None
+
+    def read_headers(self, document: Json, headers: Headers) -> None:
+        """Put what a reply tells in its header fields (its usage) into the document, where this dialect looks for it.
+        For dialects of providers only: the document is translated afterwards."""
 
     # usage
 

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from agentgateway.exchange import Usage
 from agentgateway.llm.chat import ChatCall
+
+Purpose: TypeAlias = Literal["search_document", "search_query", "classification", "clustering"]
+"""What vectors are for, in Cohere's words."""
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingCall:
     """Vectors for texts. `inputs` are at least one; `dimensions` None leaves the model's own; `encoding` is how the
-    client wants the vectors (OpenAI's words)."""
+    client wants the vectors (OpenAI's words); some models embed differently by their `purpose`."""
 
     model: str
     inputs: tuple[str, ...]
     dimensions: int | None = None
     encoding: Literal["float", "base64"] = "float"
-    user: str | None = None
+    purpose: Purpose | None = None
     stream: bool = False
 
 
@@ -33,12 +36,14 @@ class EmbeddingReply:
 
 @dataclass(frozen=True, slots=True)
 class RerankCall:
-    """Which of the documents answer the query; `top` bounds how many are named."""
+    """Which of the documents answer the query; `top` bounds how many are named. With `repeats` the client wants their
+    texts back."""
 
     model: str
     query: str
     documents: tuple[str, ...]
     top: int | None = None
+    repeats: bool = False
     stream: bool = False
 
 

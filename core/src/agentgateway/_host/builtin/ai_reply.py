@@ -54,6 +54,7 @@ async def incoming(exchange: Exchange, reply: Reply, call: LlmCall, outbound: Ll
             translated_error(reply, source, target)
         return reply
     content = LlmReply.read(source, reply.body)
+    source.read_headers(content.document, reply.headers)
     exchange.usage = source.usage(content.document)
     exchange.response_model = source.reply_model(content.document)
     exchange.first_token_at = exchange.answered_at

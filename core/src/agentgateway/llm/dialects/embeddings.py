@@ -9,7 +9,7 @@ import base64
 import binascii
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from agentgateway.errors import UpstreamError
 from agentgateway.exchange import Usage
@@ -17,7 +17,7 @@ from agentgateway.interfaces import Segment
 from agentgateway.llm.calls import Dialect, Fate, Head, Json, Untranslatable, nothing
 from agentgateway.llm.chat import ErrorFacts
 from agentgateway.llm.dialects import completions_errors
-from agentgateway.llm.operations import EmbeddingCall, EmbeddingReply
+from agentgateway.llm.operations import EmbeddingCall, EmbeddingReply, Purpose
 from agentgateway.llm.texts import Texts
 from agentgateway.llm.wire import amount, check_fields, check_head, known_keys, optional_count, optional_text, wrong
 
@@ -26,9 +26,11 @@ FIELDS: Mapping[str, Fate] = {
     "input": "carried",
     "dimensions": "carried",
     "encoding_format": "carried",
+    "input_type": "carried",
     "user": "dropped",
 }
 REPLY_FIELDS: Mapping[str, Fate] = {"object": "dropped", "data": "carried", "model": "carried", "usage": "carried"}
+PURPOSES: Sequence[Purpose] = ("search_document", "search_query", "classification", "clustering")
 _KEYS = known_keys(FIELDS)
 
 
@@ -63,12 +65,14 @@ class Embeddings(Dialect):
         if encoding not in ("float", "base64"):
             raise wrong("encoding_format", "`float` or `base64`")
         dimensions = optional_count(document, "dimensions", "")
-        return EmbeddingCall(document["model"], inputs, dimensions, "base64" if encoding == "base64" else "float")
+        packing: Literal["float", "base64"] = "base64" if encoding == "base64" else "float"
+        return EmbeddingCall(document["model"], inputs, dimensions, packing, purpose_of(document))
 
     def encode_call(self, call: Any) -> Json:
         assert isinstance(call, EmbeddingCall)
         document: Json = {"model": call.model, "input": list(call.inputs), "encoding_format": call.encoding}
-        return document if call.dimensions is None else {**document, "dimensions": call.dimensions}
+        more = {"dimensions": call.dimensions, "input_type": call.purpose}
+        return document | {key: value for key, value in more.items() if value is not None}
 
     def enrich(self, document: Json, prepend: Sequence[Mapping[str, str]], append: Sequence[Mapping[str, str]]) -> None:
         """Texts to embed have no conversation to put messages around."""
@@ -109,6 +113,15 @@ class Embeddings(Dialect):
 
     def encode_error(self, facts: ErrorFacts) -> Json:
         return completions_errors.encode_error(facts)
+
+
+def purpose_of(document: Json) -> Purpose | None:
+    """What the vectors are for: a field of Cohere's and others'. Raises `InvalidRequest`."""
+    told = optional_text(document, "input_type", "")
+    found = next((one for one in PURPOSES if one == told), None)
+    if told is not None and found is None:
+        raise wrong("input_type", "one of " + ", ".join(f"`{one}`" for one in PURPOSES))
+    return found
 
 
 def texts_of(given: Any) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from agentgateway.llm.wire import (
     error_word,
     known_keys,
     optional_count,
+    optional_flag,
     text,
     wrong,
 )
@@ -33,7 +34,7 @@ FIELDS: Mapping[str, Fate] = {
     "query": "carried",
     "documents": "carried",
     "top_n": "carried",
-    "return_documents": "dropped",
+    "return_documents": "carried",
     "max_tokens_per_doc": "dropped",
     "max_chunks_per_doc": "dropped",
     "rank_fields": "refused",
@@ -64,11 +65,15 @@ class Rerank(Dialect):
     def decode_call(self, document: Json) -> Any:
         check_fields(FIELDS, document)
         documents = tuple(told(one, f"documents[{i}]") for i, one in enumerate(document["documents"]))
-        return RerankCall(document["model"], document["query"], documents, optional_count(document, "top_n", ""))
+        repeats = optional_flag(document, "return_documents", "") or False
+        top = optional_count(document, "top_n", "")
+        return RerankCall(document["model"], document["query"], documents, top, repeats)
 
     def encode_call(self, call: Any) -> Json:
         assert isinstance(call, RerankCall)
         document: Json = {"model": call.model, "query": call.query, "documents": list(call.documents)}
+        if call.repeats:
+            document["return_documents"] = True
         return document if call.top is None else {**document, "top_n": call.top}
 
     def enrich(self, document: Json, prepend: Sequence[Mapping[str, str]], append: Sequence[Mapping[str, str]]) -> None:
@@ -90,7 +95,12 @@ class Rerank(Dialect):
 
     def encode_reply(self, reply: Any, call: Any = None) -> Json:
         assert isinstance(reply, RerankReply)
-        results = [{"index": one.index, "relevance_score": one.score} for one in reply.ranked]
+        results: list[Json] = [{"index": one.index, "relevance_score": one.score} for one in reply.ranked]
+        if isinstance(call, RerankCall) and call.repeats:
+            for one in results:
+                if not 0 <= one["index"] < len(call.documents):
+                    raise UpstreamError("the upstream's reply ranks a document that there is not")
+                one["document"] = {"text": call.documents[one["index"]]}
         return {"id": reply.id, "results": results, "meta": {"api_version": {"version": "2"}}}
 
     def reply_segments(self, document: Json, edited: Callable[[], object] = nothing) -> list[Segment]:

@@ -11,6 +11,7 @@ from agentgateway.errors import InvalidRequest
 from agentgateway.exchange import Outgoing
 from agentgateway.interfaces import Host, Provider
 from agentgateway.llm.calls import LlmCall
+from agentgateway_bedrock import embeddings, rerank
 from agentgateway_bedrock.config import BedrockConfig
 from agentgateway_bedrock.thinking import family
 
@@ -18,13 +19,20 @@ SERVICE = "bedrock"
 """What signatures are for: not the name in the host."""
 BETA = "anthropic-beta"
 METADATA = "x-bedrock-metadata"
-SPOKEN: Mapping[str, Sequence[str]] = {"chat": ("converse",), "count_tokens": ("converseTokenCount",)}
+INVOKED_METADATA = "x-amzn-bedrock-request-metadata"
+"""Where InvokeModel has what Converse has in the body."""
+SPOKEN: Mapping[str, Sequence[str]] = {
+    "chat": ("converse",),
+    "count_tokens": ("converseTokenCount",),
+    "embeddings": ("bedrock_titan", "bedrock_cohere"),
+    "rerank": ("bedrock_rerank",),
+}
 """Dialects by operation."""
 
 
 class Bedrock(Provider):
-    """Amazon Bedrock (https://docs.aws.amazon.com/bedrock/): Converse and ConverseStream, with AWS credentials or a
-    Bedrock API key."""
+    """Amazon Bedrock (https://docs.aws.amazon.com/bedrock/): Converse and ConverseStream, embeddings by
+    InvokeModel, and Rerank, with AWS credentials or a Bedrock API key."""
 
     Config = BedrockConfig
     system = "aws.bedrock"
@@ -43,6 +51,7 @@ class Bedrock(Provider):
         super().__init__(config, host)
         suffix = "amazonaws.com.cn" if config.region.startswith("cn-") else "amazonaws.com"
         self.url = f"https://bedrock-runtime.{config.region}.{suffix}"
+        self._agents_url = f"https://bedrock-agent-runtime.{config.region}.{suffix}"
         self._scope = (SERVICE, config.region)
         self._guardrail = {
             "guardrailIdentifier": config.guardrail_identifier,
@@ -53,7 +62,9 @@ class Bedrock(Provider):
         return SPOKEN.get(operation, ())
 
     def speaks(self, operation: str, model: str) -> Sequence[str]:
-        """Tokens are counted for Claude only."""
+        """Tokens are counted for Claude only; embedding models have words of their own."""
+        if operation == "embeddings":
+            return embeddings.speaks(model)
         return () if operation == "count_tokens" and family(model) != "claude" else self.dialects(operation)
 
     def path(self, call: LlmCall) -> str:
@@ -64,7 +75,8 @@ class Bedrock(Provider):
         headers and this vendor reads in the body."""
         outgoing.scope = self._scope
         outgoing.headers.set("accept", call.dialect.stream_content_type if call.stream else "application/json")
-        if call.operation == "count_tokens":
+        if call.operation != "chat":
+            self._finish_other(outgoing, call)
             return
         if self.config.guardrail_identifier is not None:
             call.edit()["guardrailConfig"] = dict(self._guardrail)
@@ -74,6 +86,19 @@ class Bedrock(Provider):
         if (metadata := outgoing.headers.get(METADATA)) is not None:
             outgoing.headers.remove(METADATA)
             add_metadata(call, metadata)
+
+    def _finish_other(self, outgoing: Outgoing, call: LlmCall) -> None:
+        """Reranking is another service's, at an address of its own unless the file names one, and wants an ARN."""
+        outgoing.headers.remove(BETA)
+        metadata = outgoing.headers.get(METADATA)
+        outgoing.headers.remove(METADATA)
+        if call.dialect.name == "bedrock_rerank":
+            call.dialect.write_model(call.edit(), rerank.arn(call.model, self.config.region))
+            if outgoing.url == self.url:
+                outgoing.url = self._agents_url
+        elif metadata is not None and call.operation == "embeddings":
+            read_metadata(metadata)
+            outgoing.headers.set(INVOKED_METADATA, metadata)
 
 
 def ask_for_betas(call: LlmCall, betas: str) -> None:
@@ -89,11 +114,16 @@ def ask_for_betas(call: LlmCall, betas: str) -> None:
 
 def add_metadata(call: LlmCall, text: str) -> None:
     """Raises `InvalidRequest`."""
+    document = call.edit()
+    document["requestMetadata"] = {**(document.get("requestMetadata") or {}), **read_metadata(text)}
+
+
+def read_metadata(text: str) -> Mapping[str, str]:
+    """Raises `InvalidRequest`."""
     try:
         given: Any = from_json(text)
     except ValueError:
         given = None
     if not isinstance(given, dict) or any(not isinstance(value, str) for value in given.values()):
         raise InvalidRequest(f"{METADATA}: expected a JSON object of strings", param=METADATA)
-    document = call.edit()
-    document["requestMetadata"] = {**(document.get("requestMetadata") or {}), **given}
+    return given

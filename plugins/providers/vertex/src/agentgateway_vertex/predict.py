@@ -5,23 +5,27 @@ https://cloud.google.com/vertex-ai/generative-ai/docs/model-reference/text-embed
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from agentgateway.errors import UpstreamError
 from agentgateway.exchange import Usage
-from agentgateway.interfaces import Segment
-from agentgateway.llm.calls import Dialect, Fate, Head, Json, nothing
+from agentgateway.llm.calls import Fate, Json
 from agentgateway.llm.chat import ErrorFacts
 from agentgateway.llm.dialects import dialect
+from agentgateway.llm.dialects.outbound import Outbound, no_embeddings, vector
 from agentgateway.llm.operations import EmbeddingCall, EmbeddingReply
-from agentgateway.llm.wire import amount, wrong
+from agentgateway.llm.wire import amount
+
+TASKS = {
+    "search_query": "RETRIEVAL_QUERY",
+    "search_document": "RETRIEVAL_DOCUMENT",
+    "classification": "CLASSIFICATION",
+    "clustering": "CLUSTERING",
+}
 
 
-class Predict(Dialect):
-    """Of providers only: no client is recognised as speaking it."""
-
+class Predict(Outbound):
     name = "vertex_predict"
     operation: ClassVar[str] = "embeddings"
     model_in_path: ClassVar[bool] = True
@@ -31,35 +35,20 @@ class Predict(Dialect):
     def path(self, model: str, *, stream: bool = False) -> str:
         return f"/v1/publishers/google/models/{quote(model, safe='')}:predict"
 
-    def read(self, document: Json, path: str) -> Head:
-        raise wrong("instances", "a call of a known format")
-
-    def write_model(self, document: Json, model: str) -> None:
-        """The model stands in the path."""
-
     def encode_call(self, call: Any) -> Json:
         assert isinstance(call, EmbeddingCall)
-        document: Json = {"instances": [{"content": text} for text in call.inputs]}
+        task = {} if call.purpose is None else {"task_type": TASKS[call.purpose]}
+        document: Json = {"instances": [{"content": text, **task} for text in call.inputs]}
         if call.dimensions is not None:
             document["parameters"] = {"outputDimensionality": call.dimensions}
         return document
 
-    def call_segments(self, document: Json, edited: Callable[[], object] = nothing) -> list[Segment]:
-        return []
-
-    def enrich(self, document: Json, prepend: Sequence[Mapping[str, str]], append: Sequence[Mapping[str, str]]) -> None:
-        """Texts to embed have no conversation to put messages around."""
-
     def decode_reply(self, document: Json) -> Any:
         try:
-            found = [prediction["embeddings"] for prediction in document["predictions"]]
-            vectors = tuple(tuple(float(number) for number in one["values"]) for one in found)
-        except (KeyError, TypeError, ValueError) as error:
-            raise UpstreamError("the upstream's reply has no embeddings", detail=type(error).__name__) from None
+            vectors = tuple(vector(prediction["embeddings"]["values"]) for prediction in document["predictions"])
+        except (KeyError, TypeError):
+            raise no_embeddings() from None
         return EmbeddingReply(self.reply_model(document) or "", vectors, self.usage(document))
-
-    def reply_segments(self, document: Json, edited: Callable[[], object] = nothing) -> list[Segment]:
-        return []
 
     def usage_fields(self, document: Json) -> Json | None:
         """Each prediction counts its own tokens."""
