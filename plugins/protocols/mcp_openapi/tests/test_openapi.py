@@ -170,6 +170,17 @@ async def test_a_long_error_is_cut_and_one_in_bytes_left_out(opened):
         assert (await asked.call("getPet", ONE))["content"][0]["text"] == "HTTP 599 Unknown"
 
 
+@pytest.mark.parametrize("streamed", [True, False])
+async def test_an_answer_that_is_too_long_is_told_to_the_model(streamed, opened):
+    async with opened(PET, answer(200, b"x" * 5000, "text/plain")) as asked:
+        asked.server.host.body_limit, asked.server.host.streams = 4999, streamed
+        result = await asked.call("getPet", ONE)
+        assert result["isError"] is True
+        assert "larger than 4999 bytes" in result["content"][0]["text"]
+        asked.server.host.body_limit = 5000
+        assert len((await asked.call("getPet", ONE))["content"][0]["text"]) == 5000
+
+
 async def test_a_compressed_answer_that_nobody_asked_for_is_an_error(opened):
     async with opened(PET, answer(200, b"", content_encoding="br")) as asked:
         with pytest.raises(UpstreamError, match="compressed"):

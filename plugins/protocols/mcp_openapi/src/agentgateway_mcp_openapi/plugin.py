@@ -17,7 +17,7 @@ from agentgateway_mcp_openapi.messages import INVALID_PARAMS, answered, own_answ
 from agentgateway_mcp_openapi.operations import Operation
 from agentgateway_mcp_openapi.parameters import ArgumentError
 from agentgateway_mcp_openapi.remote import Pace, RemoteDocument
-from agentgateway_mcp_openapi.results import added, result_of, said
+from agentgateway_mcp_openapi.results import added, result_of, said, whole_of
 from agentgateway_mcp_openapi.tools import Api, build
 
 TRACE = frozenset((b"traceparent", b"tracestate", b"baggage"))
@@ -98,11 +98,16 @@ class OpenApi(Server):
         if isinstance(call, Local):
             return call.answer
         assert isinstance(call, Call)
-        reply = await self.host.send(exchange, stream=False)
+        reply = await self.host.send(exchange, stream=True)
+        body = await whole_of(reply, self.host.body_limit)
+        if body is None:
+            return answered(
+                ask, said(f"The answer is larger than {self.host.body_limit} bytes: ask for less", error=True)
+            )
         if (reply.headers.get("content-encoding") or "identity").lower() != "identity":
             raise UpstreamError("the API's answer is compressed, which was not asked for")
         secrets = added(outgoing, call.target, call.values)
-        return answered(ask, result_of(reply, call.operation.name, secrets))
+        return answered(ask, result_of(reply, body, call.operation.name, secrets))
 
     async def _read(self, text: str) -> None:
         """Takes a second for a thousand operations, so not on the event loop."""

@@ -11,6 +11,7 @@ from urllib.parse import unquote_plus
 from pydantic_core import from_json
 
 from agentgateway.exchange import Outgoing, Reply
+from agentgateway.streams import aclose
 
 MOST_ERROR = 16 * 1024
 """Characters of an error's body that a model is shown."""
@@ -19,10 +20,25 @@ CHARSETS = {"iso-8859-1": "latin-1", "latin1": "latin-1", "windows-1252": "cp125
 """Others are read as UTF-8, which ASCII is, too."""
 
 
-def result_of(reply: Reply, tool: str, secrets: Sequence[bytes] = ()) -> dict[str, Any]:
+async def whole_of(reply: Reply, limit: int) -> bytes | None:
+    """The body; None when it is longer than that. Raises `UpstreamError` for one that breaks off."""
+    if isinstance(reply.body, bytes):
+        return reply.body if len(reply.body) <= limit else None
+    pieces: list[bytes] = []
+    try:
+        async for piece in reply.body:
+            pieces.append(piece)
+            limit -= len(piece)
+            if limit < 0:
+                return None
+    finally:
+        await aclose(reply.body)
+    return b"".join(pieces)
+
+
+def result_of(reply: Reply, body: bytes, tool: str, secrets: Sequence[bytes] = ()) -> dict[str, Any]:
     """The result of `tools/call`. `secrets` are texts of the request that no text must quote."""
-    body, kind = reply.body, media_type(reply)
-    assert isinstance(body, bytes)
+    kind = media_type(reply)
     if is_json(kind) or is_text(kind) or (not kind and readable(body)):
         for secret in secrets:
             body = body.replace(secret, b"***")
