@@ -1,0 +1,1 @@
+"""HTTP APIs as MCP tools: the target kind `openapi`."""

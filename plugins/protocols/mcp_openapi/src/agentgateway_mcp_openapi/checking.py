@@ -1,0 +1,147 @@
+"""Arguments against a tool's input schema (JSON Schema 2020-12). Loads jsonschema, some 100 ms: only who has a target
+of this kind imports this.
+
+Patterns are a document's, texts a model's: they are matched by RE2, in linear time. A pattern that RE2 has not
+(look-around) is left to the API to check.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib import import_module
+from itertools import islice
+from typing import Any
+
+from jsonschema import Draft202012Validator, FormatChecker
+from jsonschema.exceptions import SchemaError, ValidationError, best_match
+from jsonschema.validators import extend
+from pydantic_core import to_json
+
+from agentgateway_mcp_openapi.document import DocumentError
+from agentgateway_mcp_openapi.operations import Check
+from agentgateway_mcp_openapi.schemas import LISTS, MAPS, SINGLE, Schema, everywhere
+
+MOST = 8
+"""Errors that are told at a time."""
+LONGEST = 300
+"""Characters of one: messages quote values."""
+
+WORDS = frozenset(("description", "title", "default", "examples", "example", "deprecated"))
+NO_FORMATS = FormatChecker(formats=())
+
+
+def check_schema(schema: Schema, where: str, seen: set[bytes]) -> None:
+    """That a schema is one, whatever its patterns are. Raises `DocumentError`.
+
+    To check one takes milliseconds, and a large document has tens of thousands: each is checked alone, without those
+    inside it and without its words, and only if none like it has been `seen`.
+    """
+    for one in everywhere(schema):
+        bare = {key: outline(key, value) for key, value in one.items() if key not in WORDS}
+        text = to_json(bare)
+        if text not in seen:
+            try:
+                Draft202012Validator.check_schema(bare, format_checker=NO_FORMATS)
+            except SchemaError:
+                refuse(schema, where)
+            seen.add(text)
+
+
+def outline(key: str, value: Any) -> Any:
+    if key in MAPS and isinstance(value, dict):
+        return {}
+    if key in LISTS and isinstance(value, list) and value:
+        return [True]
+    return True if key in SINGLE and isinstance(value, dict) else value
+
+
+def refuse(schema: Schema, where: str) -> None:
+    """Say what is wrong with a schema, and where in it."""
+    try:
+        Draft202012Validator.check_schema(schema, format_checker=NO_FORMATS)
+    except SchemaError as error:
+        place = ".".join(map(str, [where, *error.absolute_path]))
+        raise DocumentError(f"{place}: not a schema: {error.message[:LONGEST]}") from None
+
+
+def patterns_in(schemas: Iterable[Schema]) -> dict[str, Any]:
+    """Every regular expression of the schemas that RE2 can match, compiled."""
+    re2: Any = import_module("re2")  # it has no types
+    options = re2.Options()
+    options.log_errors = False
+    found: dict[str, Any] = {}
+    for schema in schemas:
+        for one in everywhere(schema):
+            keys = one.get("patternProperties")
+            for text in [one.get("pattern"), *(keys if isinstance(keys, dict) else ())]:
+                if isinstance(text, str) and text not in found:
+                    try:
+                        found[text] = re2.compile(text, options=options)
+                    except re2.error:
+                        found[text] = None
+    return found
+
+
+def checking(patterns: Mapping[str, Any]) -> Callable[[Schema], Check]:
+    """What makes a check of a schema, with these patterns."""
+
+    def fits(text: str, value: str) -> bool:
+        compiled = patterns.get(text)
+        return compiled is None or compiled.search(value.encode("utf-8", "replace")) is not None
+
+    def pattern(_: Any, text: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+        if isinstance(instance, str) and not fits(text, instance):
+            yield ValidationError(f"{instance!r} does not match {text!r}")
+
+    def properties(validator: Any, keyed: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+        if isinstance(instance, dict):
+            for text, inner in keyed.items():
+                for key, value in instance.items():
+                    if patterns.get(text) is not None and fits(text, key):
+                        yield from validator.descend(value, inner, path=key, schema_path=text)
+
+    def others(validator: Any, allowed: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+        if not isinstance(instance, dict):
+            return
+        known, keyed = schema.get("properties", {}), schema.get("patternProperties", {})
+        extra = [key for key in instance if key not in known and not any(fits(text, key) for text in keyed)]
+        if isinstance(allowed, dict):
+            for key in extra:
+                yield from validator.descend(instance[key], allowed, path=key)
+        elif allowed is False and extra:
+            names = ", ".join(sorted(known)) or "none"
+            yield ValidationError(f"unknown: {', '.join(map(repr, extra))} (known: {names})")
+
+    def unevaluated(validator: Any, allowed: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+        if not keyed_by_pattern:
+            yield from Draft202012Validator.VALIDATORS["unevaluatedProperties"](validator, allowed, instance, schema)
+
+    keyed_by_pattern = False
+    own = {
+        "pattern": pattern,
+        "patternProperties": properties,
+        "additionalProperties": others,
+        "unevaluatedProperties": unevaluated,
+    }
+    kind = extend(Draft202012Validator, own)
+
+    def check_of(schema: Schema) -> Check:
+        nonlocal keyed_by_pattern
+        keyed_by_pattern = keyed_by_pattern or any("patternProperties" in one for one in everywhere(schema))
+        validator = kind(schema)
+
+        def check(instance: Any) -> str:
+            try:
+                return "\n".join(map(told, islice(validator.iter_errors(instance), MOST)))
+            except (RecursionError, OverflowError):
+                return "arguments: nested too deeply, or a number too large"
+
+        return check
+
+    return check_of
+
+
+def told(error: ValidationError) -> str:
+    best = best_match(iter([error])) or error
+    text = f"{'.'.join(map(str, best.absolute_path)) or 'arguments'}: {best.message}"
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]}…{text[-LONGEST // 2 :]}"
