@@ -37,6 +37,8 @@ demo: $(STAMP) ## Serve conf/demo.yaml on 127.0.0.1:4000; needs no API key.
 	@echo
 	@echo "    curl -s localhost:4000/v1/models        curl -s localhost:15020/metrics"
 	@echo
+	@echo '  and any MCP client at http://localhost:4000/mcp'
+	@echo
 	@$(BIN)/agentgateway -f conf/demo.yaml
 
 test: $(STAMP) ## Run every test.

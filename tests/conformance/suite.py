@@ -91,3 +91,15 @@ def _results(folder: Path) -> dict[str, list[Check]]:
             for one in json.loads(file.read_text())
         ]
     return found
+
+
+if __name__ == "__main__":
+    import sys
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as results:
+        report = asyncio.run(run(sys.argv[1], sys.argv[2], Path(results)))
+    print(report.said)
+    for scenario, checks in report.failed().items():
+        print(scenario, *checks, sep="\n  ")
+    sys.exit(report.code)

@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -376,3 +377,25 @@ async def test_the_log_and_the_metrics_say_what_was_called(world: World) -> None
     await world.clients["two"].new("tools/call", name="b_write", arguments={})
     line = await world.gateway.logged("gen_ai.tool.name=write")
     assert "mcp.method.name=tools/call mcp.target=b mcp.resource.type=tool" in line and "protocol=mcp" in line
+
+
+async def test_the_example_does_what_its_comments_say(serve_all: Any) -> None:
+    text = (Path(__file__).parents[2] / "conf/mcp.yaml").read_text()
+    served = await serve_all(text.replace("port: 3000", "port: 0"))
+    async with httpx.AsyncClient(base_url=served.url, timeout=20) as http:
+        client = Client(http)
+        assert names(await client.new("tools/list")) == ["desk_add", "desk_echo", "time"]
+        called = [
+            ("desk_add", {"a": 2, "b": 3}, "5"),
+            ("desk_echo", {"text": "mail ada@example.com"}, "mail <EMAIL_ADDRESS>"),
+        ]
+        for name, arguments, text in called:
+            got = await client.new("tools/call", name=name, arguments=arguments)
+            assert got["result"]["content"] == [{"type": "text", "text": text}]
+        assert "+00:00" in str(await client.new("tools/call", name="time", arguments={}))
+        assert (await client.new("tools/call", name="desk_add", arguments={"a": 2}))["result"]["isError"]
+        for name, arguments in (("clock_add", {"a": 2, "b": 3}), ("desk_add", {"a": 2_000_000, "b": 3})):
+            got = await client.new("tools/call", name=name, arguments=arguments)
+            assert got["error"] == {"code": -32602, "message": f"Unknown tool: {name}"}
+        assert (await client.open())["serverInfo"]["name"] == "agentgateway"
+        assert "result" in await client.old("ping")

@@ -1,13 +1,14 @@
 """Real clients of MCP see through the gateway what they see without.
 
-A client gets an `Order` on its standard input, `{"urls": […], "mode": "legacy" or "auto", "steps": […]}`, and says on
-its standard output, for each URL, what it negotiated and what came of each step: its name, its result or JSON-RPC
+A client gets an order on its standard input, `{"mode": "legacy" or "auto", "visits": [[URL, steps], …]}`, and says on
+its standard output, for each visit, what it negotiated and what came of each step: its name, its result or JSON-RPC
 error, and what the server asked or told meanwhile. The clients are in `mcp_clients`.
 """
 
 import asyncio
 import json
 import os
+import re
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -40,7 +41,7 @@ routes:
   - mcp:
       targets:
       - {{name: one, mcp: {{host: "{everything}"}}}}
-      - {{name: two, mcp: {{host: "{everything}"}}}}
+      - {{name: two, mcp: {{host: "{npm}"}}}}
 """
 
 LISTS: list[Step] = [["tools"], ["prompts"], ["resources"], ["templates"]]
@@ -95,12 +96,12 @@ CLIENTS: dict[str, tuple[list[str], str]] = {
     "typescript": ([], ""),
 }
 ERAS = [
-    *(("python", "legacy"), ("python", "auto"), ("python-1", "legacy")),
-    *(("fastmcp", "legacy"), ("fastmcp", "auto"), ("typescript", "legacy")),
+    *(("edge", "python", "legacy"), ("edge", "python", "auto"), ("edge", "python-1", "legacy")),
+    *(("edge", "fastmcp", "auto"), ("edge", "typescript", "legacy"), ("twin", "python", "auto")),
 ]
 
 
-async def follow(client: str, mode: str, urls: list[str], steps: list[Step]) -> list[Any]:
+async def follow(client: str, mode: str, visits: list[tuple[str, list[Step]]]) -> list[Any]:
     """What a client sees at each URL."""
     command, beside = CLIENTS[client]
     if client == "typescript":
@@ -118,7 +119,7 @@ async def follow(client: str, mode: str, urls: list[str], steps: list[Step]) -> 
         stderr=asyncio.subprocess.PIPE,
         env={**os.environ, **({"PYTHONPATH": str(folder)} if beside else {})},
     )
-    order = json.dumps({"urls": urls, "mode": mode, "steps": steps}).encode()
+    order = json.dumps({"mode": mode, "visits": visits}).encode()
     try:
         async with asyncio.timeout(90):
             said, errors = await process.communicate(order)
@@ -139,11 +140,6 @@ async def front(serve_all, everything, npm_everything: str) -> AsyncIterator[dic
     yield {**names, "everything-direct": direct, "npm-direct": npm_everything}
 
 
-def same(direct: list[Any], through: list[Any]) -> None:
-    for before, after in zip(direct, through, strict=True):
-        assert after == before
-
-
 def heard_of(done: list[Any]) -> set[str]:
     """The kinds of what a server asked or told."""
     return {kind for _, _, heard in done for kind, *_ in heard}
@@ -155,17 +151,55 @@ def settled(done: list[Any]) -> list[Any]:
     return [[name, result, [one for one in heard if one not in own]] for name, result, heard in done]
 
 
-@pytest.mark.parametrize(("client", "mode"), ERAS)
+def same(direct: list[Any], through: list[Any]) -> None:
+    for before, after in zip(direct, through, strict=True):
+        assert after == before
+
+
+def named(target: str, steps: list[Step]) -> list[Step]:
+    """The steps that name something, by the names that it has in a federation."""
+    marks = {"call": f"{target}_", "prompt": f"{target}_", "complete": f"{target}_", "read": f"{target}+"}
+    return [[step, marks[step] + name, *given] for step, name, *given in (one for one in steps if one[0] in marks)]
+
+
+def renamed(target: str, done: list[Any]) -> list[Any]:
+    """What came of those steps at the server itself, with the URIs that its resources have in a federation."""
+    kept = [one for one in done if one[0] in ("call", "prompt", "complete", "read")]
+    return json.loads(re.sub(r'"uri": "(?=test:|demo:)', f'"uri": "{target}+', json.dumps(kept)))
+
+
+def ageless(done: list[Any]) -> list[Any]:
+    """Without what results have in one era only."""
+    own = ("_meta", "ttlMs", "cacheScope")
+    return [[name, {key: one for key, one in result.items() if key not in own}, heard] for name, result, heard in done]
+
+
+def assert_names(both: list[Any], one: list[Any], two: list[Any]) -> None:
+    """The lists of a federation have everything of both servers, each by its name there."""
+    for (kind, merged, _), (_, first, _), (_, second, _) in zip(both, one, two, strict=True):
+        key, mark = {"resources": ("uri", "+"), "templates": ("uriTemplate", "+")}.get(kind, ("name", "_"))
+        expected = [
+            f"{target}{mark}{thing[key]}" for target, part in (("one", first), ("two", second)) for thing in part
+        ]
+        assert [thing[key] for thing in merged] == expected
+
+
+@pytest.mark.parametrize(("face", "client", "mode"), ERAS, indirect=["face"], scope="module")
 async def test_a_client_sees_what_it_sees_without(front: dict[str, str], client: str, mode: str) -> None:
-    urls = [front["everything-direct"], front["everything"]]
-    direct, through = await follow(client, mode, urls, EVERYTHING)
-    assert direct[0][0] == ("2026-07-28" if mode == "auto" else "2025-11-25")
-    same(direct, through)
+    steps = [LISTS, named("one", EVERYTHING), named("two", NPM)]
+    visits = [
+        *((front["everything-direct"], EVERYTHING), (front["everything"], EVERYTHING)),
+        *((front["npm-direct"], NPM), (front["npm"], NPM)),
+        (front["both"], [step for part in steps for step in part]),
+    ]
+    everything, behind, npm, npm_behind, both = await follow(client, mode, visits)
+    assert everything[0][0] == ("2026-07-28" if mode == "auto" else "2025-11-25")
+    same(everything, behind)
 
+    assert npm[0][0] == "2025-11-25"
+    assert {"roots"} <= heard_of(npm) == heard_of(npm_behind)
+    same(settled(npm), settled(npm_behind))
 
-@pytest.mark.parametrize(("client", "mode"), ERAS)
-async def test_a_server_of_the_older_era_alone(front: dict[str, str], client: str, mode: str) -> None:
-    direct, through = await follow(client, mode, [front["npm-direct"], front["npm"]], NPM)
-    assert direct[0][0] == "2025-11-25"
-    assert {"roots"} <= heard_of(direct) == heard_of(through)
-    same(settled(direct), settled(through))
+    assert both[0][0] == "2025-11-25"  # what the older of the two speaks
+    assert_names(both[1:5], everything[1:5], npm[1:5])
+    same(settled(ageless([*renamed("one", everything), *renamed("two", npm)])), settled(ageless(both[5:])))

@@ -1,7 +1,9 @@
 """How many tokens does this call have? Asked with the official SDKs, answered by the vendor or by the gateway."""
 
+import asyncio
 import json
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import anthropic
@@ -127,6 +129,45 @@ async def test_where_nobody_counts_the_gateway_estimates_and_learns(start):
     assert second.input_tokens == pytest.approx(first.input_tokens * 4, abs=1)  # no further away than that
     other = await client.messages.count_tokens(model="gpt-6", messages=SAID)
     assert other.input_tokens == first.input_tokens
+
+
+MADE = Path(__file__).parents[1] / "fixtures/made_encoding"
+EXACT = """
+config:
+  adminAddr: "off"
+  statsAddr: "off"
+  readinessAddr: "off"
+  tokenEncodings: {{folder: {folder}, models: {{mine: made_base, lost: o200k_base}}}}
+"""
+
+
+async def counted(client: Any, model: str, text: str) -> int:
+    found = await client.messages.count_tokens(model=model, messages=[{"role": "user", "content": text}])
+    return int(found.input_tokens)
+
+
+async def test_a_published_encoding_counts_to_the_token(serve, tmp_path, monkeypatch):
+    """The encoding is made up: this tree has no published vocabulary."""
+    monkeypatch.syspath_prepend(str(MADE))
+    from tiktoken_ext.made import FILE
+
+    (tmp_path / "made_base.tiktoken").write_bytes(FILE)
+    config = EXACT.format(folder=tmp_path) + CONFIG.format(policies="{}", where=f"apiKey: {KEY}")
+    gateway = await serve(config, env={"PYTHONPATH": str(MADE)})
+    async with anthropic.AsyncAnthropic(base_url=gateway.url, api_key="mine", max_retries=0) as client:
+        text = "falcon falcons"  # falcon, a blank, falcon, s
+        async with asyncio.timeout(20):
+            while await counted(client, "mine", text) != 4 + len("user") + 3 + 3:
+                await asyncio.sleep(0.05)  # an estimate, until the vocabulary was read
+        assert await counted(client, "mine", "falcon " * 1000) == len("user") + 2000 + 3 + 3
+        assert await counted(client, "lost", text) == await counted(client, "unknown", text)
+        await gateway.told("tokens are estimated where `o200k_base` would count them: `o200k_base.tiktoken` is not in")
+
+
+async def test_a_folder_that_is_not_there_stops_the_start(serve):
+    config = EXACT.format(folder="/nowhere-at-all") + CONFIG.format(policies="{}", where=f"apiKey: {KEY}")
+    with pytest.raises(AssertionError, match="no such folder"):
+        await serve(config)
 
 
 @pytest.mark.parametrize("extra", [{"tools": HOSTED}, {"tools": TOOLS}, {"system": "x" * 400}])

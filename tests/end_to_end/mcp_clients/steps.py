@@ -83,6 +83,6 @@ def run(kind: type[Session], errors: type[Exception]) -> None:
     order = json.load(sys.stdin)
 
     async def everywhere() -> list[Any]:
-        return [await follow(kind, errors, url, order["mode"], order["steps"]) for url in order["urls"]]
+        return [await follow(kind, errors, url, order["mode"], steps) for url, steps in order["visits"]]
 
     print(json.dumps(asyncio.run(everywhere())))

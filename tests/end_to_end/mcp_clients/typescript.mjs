@@ -128,5 +128,5 @@ async function follow(url, steps) {
 
 const order = JSON.parse(await text(process.stdin));
 const done = [];
-for (const url of order.urls) done.push(await follow(url, order.steps));
+for (const [url, steps] of order.visits) done.push(await follow(url, steps));
 console.log(JSON.stringify(done));

@@ -4,9 +4,11 @@ by that plugin's own model; see `docs/configuration.md`."""
 from __future__ import annotations
 
 from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from agentgateway._host.access_log import LogFields
 from agentgateway._host.inbound_head import Limits
@@ -107,6 +109,25 @@ class CatalogSource(PluginConfig):
         return self
 
 
+class TokenEncodings(PluginConfig):
+    """`config.tokenEncodings`."""
+
+    folder: str = Field(min_length=1)
+    """Where the vocabularies are: `o200k_base.tiktoken`, or as in tiktoken's own cache."""
+    models: dict[str, str] = {}
+    """Models that tiktoken does not know, and the names of their encodings."""
+
+    @field_validator("folder")
+    @classmethod
+    def _is_there(cls, name: str, info: ValidationInfo) -> str:
+        if find_spec("tiktoken") is None:
+            raise problem("tiktoken is not installed", "pip install 'agentgateway[tokens]'")
+        folder = Path((info.context or {}).get("folder", ".")) / name
+        if not folder.is_dir():
+            raise problem("no such folder", "paths are relative to the configuration's folder")
+        return str(folder)
+
+
 class ServerConfig(PluginConfig):
     """How requests come in."""
 
@@ -156,6 +177,8 @@ class StaticConfig(PluginConfig):
     """Headers to redact besides the well-known ones."""
     model_catalog: list[CatalogSource] = []
     """What tokens cost: price catalogues, of which a later one wins over those before it."""
+    token_encodings: TokenEncodings | None = None
+    """Exact numbers of tokens where the gateway counts them itself."""
 
     @property
     def without_prices(self) -> StaticConfig:

@@ -28,6 +28,7 @@ from agentgateway.errors import ConfigError
 from agentgateway.exchange import Exchange
 from agentgateway.expressions import ExpressionError
 from agentgateway.interfaces import Buckets
+from agentgateway.llm.encodings import ENCODINGS
 from agentgateway.variables import ENVIRONMENT
 
 logger = logging.getLogger("agentgateway.runtime")
@@ -63,6 +64,8 @@ class Runtime:
         counted = RequestMetrics(self.metrics, own_labels(settings, document))
         lends.always.append(Placed(counted, "metrics", "gateway", ""))
         self._prices = PriceSources()
+        if (exact := settings.token_encodings) is not None:
+            ENCODINGS.use(exact.folder, exact.models)
         priced = slots_of(settings, document)
         self.gateway = assemble(document, lends)
         self._prices.use(priced)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 
 from agentgateway.errors import UpstreamError
@@ -45,6 +45,7 @@ class LlmStream:
         self._call = call
         self._tail = b"\n\n"
         self._done = False
+        self._fault: Exception | None = None  # met in a chunk that was pushed
 
     def __aiter__(self) -> LlmStream:
         return self
@@ -52,22 +53,56 @@ class LlmStream:
     async def __anext__(self) -> bytes:
         while not self._done:
             try:
-                chunk = await self._source.__anext__()
-                told = self._meter.see(chunk)
-                if self._exchange.first_token_at is None and self._meter.spoke:
-                    self._exchange.first_token_at = time.monotonic()
-                if self._translator is not None:
-                    chunk = self._translator.feed(chunk)
-                elif self._sieve is not None:
-                    chunk = self._sieve.feed(chunk, told)
+                if self._fault is not None:
+                    raise self._fault
+                chunk = self._passed(await self._source.__anext__())
                 if chunk:
-                    self._tail = chunk[-4:] if len(chunk) > 3 else (self._tail + chunk)[-4:]
                     return chunk
             except StopAsyncIteration:
                 return self._last()
             except UpstreamError as error:
                 return self._broken(error)
         raise StopAsyncIteration
+
+    def push(self, on_chunk: Callable[[bytes], None], on_end: Callable[[Exception | None], None]) -> bool:
+        """Have every chunk handed to `on_chunk` at once, in the callback of the upstream's socket; behind `on_end`,
+        iteration gives what is left to say. Neither may raise. False where the source cannot do that."""
+        push = getattr(self._source, "push", None)
+        if push is None:
+            return False
+
+        def pushed(chunk: bytes) -> None:
+            if self._fault is None:
+                try:
+                    chunk = self._passed(chunk)
+                except Exception as fault:
+                    self._fault, chunk = fault, b""
+                    on_end(fault)
+            if chunk and self._fault is None:
+                on_chunk(chunk)
+
+        push(pushed, on_end)
+        return True
+
+    def pause(self) -> None:
+        """Of what is pushed, no more for a while."""
+        self._source.pause()  # type: ignore[attr-defined]
+
+    def resume(self) -> None:
+        self._source.resume()  # type: ignore[attr-defined]
+
+    def _passed(self, chunk: bytes) -> bytes:
+        """What the client gets for a chunk, perhaps nothing. Raises `UpstreamError` for an event beyond the limit."""
+        told = self._meter.see(chunk)
+        if self._exchange.first_token_at is None and self._meter.spoke:
+            self._exchange.first_token_at = time.monotonic()
+        if self._translator is not None:
+            chunk = self._translator.feed(chunk)
+        elif self._sieve is not None:
+            chunk = self._sieve.feed(chunk, told)
+        if chunk:
+            self._tail = chunk[-4:] if len(chunk) > 3 else (self._tail + chunk)[-4:]
+        return chunk
 
     def _last(self) -> bytes:
         if self._translator is None and not self._meter.complete:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import time
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -19,6 +21,7 @@ from agentgateway.interfaces import Backend, Credential, Host, Layer, Participan
 from agentgateway.llm.calls import LlmCall
 from agentgateway.llm.dialects import dialect, operations
 from agentgateway.llm.dialects.resources import Resource
+from agentgateway.llm.encodings import ENCODINGS
 from agentgateway.llm.realtime import RealtimeCall
 from agentgateway.llm.resources import ResourceCall
 from agentgateway.settings import Secret
@@ -146,7 +149,7 @@ class AiBackend(Backend):
         else:
             spoken = entry.dialect_for(call)
             if spoken is None:
-                return answered(exchange, call, entry.model or call.model)
+                return await answered(exchange, call, entry.model or call.model)
             outbound = call.outbound(spoken, entry.model)
             path = entry.path(outbound)
         headers = exchange.request.headers.end_to_end(entry.kept_back)
@@ -181,10 +184,11 @@ class AiBackend(Backend):
         return await incoming(exchange, reply, call, outbound)
 
 
-def answered(exchange: Exchange, call: LlmCall, model: str) -> Reply:
+async def answered(exchange: Exchange, call: LlmCall, model: str) -> Reply:
     """What the gateway says itself, where the provider has nothing for such a call. Raises `NotFound`."""
     assert exchange.target is not None
-    document = call.dialect.answer(call, exchange.target.provider, model)
+    question = partial(call.dialect.answer, call, exchange.target.provider, model)
+    document = await asyncio.to_thread(question) if ENCODINGS.of(model) is not None else question()
     if document is None:
         raise NotFound(f"this model's provider has no `{call.operation}`", code="unsupported_operation")
     return Reply.json(200, document)

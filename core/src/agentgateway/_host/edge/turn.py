@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agentgateway._host import inline
+from agentgateway._host.edge.pushing import Pushing
 from agentgateway._host.edge.wire import LAST_CHUNK, announced, chunk_of, head_of_stream, head_of_whole
 from agentgateway._host.pipeline import discard
 from agentgateway._host.reply_head import bodiless
@@ -153,6 +154,8 @@ class Turn(Suspension):
                 raise ClientGone
             self.started = True
             sending.hold(head)
+            if chunked and type(body) is LlmStream:
+                await Pushing(connection.loop, sending, exchange, body).over()
             async for chunk in body:  # type: ignore[union-attr]
                 if chunk:
                     exchange.sent_bytes += len(chunk)

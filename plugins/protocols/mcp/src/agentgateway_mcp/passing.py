@@ -44,6 +44,8 @@ def passed(exchange: Exchange, call: McpCall, answer: Answer, outward: Outward) 
     if answer.messages is not None:
         return Reply(200, Headers(list(EVENTS)), Passing(exchange, call, answer, outward), upstream=True)
     body = answer.whole or b""
+    if body and "content-type" not in headers:
+        headers.add("content-type", "application/json")
     if body and is_json(answer) and (outward.needed or answer.status >= 400 or b'"error"' in body):
         document = outward.message(read_message(body))
         note(call, document)

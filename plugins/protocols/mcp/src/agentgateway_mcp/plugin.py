@@ -37,7 +37,8 @@ class McpBackend(Backend):
         for index, target in enumerate(config.targets):
             kind, settings = target.kind
             at = f"targets[{index}].{kind}"
-            self._servers[target.name] = host.build("agentgateway.mcp_targets", kind, settings, at)
+            server = self._servers[target.name] = host.build("agentgateway.mcp_targets", kind, settings, at)
+            server.label, server.session_ttl = target.name, config.session_idle
         several = len(self._servers) > 1
         prefixed = config.prefix_mode == "always" or (config.prefix_mode == "conditional" and several)
         seen = {target.name: Seen(target.tools, target.prompts, target.resources) for target in config.targets}

@@ -91,7 +91,8 @@ class Server:
     """One target. Constructors have no side effects; work starts in `start` and ends in `stop`.
 
     `resumable` says that a session is known by its id alone, so that any worker can go on with it; `pipes` says that
-    the policies of a target have nothing to edit, since no HTTP request is made.
+    the policies of a target have nothing to edit, since no HTTP request is made. Before its start a target is told its
+    name, as `label`, and how many seconds sessions that live in this process outlast their last message.
     """
 
     Config: ClassVar[type[BaseModel]] = PluginConfig
@@ -101,6 +102,8 @@ class Server:
     def __init__(self, config: Any, host: Host) -> None:
         self.config = config
         self.host = host
+        self.label = host.at
+        self.session_ttl = 1800.0
 
     @property
     def endpoint(self) -> str:
