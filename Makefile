@@ -41,7 +41,7 @@ demo: $(STAMP) ## Serve conf/demo.yaml on 127.0.0.1:4000; needs no API key.
 	@echo
 	@$(BIN)/agentgateway -f conf/demo.yaml
 
-test: $(STAMP) ## Run every test.
+test: $(STAMP) $(CLIENTS) ## Run every test.
 	@$(BIN)/python -m pytest -n 3 --dist worksteal
 
 check: $(STAMP) ## Format, lint and type checks.

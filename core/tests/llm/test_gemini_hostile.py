@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from agentgateway.llm.documents import dump
 from agentgateway.llm.sse import Event, Parser
 from agentgateway.llm.streams import Translator
 from agentgateway.llm.usage import UsageMeter
+from agentgateway.testing.hostile import ODD, spoil
 
 Json = dict[str, Any]
 GEMINI = Gemini()
@@ -104,30 +104,13 @@ REPLY: Json = {
     "modelVersion": "m",
     "responseId": "r",
 }
-ODD: list[Any] = [None, True, False, 0, -1, 1.5, 10**40, "", "x", "STOP", [], ["x"], [None], [[]], [{}], {}, {"a": {}}]
+STRANGE = (*ODD, "STOP")
 relaxed = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
-def places(value: Any) -> list[tuple[Any, Any]]:
-    """Every place of a document: its container and its key there."""
-    found: list[tuple[Any, Any]] = []
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, inner in items:
-        found.append((value, key))
-        found += places(inner)
-    return found
-
-
-def spoil(document: Json, data: st.DataObject) -> Json:
+def odd(document: Json, data: st.DataObject) -> Json:
     """A copy with something odd in one or two places."""
-    spoilt = copy.deepcopy(document)
-    for _ in range(data.draw(st.integers(1, 2))):
-        container, key = data.draw(st.sampled_from(places(spoilt) or [(spoilt, "x")]))
-        if data.draw(st.booleans()) or isinstance(container, list):
-            container[key] = copy.deepcopy(data.draw(st.sampled_from(ODD)))
-        else:
-            container.pop(key, None)
-    return spoilt
+    return spoil(document, lambda count: data.draw(st.integers(0, count - 1)), STRANGE)
 
 
 @pytest.mark.parametrize("other", OTHERS, ids=lambda one: one.name)
@@ -135,7 +118,7 @@ def spoil(document: Json, data: st.DataObject) -> Json:
 @relaxed
 def test_calls(other: Any, data: st.DataObject) -> None:
     with suppress(InvalidRequest):
-        call = LlmCall.read(GEMINI, dump(spoil(CALL, data)), PATH)
+        call = LlmCall.read(GEMINI, dump(odd(CALL, data)), PATH)
         for segment in call.segments():
             assert type(segment.text) is str
             segment.replace(segment.text + "!")
@@ -150,7 +133,7 @@ def test_calls(other: Any, data: st.DataObject) -> None:
 @given(st.data())
 @relaxed
 def test_replies(other: Any, data: st.DataObject) -> None:
-    document = spoil(REPLY, data)
+    document = odd(REPLY, data)
     for segment in GEMINI.reply_segments(document):
         assert type(segment.text) is str
         segment.replace(segment.text + "!")
@@ -169,7 +152,7 @@ def test_streams(path: Path, other: Any, data: st.DataObject) -> None:
     translator, meter, out = Translator(GEMINI, other, call), UsageMeter(GEMINI), b""
     for event in Parser().feed(path.read_bytes()):
         if event.document is not None and data.draw(st.booleans()):
-            event = Event.of(spoil(event.document, data))
+            event = Event.of(odd(event.document, data))
             event.mark_changed()
         for segment in GEMINI.event_segments(event):
             assert type(segment.text) is str
@@ -188,11 +171,11 @@ def test_streams(path: Path, other: Any, data: st.DataObject) -> None:
 def test_errors(data: st.DataObject) -> None:
     details = [{"fieldViolations": [{"field": "f"}]}]
     body: Json = {"error": {"message": "m", "status": "s", "code": 1, "details": details}}
-    facts = GEMINI.decode_error(500, dump(spoil(body, data)))
+    facts = GEMINI.decode_error(500, dump(odd(body, data)))
     assert isinstance(facts, ErrorFacts)
     assert facts.message
     for one in (*OTHERS, GEMINI):
         assert from_json(dump(one.encode_error(facts)))
     decoder = GEMINI.decoder()
     for _ in range(2):
-        decoder.feed(Event(dump(spoil(body, data))))
+        decoder.feed(Event(dump(odd(body, data))))

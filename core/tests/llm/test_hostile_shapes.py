@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from agentgateway.llm.documents import dump
 from agentgateway.llm.sse import Event, Parser
 from agentgateway.llm.streams import Translator
 from agentgateway.llm.usage import UsageMeter
+from agentgateway.testing.hostile import spoil
 
 Json = dict[str, Any]
 GOLDEN = Path(__file__).parent / "golden"
@@ -139,50 +139,10 @@ REPLIES: dict[str, Json] = {
     },
 }
 
-ODD = st.sampled_from(
-    [
-        None,
-        True,
-        False,
-        0,
-        -1,
-        1.5,
-        10**40,
-        "",
-        "x",
-        "data:",
-        [],
-        ["x"],
-        [None],
-        [[]],
-        [{}],
-        {},
-        {"type": "x"},
-        {"a": {}},
-    ]
-)
 
-
-def places(value: Any) -> list[tuple[Any, Any]]:
-    """Every place of a document: its container and its key there."""
-    found: list[tuple[Any, Any]] = []
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, inner in items:
-        found.append((value, key))
-        found += places(inner)
-    return found
-
-
-def spoil(document: Json, data: st.DataObject) -> Json:
+def odd(document: Json, data: st.DataObject) -> Json:
     """A copy with something odd in one or two places."""
-    spoilt = copy.deepcopy(document)
-    for _ in range(data.draw(st.integers(1, 2))):
-        container, key = data.draw(st.sampled_from(places(spoilt) or [(spoilt, "x")]))
-        if data.draw(st.booleans()) or isinstance(container, list):
-            container[key] = copy.deepcopy(data.draw(ODD))
-        else:
-            container.pop(key, None)
-    return spoilt
+    return spoil(document, lambda count: data.draw(st.integers(0, count - 1)))
 
 
 relaxed = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -192,7 +152,7 @@ relaxed = settings(max_examples=300, deadline=None, suppress_health_check=[Healt
 @given(st.data())
 @relaxed
 def test_calls(name: str, data: st.DataObject) -> None:
-    document = spoil(CALLS[name], data)
+    document = odd(CALLS[name], data)
     with suppress(InvalidRequest):
         call = LlmCall.read(DIALECTS[name], dump(document))
         for segment in call.segments():
@@ -207,7 +167,7 @@ def test_calls(name: str, data: st.DataObject) -> None:
 @given(st.data())
 @relaxed
 def test_replies(name: str, data: st.DataObject) -> None:
-    document = spoil(REPLIES[name], data)
+    document = odd(REPLIES[name], data)
     dialect = DIALECTS[name]
     for segment in dialect.reply_segments(document):
         assert type(segment.text) is str
@@ -228,7 +188,7 @@ def test_streams(path: Path, data: st.DataObject) -> None:
     translator, meter, out = Translator(dialect, other, call), UsageMeter(dialect), b""
     for event in Parser().feed(path.read_bytes()):
         if event.document is not None and data.draw(st.booleans()):
-            event = Event.of(spoil(event.document, data), event.name)
+            event = Event.of(odd(event.document, data), event.name)
             event.mark_changed()
         for segment in dialect.event_segments(event):
             assert type(segment.text) is str
@@ -247,7 +207,7 @@ def test_streams(path: Path, data: st.DataObject) -> None:
 @relaxed
 def test_errors(name: str, data: st.DataObject) -> None:
     body: Json = {"type": "error", "error": {"message": "m", "type": "t", "code": "c", "param": "p"}}
-    facts = DIALECTS[name].decode_error(500, dump(spoil(body, data)))
+    facts = DIALECTS[name].decode_error(500, dump(odd(body, data)))
     assert isinstance(facts, ErrorFacts)
     assert facts.message
     assert from_json(dump(OTHER[name].encode_error(facts)))

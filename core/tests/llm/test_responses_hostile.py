@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from agentgateway.llm.documents import dump
 from agentgateway.llm.sse import Event, Parser
 from agentgateway.llm.streams import Translator
 from agentgateway.llm.usage import UsageMeter
+from agentgateway.testing.hostile import ODD, spoil
 
 Json = dict[str, Any]
 RESPONSES = Responses()
@@ -77,41 +77,21 @@ REPLY: Json = {
     "usage": {"input_tokens": 1, "input_tokens_details": {"cached_tokens": 1}, "output_tokens": 3},
     "service_tier": "default",
 }
-ODD: list[Any] = [
-    *(None, True, False, 0, -1, 1.5, 10**40, "", "x", "data:", "message", "reasoning", "agentgateway:text:"),
-    *([], ["x"], [None], [[]], [{}], {}, {"type": "x"}, {"a": {}}, {"text": 1}),
-]
+STRANGE = (*ODD, "message", "reasoning", "agentgateway:text:", {"text": 1})
 relaxed = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 either = pytest.mark.parametrize("other", OTHERS, ids=lambda one: one.name)
 
 
-def places(value: Any) -> list[tuple[Any, Any]]:
-    """Every place of a document: its container and its key there."""
-    found: list[tuple[Any, Any]] = []
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, inner in items:
-        found.append((value, key))
-        found += places(inner)
-    return found
-
-
-def spoil(document: Json, data: st.DataObject) -> Json:
+def odd(document: Json, data: st.DataObject) -> Json:
     """A copy with something odd in one or two places."""
-    spoilt = copy.deepcopy(document)
-    for _ in range(data.draw(st.integers(1, 2))):
-        container, key = data.draw(st.sampled_from(places(spoilt) or [(spoilt, "x")]))
-        if data.draw(st.booleans()) or isinstance(container, list):
-            container[key] = copy.deepcopy(data.draw(st.sampled_from(ODD)))
-        else:
-            container.pop(key, None)
-    return spoilt
+    return spoil(document, lambda count: data.draw(st.integers(0, count - 1)), STRANGE)
 
 
 @either
 @given(st.data())
 @relaxed
 def test_calls(other: Any, data: st.DataObject) -> None:
-    document = spoil(CALL, data)
+    document = odd(CALL, data)
     with suppress(InvalidRequest):
         call = LlmCall.read(RESPONSES, dump(document))
         for segment in call.segments():
@@ -130,7 +110,7 @@ def test_calls(other: Any, data: st.DataObject) -> None:
 @given(st.data())
 @relaxed
 def test_items(other: Any, data: st.DataObject) -> None:
-    document = {"model": "m"} | spoil({"input": CALL["input"][:-1]}, data)
+    document = {"model": "m"} | odd({"input": CALL["input"][:-1]}, data)
     with suppress(InvalidRequest):
         assert from_json(LlmCall.read(RESPONSES, dump(document)).translated(other).body())
 
@@ -139,7 +119,7 @@ def test_items(other: Any, data: st.DataObject) -> None:
 @given(st.data())
 @relaxed
 def test_replies(other: Any, data: st.DataObject) -> None:
-    document = spoil(REPLY, data)
+    document = odd(REPLY, data)
     for segment in RESPONSES.reply_segments(document):
         assert type(segment.text) is str
         segment.replace(segment.text + "!")
@@ -158,7 +138,7 @@ def test_streams(path: Path, other: Any, data: st.DataObject) -> None:
     translator, meter, out = Translator(RESPONSES, other, call), UsageMeter(RESPONSES), b""
     for event in Parser().feed(path.read_bytes()):
         if event.document is not None and data.draw(st.booleans()):
-            event = Event.of(spoil(event.document, data), event.name)
+            event = Event.of(odd(event.document, data), event.name)
             event.mark_changed()
         for segment in RESPONSES.event_segments(event):
             assert type(segment.text) is str
@@ -181,7 +161,7 @@ def test_other_vendors_streams(path: Path, data: st.DataObject) -> None:
     translator, out = Translator(source, RESPONSES, call), b""
     for event in Parser().feed(path.read_bytes()):
         if event.document is not None and data.draw(st.booleans()):
-            event = Event.of(spoil(event.document, data), event.name)
+            event = Event.of(odd(event.document, data), event.name)
             event.mark_changed()
         out += translator.feed(event.encode())
     out += translator.end()

@@ -1,6 +1,7 @@
 """Sessions of a `stdio` target: one child each."""
 
 import asyncio
+import os
 
 import pytest
 from pydantic_core import from_json
@@ -207,3 +208,18 @@ async def test_a_client_that_leaves_while_it_initializes_leaves_no_child(stdio, 
         await opening
     await server.stop()
     assert not server._conversations and server._starting == 0
+
+
+async def test_sessions_leave_nothing_behind(stdio, tools):
+    server = await stdio()
+    await (one := tools.Client(server)).open()
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        clients = [tools.Client(server) for _ in range(5)]
+        await asyncio.gather(*(client.open() for client in clients))
+        for client in clients:
+            await client.ask(None, "end")
+            await tools.gone(client.opened["result"]["pid"])
+    await tools.until(lambda: not server._tasks)
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(server._conversations) == 1 and await one.call("echo", {}) == {}

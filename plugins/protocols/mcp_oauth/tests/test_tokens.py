@@ -75,7 +75,7 @@ async def test_without_a_token_the_answer_says_where_to_get_one(protect):
         {"exp": None},
         {"nbf": int(time.time()) + 600},
     ],
-    ids=str,
+    ids=["aud", "no aud", "iss", "exp", "no exp", "nbf"],
 )
 async def test_a_token_that_does_not_hold_is_called_invalid(protect, idp, claims):
     token = idp.mint(**claims)

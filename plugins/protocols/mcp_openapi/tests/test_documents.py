@@ -424,6 +424,7 @@ def test_names_are_unique_fit_mcp_and_never_take_a_given_one():
     assert len(set(found)) == len(found)
     assert found[3] == "get_pets_petId"
     assert found[1] == "get_pets-petId"
+    assert found[0].startswith("get_pets_petId_") and found[2].startswith("get_pets_petId_")
     assert found[4].startswith("do_it_") and found[5].startswith("do_it_")
     assert len(found[6]) == 64
     assert found[7] == "get"
@@ -432,7 +433,9 @@ def test_names_are_unique_fit_mcp_and_never_take_a_given_one():
 
 
 def test_a_name_does_not_depend_on_the_order_of_the_document():
-    given = [("get", "/a b", None), ("get", "/c", None), ("post", "/a", "x y")]
+    given = [("get", "/a b", None), ("get", "/a_b", None), ("get", "/c", None), ("post", "/a", "pets/list")]
+    assert names(given)[2:] == ["get_c", "pets_list"]
+    assert names([("get", "/", "_private.")]) == ["_private."]
     assert dict(zip(given, names(given), strict=True)) == dict(zip(given[::-1], names(given[::-1]), strict=True))
 
 

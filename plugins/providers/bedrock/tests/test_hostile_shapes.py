@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from contextlib import suppress
 from pathlib import Path
@@ -21,11 +20,11 @@ from agentgateway.llm.dialects.messages import Messages
 from agentgateway.llm.documents import dump
 from agentgateway.llm.framed import meter
 from agentgateway.llm.streams import Translator
+from agentgateway.testing.hostile import spoil
 
 Json = dict[str, Any]
 GOLDEN = Path(__file__).parent / "golden"
 NAMES = ("text", "tools", "reasoning")
-ODD = st.sampled_from([None, True, 0, -1, 1.5, "", "x", [], [1], ["x"], [[]], {}, {"type": "x"}, {"a": {}}])
 relaxed = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -33,23 +32,9 @@ def transcript(name: str) -> Any:
     return json.loads((GOLDEN / f"{name}.json").read_text())
 
 
-def places(value: Any) -> list[tuple[Any, Any]]:
-    """Every place of a document: its container and its key there."""
-    found: list[tuple[Any, Any]] = []
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, inner in items:
-        found.append((value, key))
-        found += places(inner)
-    return found
-
-
-def spoil(document: Json, data: st.DataObject) -> Json:
+def odd(document: Json, data: st.DataObject) -> Json:
     """A copy with something odd in one or two places."""
-    spoilt = copy.deepcopy(document)
-    for _ in range(data.draw(st.integers(1, 2))):
-        container, key = data.draw(st.sampled_from(places(spoilt) or [(spoilt, "x")]))
-        container[key] = copy.deepcopy(data.draw(ODD))
-    return spoilt
+    return spoil(document, lambda count: data.draw(st.integers(0, count - 1)))
 
 
 @pytest.mark.parametrize("to", [Messages(), Completions(), Converse()], ids=lambda dialect: dialect.name)
@@ -57,7 +42,7 @@ def spoil(document: Json, data: st.DataObject) -> Json:
 @given(st.data())
 @relaxed
 def test_calls(name: str, to: Dialect, data: st.DataObject) -> None:
-    document = spoil(transcript(f"{name}.request"), data)
+    document = odd(transcript(f"{name}.request"), data)
     with suppress(InvalidRequest):
         call = LlmCall.read(Converse(), dump(document), "/model/m/converse")
         for segment in call.segments():
@@ -71,7 +56,7 @@ def test_calls(name: str, to: Dialect, data: st.DataObject) -> None:
 @given(st.data())
 @relaxed
 def test_replies(name: str, data: st.DataObject) -> None:
-    document = spoil(transcript(f"{name}.reply"), data)
+    document = odd(transcript(f"{name}.reply"), data)
     for segment in Converse().reply_segments(document):
         assert type(segment.text) is str
         segment.replace(segment.text + "!")
@@ -89,12 +74,12 @@ def test_streams(name: str, data: st.DataObject) -> None:
     counter = meter(Converse())
     translator = Translator(Converse(), Messages(), call, parser=counter.parsed)
     for one in transcript(f"{name}.stream"):
-        ((kind, payload),) = (spoil(one, data) if data.draw(st.booleans()) else one).items()
-        raw = event(kind, payload)
-        for read in FrameParser().feed(raw):
-            for segment in Converse().event_segments(read):
-                assert type(segment.text) is str
-        counter.see(raw)
-        translator.feed(raw)
+        for kind, payload in (odd(one, data) if data.draw(st.booleans()) else one).items():
+            raw = event(kind, payload)
+            for read in FrameParser().feed(raw):
+                for segment in Converse().event_segments(read):
+                    assert type(segment.text) is str
+            counter.see(raw)
+            translator.feed(raw)
     translator.end()
     counter.usage(call)

@@ -30,7 +30,7 @@ from agentgateway.llm.dialects.gemini_thoughts import (
     thought,
     wire_signature,
 )
-from agentgateway.llm.dialects.messages_content import arguments
+from agentgateway.llm.texts import arguments
 from agentgateway.llm.wire import check_fields, optional_text
 
 LONGEST_NAME = 64

@@ -40,9 +40,9 @@ from agentgateway.llm.dialects.gemini_reply import (
     write_usage,
 )
 from agentgateway.llm.dialects.gemini_thoughts import signed, thought, wire_signature, withheld
-from agentgateway.llm.dialects.messages_content import arguments
 from agentgateway.llm.documents import dump
 from agentgateway.llm.sse import Event, encode
+from agentgateway.llm.texts import arguments
 
 TRUNCATED = ErrorFacts(502, "the upstream's stream ended before its answer was complete")
 UNREADABLE = ErrorFacts(502, "the upstream sent an event that cannot be read")

@@ -7,15 +7,13 @@ a part nobody has heard of is read, too.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 from zlib import crc32
 
 from agentgateway.interfaces import Segment
 from agentgateway.llm.calls import Json
-from agentgateway.llm.dialects.messages_content import arguments
 from agentgateway.llm.documents import dump
 from agentgateway.llm.sse import Event
-from agentgateway.llm.texts import Slot, objects_in
+from agentgateway.llm.texts import Told, every_text, objects_in
 
 Edited = Callable[[], object]
 _SILENT = frozenset(("thought", "thoughtSignature", "mediaResolution", "mediaProcessing", "videoMetadata"))
@@ -104,7 +102,7 @@ def part_segments(part: Json, at: str, role: str, edited: Edited) -> Iterator[Se
 def _call_segments(call: Json, at: str, edited: Edited) -> Iterator[Segment]:
     if call.get("args") is not None:
         told = dump(call["args"]).decode()
-        yield Segment("assistant", "toolInput", f"{at}.args", told, _Arguments(call, edited))
+        yield Segment("assistant", "toolInput", f"{at}.args", told, Told(call, "args", edited))
     if "partialArgs" in call:
         yield from every_text(call, "partialArgs", f"{at}.partialArgs", "assistant", "toolInput", edited)
 
@@ -116,19 +114,6 @@ def _answer_segments(answer: Json, at: str, edited: Edited) -> Iterator[Segment]
         for segment in part_segments(part, f"{at}.parts[{i}]", "tool", edited):
             segment.scope = "toolOutput"
             yield segment
-
-
-def every_text(container: Any, key: str | int, at: str, role: str, scope: str, edited: Edited) -> Iterator[Segment]:
-    """The text there, or every text inside what is there."""
-    value = container[key]
-    if isinstance(value, str):
-        yield Segment(role, scope, at, value, Slot(container, key, edited))
-    elif isinstance(value, dict):
-        for name in value:
-            yield from every_text(value, name, f"{at}.{name}", role, scope, edited)
-    elif isinstance(value, list):
-        for i in range(len(value)):
-            yield from every_text(value, i, f"{at}[{i}]", role, scope, edited)
 
 
 class _Replaced:
@@ -143,18 +128,4 @@ class _Replaced:
     def __call__(self) -> None:
         for key in _REPEATED:
             self._candidate.pop(key, None)
-        self._edited()
-
-
-class _Arguments:
-    """Puts a text back where an object stood."""
-
-    __slots__ = ("_call", "_edited")
-
-    def __init__(self, call: Json, edited: Edited) -> None:
-        self._call = call
-        self._edited = edited
-
-    def __call__(self, text: str) -> None:
-        self._call["args"] = arguments(text)
         self._edited()

@@ -21,12 +21,11 @@ from agentgateway.llm.dialects import (
     messages_reply,
     messages_vertex,
 )
-from agentgateway.llm.dialects.messages_content import arguments
 from agentgateway.llm.dialects.messages_fields import FIELDS, INEXPRESSIBLE, REPLY_FIELDS
 from agentgateway.llm.dialects.messages_stream import Decoder, Encoder
 from agentgateway.llm.documents import dump
 from agentgateway.llm.sse import Event
-from agentgateway.llm.texts import Texts, objects_in
+from agentgateway.llm.texts import Texts, Told, objects_in
 from agentgateway.llm.wire import check_head, check_messages, check_spelling, known_keys, objects
 
 _KEYS = known_keys(FIELDS)
@@ -193,7 +192,7 @@ def _block_segments(
     if "input" in block:
         if empty or block["input"]:
             told = dump(block["input"]).decode()
-            yield Segment("assistant", "toolInput", f"{at}.input", told, _Arguments(block, edited))
+            yield Segment("assistant", "toolInput", f"{at}.input", told, Told(block, "input", edited))
         return
     if str(block.get("type")).endswith("tool_result"):
         texts = Texts("tool", "toolOutput", edited)
@@ -207,17 +206,3 @@ def _block_segments(
             yield from _block_segments(inner, f"{at}.{key}", texts, edited)
         for i, nested in objects_in(inner):
             yield from _block_segments(nested, f"{at}.{key}[{i}]", texts, edited)
-
-
-class _Arguments:
-    """Puts a text back where an object stood."""
-
-    __slots__ = ("_block", "_edited")
-
-    def __init__(self, block: Json, edited: Callable[[], object]) -> None:
-        self._block = block
-        self._edited = edited
-
-    def __call__(self, text: str) -> None:
-        self._block["input"] = arguments(text)
-        self._edited()

@@ -6,8 +6,6 @@ import re
 from base64 import b64decode
 from collections.abc import Iterable, Iterator, Sequence
 
-from pydantic_core import from_json
-
 from agentgateway.llm.calls import Json, Untranslatable
 from agentgateway.llm.chat import (
     CacheMark,
@@ -24,6 +22,8 @@ from agentgateway.llm.chat import (
 )
 from agentgateway.llm.dialects.messages_fields import FIELDS
 from agentgateway.llm.documents import dump
+from agentgateway.llm.texts import arguments
+from agentgateway.llm.turns import turned
 from agentgateway.llm.wire import check_fields, mapping, objects, optional_flag, optional_mapping, optional_text, text
 
 _BLOCK = "messages[].content[{}]."
@@ -32,23 +32,11 @@ _LONG_TTLS = frozenset(("30m", "1h", "12h", "24h"))
 
 
 def decode_messages(messages: Sequence[tuple[Json, str]]) -> tuple[Message, ...]:
-    """A user's turn that answers tools becomes two: the results, and what the user says after them."""
     turns: list[Message] = []
     for message, at in messages:
         check_fields(FIELDS, message, at, "messages[].")
         parts = tuple(decode_content(message.get("content"), f"{at}.content"))
-        match text(message, "role", at):
-            case "user":
-                results = tuple(part for part in parts if isinstance(part, ToolResult))
-                others = tuple(part for part in parts if not isinstance(part, ToolResult))
-                if results:
-                    turns.append(Message("tool", results))
-                if others or not results:
-                    turns.append(Message("user", others))
-            case "assistant" | "system" as role:
-                turns.append(Message(role, parts))
-            case other:
-                raise Untranslatable(f"{at}.role", f"the role `{other}`")
+        turns.extend(turned(text(message, "role", at), parts, at))
     return tuple(turns)
 
 
@@ -278,13 +266,3 @@ def _encode_document_source(document: Document) -> Json:
 def encode_id(identity: str) -> str:
     """Ids of other vendors may hold characters that this one refuses; call and result change alike."""
     return _STRANGE_IN_IDS.sub("_", identity)
-
-
-def arguments(words: str) -> Json:
-    """Arguments as an object. What a model wrote that is none is wrapped as the vendor advises
-    (https://docs.anthropic.com/en/docs/agents-and-tools/tool-use/fine-grained-tool-streaming)."""
-    try:
-        parsed = from_json(words or "{}", allow_inf_nan=False)
-    except ValueError:
-        parsed = None
-    return parsed if isinstance(parsed, dict) else {"INVALID_JSON": words}

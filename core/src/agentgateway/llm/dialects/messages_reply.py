@@ -12,7 +12,8 @@ from agentgateway.errors import InvalidRequest, UpstreamError
 from agentgateway.exchange import Usage
 from agentgateway.llm.calls import Json
 from agentgateway.llm.chat import ChatReply, Part, Refusal, StopReason, Text, Thinking, ToolUse
-from agentgateway.llm.dialects.messages_content import arguments, decode_block
+from agentgateway.llm.dialects.messages_content import decode_block
+from agentgateway.llm.texts import arguments
 from agentgateway.llm.wire import amount, objects
 
 _KNOWN = frozenset(("text", "thinking", "redacted_thinking", "tool_use"))

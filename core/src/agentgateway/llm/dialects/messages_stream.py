@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from agentgateway.exchange import Usage
-from agentgateway.llm.calls import Json, StreamDecoder, StreamEncoder
+from agentgateway.llm.blocks import BlockEncoder
+from agentgateway.llm.calls import Json, StreamDecoder
 from agentgateway.llm.chat import (
     Delta,
     Ended,
@@ -157,42 +158,7 @@ def _text(holder: Json, key: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-class Encoder(StreamEncoder):
-    """One block is open at a time: what belongs to another waits until the open one has ended."""
-
-    def __init__(self) -> None:
-        self._over = False
-        self._open: int | None = None
-        self._blocks = 0
-        self._waiting: dict[int, list[Delta]] = {}
-
-    def feed(self, delta: Delta) -> bytes:
-        if self._over:
-            return b""
-        match delta:
-            case Started():
-                return self._start(delta)
-            case Ended():
-                return self._end(delta)
-            case Failed():
-                return self.fail(delta.facts)
-        if self._open is not None and delta.index != self._open:
-            self._waiting.setdefault(delta.index, []).append(delta)
-            return b""
-        out = self._write(delta)
-        while self._open is None and self._waiting:
-            out += b"".join(map(self._write, self._waiting.pop(next(iter(self._waiting)))))
-        return out
-
-    def end(self) -> bytes:
-        return b""
-
-    def fail(self, facts: ErrorFacts) -> bytes:
-        if self._over:
-            return b""
-        self._over = True
-        return _event(encode_error(facts))
-
+class Encoder(BlockEncoder):
     def _start(self, started: Started) -> bytes:
         message: Json = {
             "id": started.id or new_id(),
@@ -206,11 +172,11 @@ class Encoder(StreamEncoder):
         }
         return _event({"type": "message_start", "message": message})
 
-    def _write(self, delta: Delta) -> bytes:
+    def _opening(self, part: PartStarted) -> bytes:
+        return self._event("content_block_start", content_block=_block(part))
+
+    def _piece(self, delta: Delta) -> bytes:
         match delta:
-            case PartStarted():
-                self._open = delta.index
-                return self._event("content_block_start", content_block=_opening(delta))
             case TextDelta():
                 return self._delta(type="text_delta", text=delta.text)
             case ThinkingDelta():
@@ -220,10 +186,10 @@ class Encoder(StreamEncoder):
             case ToolArgumentsDelta():
                 return self._delta(type="input_json_delta", partial_json=delta.json)
             case _:
-                out = self._event("content_block_stop")
-                self._open = None
-                self._blocks += 1
-                return out
+                return b""
+
+    def _closing(self) -> bytes:
+        return self._event("content_block_stop")
 
     def _delta(self, **delta: str) -> bytes:
         return self._event("content_block_delta", delta=delta)
@@ -231,14 +197,16 @@ class Encoder(StreamEncoder):
     def _event(self, kind: str, **fields: Json) -> bytes:
         return _event({"type": kind, "index": self._blocks, **fields})
 
+    def _error(self, facts: ErrorFacts) -> bytes:
+        return _event(encode_error(facts))
+
     def _end(self, ended: Ended) -> bytes:
-        self._over = True
         delta = {"stop_reason": encode_stop(ended.stop_reason), "stop_sequence": ended.stop_sequence}
         usage = write_usage(ended.usage or Usage())
         return _event({"type": "message_delta", "delta": delta, "usage": usage}) + _event({"type": "message_stop"})
 
 
-def _opening(part: PartStarted) -> Json:
+def _block(part: PartStarted) -> Json:
     match part.kind:
         case "tool_use":
             return {"type": "tool_use", "id": part.id, "name": part.name, "input": {}}

@@ -19,6 +19,8 @@ from agentgateway_mcp.inbox import Inbox, Letter
 from agentgateway_mcp.servers import Ask
 
 Send = Callable[[bytes], None]
+KEPT = 64 * 1024
+"""Bytes that are kept for a listener who may never come."""
 SPONTANEOUS = frozenset(
     (
         *("notifications/tools/list_changed", "notifications/prompts/list_changed"),
@@ -55,7 +57,7 @@ class Correspondence:
         self._reply = reply
         self._room = room
         self._pending: dict[bytes, Pending] = {}
-        self._kept = self._inbox()
+        self._kept = Inbox(min(room, KEPT), self._refuse)
         self._listener: Inbox | None = None
 
     @property

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
-from agentgateway.errors import NotFound
+from agentgateway.errors import ConfigError, NotFound
 from agentgateway.exchange import Exchange, Reply, Target
 from agentgateway.hookspecs import hookimpl
 from agentgateway.interfaces import Backend, Bucket, Host, Layer, Participant
@@ -39,6 +39,9 @@ class McpBackend(Backend):
             at = f"targets[{index}].{kind}"
             server = self._servers[target.name] = host.build("agentgateway.mcp_targets", kind, settings, at)
             server.label, server.session_ttl = target.name, config.session_idle
+            if server.pipes and target.policies:
+                message = f"a target of kind `{kind}` gets no HTTP request that policies could edit"
+                raise ConfigError(message, path=f"{host.at}.targets[{index}].policies")
         several = len(self._servers) > 1
         prefixed = config.prefix_mode == "always" or (config.prefix_mode == "conditional" and several)
         seen = {target.name: Seen(target.tools, target.prompts, target.resources) for target in config.targets}

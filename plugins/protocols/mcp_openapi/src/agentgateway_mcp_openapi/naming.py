@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 LONGEST = 64
@@ -13,23 +14,27 @@ LONGEST_GIVEN = 128
 
 
 def names(operations: Sequence[tuple[str, str, str | None]]) -> list[str]:
-    """A name for each of (method, path, operationId), which depends on nothing but the three and on whether somebody
-    else has the plain name. Given names come first, so that a made one never takes theirs."""
-    taken: dict[str, int] = {}
-    order = sorted(range(len(operations)), key=lambda index: (operations[index][2] is None, index))
-    found = [""] * len(operations)
-    for index in order:
-        method, path, given = operations[index]
-        name = made(given or f"{method}_{path}", LONGEST_GIVEN if given else LONGEST)
-        if (given is not None and name != given) or name in taken:
-            name = marked(name, f"{method} {path} {given}", LONGEST_GIVEN if given else LONGEST)
-        taken[name] = index
-        found[index] = name
-    return found
+    """A name for each of (method, path, operationId), whatever their order. An id that is a name is that name; of
+    others that would come to the same, each gets a mark of its own."""
+    plain = [made(*named(*one)) for one in operations]
+    often = Counter(plain)
+    return [
+        name
+        if name == given or often[name] == 1
+        else marked(name, f"{method} {path} {given}", named(method, path, given)[1])
+        for name, (method, path, given) in zip(plain, operations, strict=True)
+    ]
+
+
+def named(method: str, path: str, given: str | None) -> tuple[str, int]:
+    """What a name is made of, and how long it may be."""
+    return (given, LONGEST_GIVEN) if given is not None else (f"{method}_{path}", LONGEST)
 
 
 def made(text: str, longest: int) -> str:
     """The nearest text that is a name: `get /pets/{petId}` is `get_pets_petId`."""
+    if re.fullmatch(r"[A-Za-z0-9_.\-]+", text) and len(text) <= longest:
+        return text
     name = re.sub(r"[^A-Za-z0-9_.\-]+", "_", text.replace("{", "").replace("}", "")).strip("_.") or "operation"
     name = re.sub(r"__+", "_", name) if "/" in text else name
     return name if len(name) <= longest else marked(name, text, longest)

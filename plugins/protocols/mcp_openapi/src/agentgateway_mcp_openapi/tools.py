@@ -115,6 +115,8 @@ def selected(document: Document, config: OpenApiConfig) -> Iterator[Found]:
         Found(path, method, item, operation, name)
         for (path, method, item, operation), name in zip(every, names(identifiers), strict=True)
     ]
+    if len({one.name for one in found}) < len(found):
+        raise DocumentError("paths: two operations come to the same name; give them an operationId")
     for kind, rules in (("include", config.include), ("exclude", config.exclude)):
         for index, rule in enumerate(rules):
             if not any(fits(rule, one) for one in found):

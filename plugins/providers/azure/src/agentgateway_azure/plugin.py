@@ -9,6 +9,7 @@ from urllib.parse import quote
 from agentgateway.exchange import Outgoing
 from agentgateway.interfaces import Host, Provider
 from agentgateway.llm.calls import LlmCall
+from agentgateway.llm.finishing import leave_extensions, modernise_limit, place_key
 from agentgateway_azure.config import AzureConfig
 
 ANTHROPIC_VERSION = "2023-06-01"
@@ -109,9 +110,8 @@ class Azure(Provider):
         """A call that was translated loses the fields that only compatible vendors know, and the limit on tokens gets
         its modern name. A key goes where the resource looks for one."""
         outgoing.scope = self._scope
-        if call.raw is None:
-            call.dialect.plain(call.document)
-        place_key(outgoing)
+        leave_extensions(call)
+        place_credential(outgoing)
         if call.dialect.name in CLAUDE_PATHS:
             outgoing.headers.set("anthropic-version", ANTHROPIC_VERSION)
             return
@@ -127,33 +127,16 @@ def base_path(config: AzureConfig, *, dated: bool) -> str:
     return "/openai" if dated else "/openai/v1"
 
 
-def place_key(outgoing: Outgoing) -> None:
-    """Leave one credential: the one that the configuration pinned to a header, else a token of Entra ID as Bearer, else
-    a key in the resource's own header."""
-    headers, pinned = outgoing.headers, outgoing.pinned
-    scheme, _, token = (headers.get("authorization") or "").partition(" ")
-    token = token.strip() if scheme.lower() == "bearer" else ""
-    if KEY in pinned:
-        if "authorization" not in pinned:
-            headers.remove("authorization")
-    elif "authorization" in pinned or is_jwt(token):
-        headers.remove(KEY)
-    elif token:
-        headers.remove("authorization")
-        headers.set(KEY, token)
-    if "x-api-key" not in pinned and (value := headers.get("x-api-key")) is not None:
+def place_credential(outgoing: Outgoing) -> None:
+    """Tokens of Entra ID go as Bearer, keys into the resource's own header, also one that the client has in another."""
+    place_key(outgoing, KEY, is_key)
+    headers = outgoing.headers
+    if "x-api-key" not in outgoing.pinned and (value := headers.get("x-api-key")) is not None:
         headers.remove("x-api-key")
         if KEY not in headers and "authorization" not in headers:
             headers.set(KEY, value)
 
 
-def is_jwt(token: str) -> bool:
+def is_key(token: str) -> bool:
     """Tokens of Entra ID are JWTs (RFC 7519), keys are not."""
-    return token.startswith("eyJ") and token.count(".") == 2
-
-
-def modernise_limit(call: LlmCall) -> None:
-    """Rename `max_tokens`, which reasoning models refuse and the others take under its new name as well."""
-    if "max_tokens" in call.document and "max_completion_tokens" not in call.document:
-        document = call.edit()
-        document["max_completion_tokens"] = document.pop("max_tokens")
+    return not (token.startswith("eyJ") and token.count(".") == 2)

@@ -24,7 +24,8 @@ from agentgateway.llm.chat import (
     ToolResult,
     ToolUse,
 )
-from agentgateway_bedrock.converse_content import DOCUMENT_TYPES, UNNAMED, arguments
+from agentgateway.llm.texts import arguments
+from agentgateway_bedrock.converse_content import DOCUMENT_TYPES, UNNAMED
 
 MOST_CACHE_POINTS = 4
 """https://docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html"""

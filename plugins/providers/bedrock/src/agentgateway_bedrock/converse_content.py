@@ -9,8 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from pydantic_core import from_json
-
 from agentgateway.llm.calls import Json, Untranslatable
 from agentgateway.llm.chat import (
     CacheMark,
@@ -25,6 +23,7 @@ from agentgateway.llm.chat import (
     ToolUse,
 )
 from agentgateway.llm.documents import dump
+from agentgateway.llm.turns import turned
 from agentgateway.llm.wire import check_fields, mapping, objects, optional_flag, optional_mapping, optional_text, text
 from agentgateway_bedrock.converse_fields import FIELDS
 
@@ -45,23 +44,11 @@ _BLOCK = "messages[].content[{}]."
 
 
 def decode_messages(messages: Sequence[tuple[Json, str]]) -> tuple[Message, ...]:
-    """A user's turn that answers tools becomes two: the results, and what the user says after them."""
     turns: list[Message] = []
     for message, at in messages:
         check_fields(FIELDS, message, at, "messages[].")
         parts = decode_blocks(message.get("content"), f"{at}.content")
-        match text(message, "role", at):
-            case "user":
-                results = tuple(part for part in parts if isinstance(part, ToolResult))
-                others = tuple(part for part in parts if not isinstance(part, ToolResult))
-                if results:
-                    turns.append(Message("tool", results))
-                if others or not results:
-                    turns.append(Message("user", others))
-            case "assistant" | "system" as role:
-                turns.append(Message(role, parts))
-            case other:
-                raise Untranslatable(f"{at}.role", f"the role `{other}`")
+        turns.extend(turned(text(message, "role", at), parts, at))
     return tuple(turns)
 
 
@@ -207,12 +194,3 @@ def text_of(parts: Iterable[Part], at: str) -> Iterator[Text]:
         if not isinstance(part, Text):
             raise Untranslatable(at, f"{type(part).__name__.lower()} in a system prompt")
         yield part
-
-
-def arguments(words: str) -> Json:
-    """Arguments as an object; what a model wrote that is none is wrapped, as in `messages`."""
-    try:
-        parsed = from_json(words or "{}", allow_inf_nan=False)
-    except ValueError:
-        parsed = None
-    return parsed if isinstance(parsed, dict) else {"INVALID_JSON": words}

@@ -12,9 +12,9 @@ from agentgateway.exchange import Usage
 from agentgateway.llm.calls import Json
 from agentgateway.llm.chat import ChatReply, Part, Refusal, StopReason, Text, Thinking, ToolUse
 from agentgateway.llm.documents import dump
+from agentgateway.llm.texts import arguments
 from agentgateway.llm.wire import amount, mapping, objects, optional_text, text
 from agentgateway_bedrock.converse_blocks import encode_thinking
-from agentgateway_bedrock.converse_content import arguments
 
 _KNOWN = frozenset(("toolUse", "reasoningContent", "citationsContent"))
 _STOP_REASONS: Mapping[object, StopReason] = {

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from agentgateway.exchange import Usage
-from agentgateway.llm.calls import Json, PartKind, StreamDecoder, StreamEncoder
+from agentgateway.llm.blocks import BlockEncoder
+from agentgateway.llm.calls import Json, PartKind, StreamDecoder
 from agentgateway.llm.chat import (
     Delta,
     Ended,
@@ -146,47 +147,12 @@ def _text(holder: Json, key: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-class Encoder(StreamEncoder):
-    """One block is open at a time: what belongs to another waits until the open one has ended."""
+class Encoder(BlockEncoder):
+    def _start(self, started: Started) -> bytes:
+        return event("messageStart", {"role": "assistant"})
 
-    def __init__(self) -> None:
-        self._over = False
-        self._open: int | None = None
-        self._blocks = 0
-        self._waiting: dict[int, list[Delta]] = {}
-
-    def feed(self, delta: Delta) -> bytes:
-        if self._over:
-            return b""
+    def _piece(self, delta: Delta) -> bytes:
         match delta:
-            case Started():
-                return event("messageStart", {"role": "assistant"})
-            case Ended():
-                return self._end(delta)
-            case Failed():
-                return self.fail(delta.facts)
-        if self._open is not None and delta.index != self._open:
-            self._waiting.setdefault(delta.index, []).append(delta)
-            return b""
-        out = self._write(delta)
-        while self._open is None and self._waiting:
-            out += b"".join(map(self._write, self._waiting.pop(next(iter(self._waiting)))))
-        return out
-
-    def end(self) -> bytes:
-        return b""
-
-    def fail(self, facts: ErrorFacts) -> bytes:
-        if self._over:
-            return b""
-        self._over = True
-        return exception(exception_type(facts), {"message": facts.message})
-
-    def _write(self, delta: Delta) -> bytes:
-        match delta:
-            case PartStarted():
-                self._open = delta.index
-                return self._opening(delta)
             case TextDelta():
                 return self._delta(text=delta.text)
             case ThinkingDelta():
@@ -196,10 +162,10 @@ class Encoder(StreamEncoder):
             case ToolArgumentsDelta():
                 return self._delta(toolUse={"input": delta.json})
             case _:
-                out = event("contentBlockStop", {"contentBlockIndex": self._blocks})
-                self._open = None
-                self._blocks += 1
-                return out
+                return b""
+
+    def _closing(self) -> bytes:
+        return event("contentBlockStop", {"contentBlockIndex": self._blocks})
 
     def _opening(self, part: PartStarted) -> bytes:
         match part.kind:
@@ -214,8 +180,10 @@ class Encoder(StreamEncoder):
     def _delta(self, **delta: object) -> bytes:
         return event("contentBlockDelta", {"delta": delta, "contentBlockIndex": self._blocks})
 
+    def _error(self, facts: ErrorFacts) -> bytes:
+        return exception(exception_type(facts), {"message": facts.message})
+
     def _end(self, ended: Ended) -> bytes:
-        self._over = True
         usage = write_usage(ended.usage or Usage())
         return event("messageStop", {"stopReason": encode_stop(ended.stop_reason)}) + event(
             "metadata", {"usage": usage, "metrics": METRICS}

@@ -14,10 +14,9 @@ from pydantic_core import from_json
 from agentgateway.interfaces import Segment
 from agentgateway.llm.calls import Json
 from agentgateway.llm.documents import dump
-from agentgateway.llm.texts import Slot, objects_in
-from agentgateway_bedrock.converse_content import arguments
+from agentgateway.llm.texts import Told, every_text, objects_in
 
-_NO_TEXT = frozenset(
+_NO_TEXT: frozenset[str | int] = frozenset(
     (
         *("bytes", "s3Location", "signature", "redactedContent", "cachePoint"),
         *("toolUseId", "role", "format", "status", "type", "qualifiers"),
@@ -37,7 +36,7 @@ def block_segments(block: Json, at: str, role: str, edited: Edited) -> Iterator[
     for kind, value in block.items():
         if kind == "toolUse" and isinstance(value, dict):
             told = dump(value.get("input")).decode()
-            yield Segment("assistant", "toolInput", f"{at}.toolUse.input", told, _Arguments(value, edited))
+            yield Segment("assistant", "toolInput", f"{at}.toolUse.input", told, Told(value, "input", edited))
         elif kind == "toolResult" and isinstance(value, dict):
             yield from _result_segments(value, f"{at}.toolResult", edited)
         else:
@@ -58,31 +57,7 @@ def _result_segments(result: Json, at: str, edited: Edited) -> Iterator[Segment]
 
 def all_texts(container: Any, key: str | int, at: str, role: str, scope: str, edited: Edited) -> Iterator[Segment]:
     """The text there, or every text inside what is there."""
-    if key in _NO_TEXT:
-        return
-    value = container[key]
-    if isinstance(value, str):
-        yield Segment(role, scope, at, value, Slot(container, key, edited))
-    elif isinstance(value, dict):
-        for name in value:
-            yield from all_texts(value, name, f"{at}.{name}", role, scope, edited)
-    elif isinstance(value, list):
-        for i in range(len(value)):
-            yield from all_texts(value, i, f"{at}[{i}]", role, scope, edited)
-
-
-class _Arguments:
-    """Puts a text back where an object stood."""
-
-    __slots__ = ("_edited", "_tool")
-
-    def __init__(self, tool: Json, edited: Edited) -> None:
-        self._tool = tool
-        self._edited = edited
-
-    def __call__(self, text: str) -> None:
-        self._tool["input"] = arguments(text)
-        self._edited()
+    return every_text(container, key, at, role, scope, edited, _NO_TEXT)
 
 
 class _Answer:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from agentgateway.exchange import Outgoing
 from agentgateway.interfaces import Provider
 from agentgateway.llm.calls import LlmCall
+from agentgateway.llm.finishing import leave_extensions, modernise_limit
 from agentgateway_copilot.config import CopilotConfig
 
 ANTHROPIC_VERSION = "2023-06-01"
@@ -60,8 +61,7 @@ class Copilot(Provider):
     def finish(self, outgoing: Outgoing, call: LlmCall) -> None:
         """A call that was translated loses the fields that only compatible vendors know, the limit on tokens gets its
         modern name, and a call with pictures says so in a header, without which they are refused."""
-        if call.raw is None:
-            call.dialect.plain(call.document)
+        leave_extensions(call)
         if call.dialect.name == "messages":
             as_messages(outgoing, call)
         else:
@@ -90,13 +90,6 @@ def as_messages(outgoing: Outgoing, call: LlmCall) -> None:
         outgoing.headers.set(BETA, ",".join(betas))
     if "context_management" in call.document:
         call.edit().pop("context_management")
-
-
-def modernise_limit(call: LlmCall) -> None:
-    """Rename `max_tokens`, which reasoning models refuse and the others take under its new name as well."""
-    if "max_tokens" in call.document and "max_completion_tokens" not in call.document:
-        document = call.edit()
-        document["max_completion_tokens"] = document.pop("max_tokens")
 
 
 def has_pictures(document: Mapping[str, Any]) -> bool:

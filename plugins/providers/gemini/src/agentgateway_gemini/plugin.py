@@ -8,6 +8,7 @@ from typing import ClassVar
 from agentgateway.exchange import Outgoing
 from agentgateway.interfaces import Provider
 from agentgateway.llm.calls import LlmCall
+from agentgateway.llm.finishing import place_key
 from agentgateway_gemini.config import GeminiConfig
 
 KEY = "x-goog-api-key"
@@ -52,25 +53,4 @@ class Gemini(Provider):
             call.edit()[WHOLE] = whole | {"model": f"models/{call.model.removeprefix('models/')}"}
         if call.stream and call.dialect.name == "gemini":
             outgoing.target += f"{'&' if '?' in outgoing.target else '?'}alt=sse"
-        place_credential(outgoing)
-
-
-def place_credential(outgoing: Outgoing) -> None:
-    """Leave one credential: the one the configuration pinned to a header, else an API key in the vendor's own header,
-    else an OAuth token as Bearer, else what the client put into the vendor's header itself."""
-    headers, pinned = outgoing.headers, outgoing.pinned
-    token = bearer(headers.get("authorization"))
-    if KEY in pinned:
-        if "authorization" not in pinned:
-            headers.remove("authorization")
-    elif "authorization" in pinned or (token is not None and not token.startswith(KEYS)):
-        headers.remove(KEY)
-    elif token is not None:
-        headers.remove("authorization")
-        headers.set(KEY, token)
-
-
-def bearer(authorization: str | None) -> str | None:
-    """The token of a Bearer credential (RFC 6750 section 2.1; the scheme's case does not matter)."""
-    scheme, _, token = (authorization or "").partition(" ")
-    return token.strip() or None if scheme.lower() == "bearer" else None
+        place_key(outgoing, KEY, lambda token: token.startswith(KEYS))

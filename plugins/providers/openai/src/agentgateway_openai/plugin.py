@@ -9,6 +9,7 @@ from agentgateway.exchange import Outgoing
 from agentgateway.interfaces import Host, Provider
 from agentgateway.llm.calls import LlmCall
 from agentgateway.llm.dialects import dialect
+from agentgateway.llm.finishing import leave_extensions, modernise_limit
 from agentgateway_openai.config import CustomConfig, OpenAIConfig
 
 ANTHROPIC_VERSION = "2023-06-01"
@@ -63,21 +64,6 @@ class OpenAI(Provider):
         modernise_limit(call)
         if self._moderation is not None and call.operation == "chat":
             call.edit()["moderation"] = self._moderation
-
-
-def leave_extensions(call: LlmCall) -> None:
-    """Take what only some compatible vendors know out of a call that was translated; what the client wrote itself in
-    the vendor's format is the client's to say."""
-    if call.raw is None:
-        call.dialect.plain(call.document)
-
-
-def modernise_limit(call: LlmCall) -> None:
-    """Rename `max_tokens`, which reasoning models refuse and the others take under its new name as well
-    (https://platform.openai.com/docs/api-reference/chat/create#chat_create-max_tokens)."""
-    if "max_tokens" in call.document and "max_completion_tokens" not in call.document:
-        document = call.edit()
-        document["max_completion_tokens"] = document.pop("max_tokens")
 
 
 ANTHROPIC = ("messages", "anthropicTokenCount")

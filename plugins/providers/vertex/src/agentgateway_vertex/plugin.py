@@ -8,6 +8,7 @@ from typing import ClassVar
 from agentgateway.exchange import Outgoing
 from agentgateway.interfaces import Host, Provider
 from agentgateway.llm.calls import LlmCall
+from agentgateway.llm.finishing import leave_extensions, place_key
 from agentgateway_vertex.config import GLOBAL, VertexConfig
 from agentgateway_vertex.models import model
 
@@ -76,9 +77,8 @@ class Vertex(Provider):
     def finish(self, outgoing: Outgoing, call: LlmCall) -> None:
         """The model's name stands in the path, or in the body as this vendor calls it; Anthropic's version stands in
         the body. A call that was translated loses what is not of the vendor's own format."""
-        if call.raw is None:
-            call.dialect.plain(call.document)
-        place_credential(outgoing)
+        leave_extensions(call)
+        place_key(outgoing, KEY, lambda token: token.startswith(KEYS))
         spoken = call.dialect.name
         if spoken == "messages":
             document = call.edit()
@@ -107,24 +107,3 @@ def domain(region: str) -> str:
     if region in MULTI_REGIONS:
         return f"aiplatform.{region}.rep.googleapis.com"
     return f"{region}-{DOMAIN}"
-
-
-def place_credential(outgoing: Outgoing) -> None:
-    """Leave one credential: the one the configuration pinned to a header, else an API key in the vendor's own header,
-    else an OAuth token as Bearer."""
-    headers, pinned = outgoing.headers, outgoing.pinned
-    token = bearer(headers.get("authorization"))
-    if KEY in pinned:
-        if "authorization" not in pinned:
-            headers.remove("authorization")
-    elif "authorization" in pinned or (token is not None and not token.startswith(KEYS)):
-        headers.remove(KEY)
-    elif token is not None:
-        headers.remove("authorization")
-        headers.set(KEY, token)
-
-
-def bearer(authorization: str | None) -> str | None:
-    """The token of a Bearer credential (RFC 6750 section 2.1; the scheme's case does not matter)."""
-    scheme, _, token = (authorization or "").partition(" ")
-    return token.strip() or None if scheme.lower() == "bearer" else None

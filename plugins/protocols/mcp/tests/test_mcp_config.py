@@ -1,0 +1,74 @@
+"""What a section `mcp` may say, and what is refused with its place."""
+
+import pytest
+from agentgateway_mcp.config import McpConfig
+from agentgateway_mcp.naming import Names
+from agentgateway_mcp.plugin import McpBackend
+from agentgateway_mcp.sessions import Opened, Seal
+from pydantic import ValidationError
+
+from agentgateway.errors import ConfigError
+from agentgateway.testing import LoopbackHost
+
+DEMO = {"name": "a", "demo": {}}
+
+
+def backend(*targets: object, **more: object) -> McpBackend:
+    return McpBackend(McpConfig.model_validate({"targets": list(targets), **more}), LoopbackHost("mcp", "backend"))
+
+
+@pytest.mark.parametrize(
+    ("targets", "said"),
+    [
+        ([], "at least 1"),
+        ([{"name": "a"}], "exactly one kind"),
+        ([{"name": "a", "demo": {}, "mcp": {"host": "x"}}], "exactly one kind"),
+        ([{"name": "a_b", "demo": {}}], "name"),
+        ([DEMO, DEMO], "two targets are called `a`"),
+        ([DEMO | {"tools": {"edit": {"add": {"name": "x"}, "echo": {"name": "x"}}}}], "two tools are called `x`"),
+    ],
+)
+def test_targets_that_cannot_be_meant(targets: list[object], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        backend(*targets)
+
+
+def test_policies_where_no_request_is() -> None:
+    with pytest.raises(ConfigError, match="no HTTP request that policies could edit") as raised:
+        backend({**DEMO, "policies": {"backendAuth": {"key": "x"}}})
+    assert raised.value.path == "mcp.targets[0].policies"
+
+
+def names(**more: object) -> Names:
+    return backend(DEMO, {"name": "b", "demo": {}, "resources": {"keep": ["own://*"]}}, **more).names
+
+
+@pytest.mark.parametrize("wanted", [7, -7, "seven", "agw_a_n_7", "", "_"])
+def test_ids_of_servers_come_back_as_they_were(wanted: str | int) -> None:
+    assert names().inward_id(names().outward_id("b", wanted)) == ("b", wanted)
+
+
+@pytest.mark.parametrize("given", [7, "7", "agw_c_n_7", "agw_a_n_x", "agw_a_n_", "agw_a"])
+def test_ids_that_no_server_gave_are_nobodys(given: str | int) -> None:
+    assert names().inward_id(given)[0] is None
+
+
+@pytest.mark.parametrize("uri", ["file:///x+y", "mailto:a", "ui://page", "own://x"])
+def test_uris_come_back_as_they_were(uri: str) -> None:
+    outward = names().outward_uri("b", uri)
+    assert (outward == uri) is uri.startswith("own")
+    assert names().inward_uri(outward) == ("b", uri)
+
+
+def test_a_seal_opens_what_it_closed_and_nothing_else() -> None:
+    seal, session = (
+        Seal(b"k" * 32, "mcp"),
+        Opened("2025-11-25", {"a": ("x", "2025-11-25")}, "jwt:ada", 1, "n", {"b": 1}),
+    )
+    text = seal.close(session)
+    assert seal.open(text) == session
+    assert "ada" not in text and seal.close(session) != text
+    for forged in ("", "x", text[:-4], text[:-1] + ("A" if text[-1] != "A" else "B"), "é", text + "AAAA"):
+        assert seal.open(forged) is None
+    assert Seal(b"k" * 32, "other").open(text) is None
+    assert Seal(b"j" * 32, "mcp").open(text) is None
