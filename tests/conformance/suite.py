@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from .npm import PACKAGES, node
+from .npm import node, there
 
 PACKAGE = "@modelcontextprotocol/conformance"
 WIRE = "wire-schema-valid"
@@ -61,7 +61,7 @@ class Report:
 
 def required(revision: str) -> list[str]:
     """The server scenarios that a revision of the protocol demands, by the suite's own list."""
-    return list(yaml.safe_load((PACKAGES / PACKAGE / "requirements" / f"{revision}.yaml").read_text())["server"])
+    return list(yaml.safe_load(there(PACKAGE, f"requirements/{revision}.yaml").read_text())["server"])
 
 
 async def run(url: str, revision: str, folder: Path) -> Report:

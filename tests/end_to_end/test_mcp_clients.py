@@ -36,6 +36,12 @@ routes:
   backends: [{{mcp: {{targets: [{{name: everything, mcp: {{host: "{everything}"}}}}]}}}}]
 - matches: [{{path: {{pathPrefix: /npm}}}}]
   backends: [{{mcp: {{targets: [{{name: npm, mcp: {{host: "{npm}"}}}}]}}}}]
+- matches: [{{path: {{pathPrefix: /children}}}}]
+  backends:
+  - mcp:
+      targets:
+      - {{name: two, stdio: {{cmd: {child[0]}, args: {child[1]}}}}}
+      - {{name: time, stdio: {{cmd: {python}, args: ["-m", "mcp_server_time", "--local-timezone=UTC"]}}}}
 - matches: [{{path: {{pathPrefix: /both}}}}]
   backends:
   - mcp:
@@ -88,6 +94,9 @@ NPM: list[Step] = [
     ["complete", "completable-prompt", "department", "E"],
     ["read", "demo://resource/static/document/features.md"],
 ]
+TIME: list[Step] = [
+    ["call", "time_convert_time", {"source_timezone": "UTC", "time": "12:00", "target_timezone": "Asia/Tokyo"}],
+]
 
 CLIENTS: dict[str, tuple[list[str], str]] = {
     "python": ([sys.executable, str(HERE / "python_sdk.py")], ""),
@@ -135,8 +144,11 @@ async def follow(client: str, mode: str, visits: list[tuple[str, list[Step]]]) -
 async def front(serve_all, everything, npm_everything: str) -> AsyncIterator[dict[str, str]]:
     """URLs of servers, `…-direct`, and of the gateway in front of them."""
     direct = await everything()
-    served = await serve_all(GATEWAY.format(everything=direct, npm=npm_everything))
-    names = {name: f"http://127.0.0.1:{served.port}/{name}" for name in ("everything", "npm", "both")}
+    command, *arguments = node("@modelcontextprotocol/server-everything", "dist/index.js")
+    child = json.dumps(command), json.dumps([*arguments, "stdio"])
+    python = json.dumps(sys.executable)
+    served = await serve_all(GATEWAY.format(everything=direct, npm=npm_everything, child=child, python=python))
+    names = {name: f"http://127.0.0.1:{served.port}/{name}" for name in ("everything", "npm", "children", "both")}
     yield {**names, "everything-direct": direct, "npm-direct": npm_everything}
 
 
@@ -191,8 +203,9 @@ async def test_a_client_sees_what_it_sees_without(front: dict[str, str], client:
         *((front["everything-direct"], EVERYTHING), (front["everything"], EVERYTHING)),
         *((front["npm-direct"], NPM), (front["npm"], NPM)),
         (front["both"], [step for part in steps for step in part]),
+        (front["children"], [*named("two", NPM), *TIME]),
     ]
-    everything, behind, npm, npm_behind, both = await follow(client, mode, visits)
+    everything, behind, npm, npm_behind, both, children = await follow(client, mode, visits)
     assert everything[0][0] == ("2026-07-28" if mode == "auto" else "2025-11-25")
     same(everything, behind)
 
@@ -203,3 +216,6 @@ async def test_a_client_sees_what_it_sees_without(front: dict[str, str], client:
     assert both[0][0] == "2025-11-25"  # what the older of the two speaks
     assert_names(both[1:5], everything[1:5], npm[1:5])
     same(settled(ageless([*renamed("one", everything), *renamed("two", npm)])), settled(ageless(both[5:])))
+
+    same(settled(renamed("two", npm)), settled(children[1:-1]))
+    assert "+9.0h" in children[-1][1]["content"][0]["text"], children[-1]
