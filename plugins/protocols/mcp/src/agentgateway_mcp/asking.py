@@ -44,6 +44,8 @@ class Servers:
         config, document = self._backend.config, self._call.document
 
         def asking(target: str, cursor: str | None) -> Any:
+            if cursor is None and "cursor" not in self._call.params:
+                return partial(self.result, target, self._call.body())
             params = {key: value for key, value in self._call.params.items() if key != "cursor"}
             page = {"cursor": cursor} if cursor is not None else {}
             return partial(self.result, target, {**document, "params": {**params, **page}})
@@ -53,9 +55,10 @@ class Servers:
         found = await gather(asked, config.timeout, fail_open=fail_open)
         return {target: found[target] for target in self._names.targets if target in found}
 
-    async def result(self, target: str, document: dict[str, Any]) -> dict[str, Any]:
+    async def result(self, target: str, asked: bytes | dict[str, Any]) -> dict[str, Any]:
         """One server's result. What it cannot do it has none of. Raises `GatewayError`."""
-        message = await self.response_of(await self.ask(target, document), document.get("id"))
+        wanted = asked.get("id") if isinstance(asked, dict) else self._call.id
+        message = await self.response_of(await self.ask(target, asked), wanted)
         if isinstance(message.get("result"), dict):
             return dict(message["result"])
         error = message.get("error")

@@ -21,6 +21,8 @@ class Chosen(PluginConfig):
     """Patterns of names that are not there either."""
 
     def has(self, name: str) -> bool:
+        if not self.exclude and self.include == ["*"]:
+            return True
         return fits(self.include, name) and not fits(self.exclude, name)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, ClassVar
 
 from pydantic_core import to_json
@@ -117,10 +118,15 @@ def _negotiate(call: McpCall, request: Request) -> None:
     wanted = {"send": (JSON, EVENTS), "listen": (EVENTS,), "end": ()}[call.purpose]
     if not wanted:
         return
-    accepted = {part.partition(";")[0].strip().lower() for part in ",".join(request.headers.all("accept")).split(",")}
-    for kind in wanted:
-        if accepted.isdisjoint((kind, f"{kind.partition('/')[0]}/*", "*/*")):
-            raise McpError(INVALID_REQUEST, f"the client must accept {' and '.join(wanted)}", status=406)
+    if not all_accepted(wanted, ",".join(request.headers.all("accept"))):
+        raise McpError(INVALID_REQUEST, f"the client must accept {' and '.join(wanted)}", status=406)
+
+
+@lru_cache(256)
+def all_accepted(wanted: tuple[str, ...], accept: str) -> bool:
+    """Whether a client reads every one of these media types (RFC 9110 section 12.5.1, without weights)."""
+    accepted = {part.partition(";")[0].strip().lower() for part in accept.split(",")}
+    return not any(accepted.isdisjoint((kind, f"{kind.partition('/')[0]}/*", "*/*")) for kind in wanted)
 
 
 def _kind(headers: Headers) -> str:

@@ -85,11 +85,11 @@ class Outward:
         return result
 
     def _things(self, things: list[Any], kind: str, named: str) -> Iterator[Any]:
+        seen = self._names.seen[self._target]
         for thing in things:
             if not isinstance(thing, dict) or not isinstance(thing.get(named), str):
                 continue
             own = thing[named]
-            seen = self._names.seen[self._target]
             if not seen.has(kind, own) or not allowed(self._exchange, kind, self._target, own):
                 continue
             if kind == "resource":

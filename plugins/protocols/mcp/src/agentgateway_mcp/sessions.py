@@ -54,7 +54,7 @@ class Seal:
         content = [getattr(session, name) for name in Opened.__slots__]
         nonce = secrets.token_bytes(NONCE)
         sealed = self._aead().encrypt(nonce, to_json(content), self._place)
-        return base64.urlsafe_b64encode(nonce + sealed).rstrip(b"=").decode()
+        return encoded(nonce + sealed)
 
     def open(self, text: str) -> Opened | None:
         """The session, None if this is no id of one."""
@@ -64,6 +64,8 @@ class Seal:
             return None
         try:
             raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+            if encoded(raw) != text:
+                return None
             content = self._aead().decrypt(raw[:NONCE], raw[NONCE:], self._place)
         except (binascii.Error, ValueError, InvalidTag):
             return None
@@ -76,6 +78,11 @@ class Seal:
 
             self._cipher = AESGCM(self._key)
         return self._cipher
+
+
+def encoded(raw: bytes) -> str:
+    """Base64 for URLs, unpadded: of many spellings the one that is an id."""
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
 def owner_of(exchange: Exchange) -> str:

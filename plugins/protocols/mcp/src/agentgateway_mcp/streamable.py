@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, model_validator
 
 from agentgateway.errors import UpstreamError
-from agentgateway.exchange import Exchange, Headers, Outgoing, Reply, Stream
+from agentgateway.exchange import HOP_BY_HOP, Exchange, Outgoing, Reply, Stream
 from agentgateway.interfaces import Host
 from agentgateway.llm.sse import Parser
 from agentgateway.settings import PluginConfig, problem
@@ -18,10 +18,11 @@ from agentgateway_mcp.eras import wrapped
 from agentgateway_mcp.messages import MODERN, NAMED_BY
 from agentgateway_mcp.servers import Answer, Ask, Said, Server
 
-OWN = frozenset(
+OWN = HOP_BY_HOP | frozenset(
     (
-        *("accept", "accept-encoding", "content-encoding", "content-length", "content-type", "host", "last-event-id"),
-        *("mcp-method", "mcp-name", "mcp-protocol-version", "mcp-session-id", "origin", "cookie", "authorization"),
+        *(b"accept", b"accept-encoding", b"content-encoding", b"content-length", b"content-type", b"host", b"origin"),
+        *(b"mcp-method", b"mcp-name", b"mcp-protocol-version", b"mcp-session-id", b"last-event-id"),
+        *(b"cookie", b"authorization"),
     )
 )
 """Headers of the client's that are between it and the gateway."""
@@ -75,8 +76,7 @@ class StreamableHttp(Server):
 
     async def prepare(self, exchange: Exchange) -> None:
         ask = asked(exchange)
-        fields = exchange.request.headers.end_to_end()
-        headers = Headers([pair for pair in fields.raw if pair[0].decode("latin-1") not in OWN])
+        headers = exchange.request.headers.end_to_end(OWN)
         headers.add("accept", ACCEPTS[ask.purpose])
         if ask.purpose == "send":
             headers.add("content-type", "application/json")

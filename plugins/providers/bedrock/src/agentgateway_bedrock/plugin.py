@@ -28,6 +28,8 @@ SPOKEN: Mapping[str, Sequence[str]] = {
     "rerank": ("bedrock_rerank",),
 }
 """Dialects by operation."""
+UNGUARDED = frozenset(("count_tokens", "embeddings", "rerank"))
+"""Operations that Bedrock's guardrails have no part in. Any other gets the operator's, what nobody reads too."""
 
 
 class Bedrock(Provider):
@@ -75,7 +77,7 @@ class Bedrock(Provider):
         headers and this vendor reads in the body."""
         outgoing.scope = self._scope
         outgoing.headers.set("accept", call.dialect.stream_content_type if call.stream else "application/json")
-        if call.operation != "chat":
+        if call.operation in UNGUARDED:
             self._finish_other(outgoing, call)
             return
         if self.config.guardrail_identifier is not None:
