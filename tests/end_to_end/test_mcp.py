@@ -84,6 +84,10 @@ async def running(serve_all: Any) -> AsyncIterator[World]:
                     }
                 },
             ),
+            "completed": (
+                {"targets": [target["a"], target["b"]]},
+                {"mcpAuthorization": {"rules": ['mcp.prompt.name == "greet"']}},
+            ),
             "guarded": (
                 {"targets": [target["a"]]},
                 {"promptGuard": {"request": [masks, refuses], "response": [masks, refuses]}},
@@ -216,6 +220,29 @@ async def test_what_rules_refuse_does_not_exist(world: World) -> None:
     assert names(await client.new("resources/list"), "resources", "uri") == []
     called = await client.new("tools/call", name="a_echo", arguments={"text": "yes"})
     assert "result" in called
+
+
+async def test_completions_are_of_what_rules_let_pass(world: World) -> None:
+    world.a.answers["completion/complete"] = {"completion": {"values": ["Oslo"]}}
+    for path, name, code in (
+        ("completed", "a_greet", None),
+        ("completed", "a_other", -32602),
+        ("completed", "x", -32602),
+    ):
+        reference = {"type": "ref/prompt", "name": name}
+        got = await world.clients[path].new(
+            "completion/complete", ref=reference, argument={"name": "city", "value": "O"}
+        )
+        assert got.get("error", {}).get("code") == code
+    assert world.a.asked("completion/complete")[0].json()["params"]["ref"]["name"] == "greet"
+
+
+@pytest.mark.parametrize("key", ["inputResponses", "arguments"])
+async def test_guards_see_what_users_answer(world: World, key: str) -> None:
+    params = {"name": "echo", "arguments": {}, key: {"one": {"action": "accept", "content": {"text": "forbidden"}}}}
+    refused = await world.clients["guarded"].modern("tools/call", params)
+    assert refused.json()["error"]["code"] == -32001
+    assert world.a.asked("tools/call") == []
 
 
 @pytest.mark.parametrize("size", [0, 1, 4096])

@@ -101,8 +101,10 @@ def resolve(call: McpCall, names: Names) -> None:
         reference = params.get("ref")
         if isinstance(reference, dict) and isinstance(reference.get("name"), str):
             call.target, call.name = names.inward(reference["name"], "prompt")
+            call.looked_at = ("prompt", call.target, call.name)
         elif isinstance(reference, dict) and isinstance(reference.get("uri"), str):
             call.target, call.name = names.inward_uri(reference["uri"])
+            call.looked_at = ("resource", call.target, call.name)
         return
     if kind is None:
         return
@@ -122,6 +124,8 @@ def resolve(call: McpCall, names: Names) -> None:
 
 def unknown(call: McpCall) -> McpError:
     """What is said of a thing that is not there, and of one that is not there for the caller."""
+    if call.method == "completion/complete":
+        return McpError(INVALID_PARAMS, "Unknown reference")
     kind = call.kind or "method"
     given = call.params.get({"resource": "uri", "task": "taskId"}.get(kind, "name"))
     return McpError(INVALID_PARAMS, f"Unknown {kind}: {shown(given)}")

@@ -40,8 +40,8 @@ class McpCall(Content):
 
     The backend fills in `target` and `name` (the server asked, and what it calls the tool, prompt, resource or task
     that the message is about), and `session`, which the client's session id stands for. `judges` are guards of what
-    comes back, `rules` the authorization of this route; `looked_at` is the thing of a list that these rules are asked
-    about: its kind, its target, its name.
+    comes back, `rules` the authorization of this route; `looked_at` is the thing of a list, or of a completion, that
+    these rules are asked about: its kind, its target, its name.
     """
 
     __slots__ = (
@@ -118,9 +118,11 @@ class McpCall(Content):
         return fields
 
     def segments(self) -> list[Segment]:
-        """What the client sends to a server: the arguments of a call, and what it answers to a server's request."""
-        if self.method in ("tools/call", "prompts/get") and "arguments" in self.params:
-            return list(texts_in(self.params, "arguments", "user", self._edited))
+        """What the client sends to a server: the arguments of a call, what it begins to type, and what it answers to a
+        server's request."""
+        if self.method:
+            found = [key for key in SENT.get(self.method, ()) if key in self.params]
+            return [text for key in found for text in texts_in(self.params, key, "user", self._edited)]
         if not self.method and isinstance(self.document.get("result"), dict):
             return list(texts_in(self.document, "result", "user", self._edited))
         return []
@@ -146,6 +148,13 @@ class McpCall(Content):
 FIELDS = {"tool": "gen_ai.tool.name", "prompt": "gen_ai.prompt.name", "resource": "mcp.resource.uri"}
 
 
+SENT = {
+    "tools/call": ("arguments", "inputResponses"),
+    "prompts/get": ("arguments", "inputResponses"),
+    "resources/read": ("inputResponses",),
+    "completion/complete": ("argument", "context"),
+}
+"""Parameters that hold what the client, or its user, has to say."""
 EVERY = ""
 """The scope of texts that every guard is shown: on these routes there are no others."""
 
