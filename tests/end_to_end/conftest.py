@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 import httpx
@@ -102,6 +103,29 @@ def face(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+WITH_ONE_FACE = frozenset(
+    (
+        *("azure", "bedrock", "bedrock_invoked", "cost", "final_transformations", "google", "guard_matrix", "jwt_sign"),
+        *("mcp_oauth", "mcp_openapi", "mcp_targets", "older_sdks", "prompt_caching", "responses", "token_counts"),
+        "vertex",
+    )
+)
+"""Modules whose subject is behind the pipeline, where both faces are the same: they are tried with the edge."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out with the twin what is about vendors rather than HTTP; of the matrix, all but the core's own."""
+    kept, left = [], []
+    for item in items:
+        params = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+        about = item.path.stem.removeprefix("test_")
+        twice = about not in WITH_ONE_FACE and getattr(params.get("call"), "with_both_faces", True)
+        (kept if twice or params.get("face") != "twin" else left).append(item)
+    if left:
+        config.hook.pytest_deselected(items=left)
+        items[:] = kept
+
+
 def on_face(face: str, config: str) -> str:
     """The configuration with that face, whatever else `config` says."""
     if face == "edge":
@@ -139,6 +163,7 @@ async def serve_all(tmp_path_factory: pytest.TempPathFactory, face: str, zygote:
 @asynccontextmanager
 async def serving(folder: Path, face: str, zygote: Zygote | None) -> AsyncIterator[Serve]:
     running: list[Served] = []
+    number = count()
 
     async def start(
         config: str | Path, *, env: dict[str, str] | None = None, stdin: int | None = None, named: str = ""
@@ -146,7 +171,7 @@ async def serving(folder: Path, face: str, zygote: Zygote | None) -> AsyncIterat
         """A configuration, or the file that has one. `named` is what the command line calls it."""
         if isinstance(config, str):
             text = textwrap.dedent(config)
-            file = folder / f"gateway{len(running)}.yaml"
+            file = folder / f"gateway{next(number)}.yaml"
             file.write_text(on_face(face, text if re.search(r"^config:", text, re.M) else OFF + text))
         else:
             file = config

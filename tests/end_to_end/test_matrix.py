@@ -26,6 +26,7 @@ from .matrix.transcripts import END, pieces, played, section, streamed, up_to, w
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 KEY = "sk-of-the-operator"
+CORE = ("openAI", "anthropic", "custom-completions", "custom-messages", "simulator-completions", "simulator-messages")
 SPEAKERS: dict[str, Speaker] = {
     one.name: one
     for one in (completions.SPEAKER, converse.SPEAKER, gemini.SPEAKER, messages.SPEAKER, responses.SPEAKER)
@@ -251,6 +252,12 @@ class Call:
             return replace(seen, text=text, error=error)
         thinking = seen.thinking if vendor.thinks else ""
         return replace(seen, thinking=thinking, signature=seen.signature if vendor.thinks and vendor.signs else "")
+
+    @property
+    def with_both_faces(self) -> bool:
+        """Whether it is tried with the twin, too: the dialects and providers that the core began with."""
+        ours = {"completions", "messages"}
+        return self.speaker.name in ours and self.vendor.speaks in ours and self.vendor.name in CORE
 
     def __str__(self) -> str:
         return f"{self.speaker.name}-{self.vendor.name}-{self.name}-{'streamed' if self.stream else 'whole'}"

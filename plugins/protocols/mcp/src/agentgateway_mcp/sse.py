@@ -187,8 +187,7 @@ class SseSession(Conversation):
 
 def carried(exchange: Exchange) -> Headers:
     """The client's headers, without those that are between it and the gateway."""
-    fields = exchange.request.headers.end_to_end()
-    return Headers([pair for pair in fields.raw if pair[0].decode("latin-1") not in OWN])
+    return exchange.request.headers.end_to_end(OWN)
 
 
 def sub_exchange(exchange: Exchange, outgoing: Outgoing) -> Exchange:
