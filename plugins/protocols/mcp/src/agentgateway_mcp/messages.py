@@ -12,7 +12,7 @@ from agentgateway.interfaces import Segment
 from agentgateway_mcp.servers import Purpose
 
 if TYPE_CHECKING:
-    from agentgateway_mcp.rules import Rules
+    from agentgateway_mcp.rules import McpRules
     from agentgateway_mcp.sessions import Opened
 
 MODERN = "2026-07-28"
@@ -68,7 +68,7 @@ class McpCall(Content):
         self.target: str | None = None
         self.name: str | None = None
         self.judges: list[Judge] = []
-        self.rules: list[Rules] = []
+        self.rules: list[McpRules] = []
         self.error_code: int | None = None
         self.looked_at: tuple[str, str | None, str] | None = None
         self.changed_by_guard = False
