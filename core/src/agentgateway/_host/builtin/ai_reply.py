@@ -8,7 +8,7 @@ from agentgateway._host.builtin.ai_request import CREDENTIAL_FIELDS
 from agentgateway.errors import UpstreamError
 from agentgateway.exchange import Exchange, Outgoing, Reply
 from agentgateway.llm.beginnings import begun
-from agentgateway.llm.calls import Dialect, LlmCall, LlmReply
+from agentgateway.llm.calls import Dialect, LlmCall, LlmReply, PlainReply
 from agentgateway.llm.counting import COUNTING
 from agentgateway.llm.dialects.resources import Resource
 from agentgateway.llm.realtime import RealtimeCall, RealtimeSession
@@ -19,6 +19,7 @@ from agentgateway.sockets import Duplex
 NOT_RETURNED = frozenset((b"set-cookie", b"alt-svc", b"strict-transport-security", b"server", b"via"))
 """What a vendor's edge says to its own clients; `alt-svc` would lead ours around the gateway."""
 UNCODED = (b"", b"identity")
+PLAIN = (b"text/", b"application/x-subrip")
 
 
 async def incoming(exchange: Exchange, reply: Reply, call: LlmCall, outbound: LlmCall) -> Reply:
@@ -43,7 +44,8 @@ async def incoming(exchange: Exchange, reply: Reply, call: LlmCall, outbound: Ll
             reply.body = await begun(reply.body, source)
         reply.body = LlmStream(exchange, reply.body, source, target, call, hides_usage=outbound.prepared)
         return reply
-    if reply.status < 400 and not call.whole and b"json" not in fields.get(b"content-type", b""):
+    plain = source.plain_replies and fields.get(b"content-type", b"").lower().startswith(PLAIN)
+    if reply.status < 400 and not (call.whole or plain) and b"json" not in fields.get(b"content-type", b""):
         return reply
     reply.body = await whole(reply.body)
     if (coding := fields.get(b"content-encoding", b"")) not in UNCODED:
@@ -53,7 +55,7 @@ async def incoming(exchange: Exchange, reply: Reply, call: LlmCall, outbound: Ll
         if source.name != target.name:
             translated_error(reply, source, target)
         return reply
-    content = LlmReply.read(source, reply.body)
+    content = (PlainReply if plain else LlmReply).read(source, reply.body)
     source.read_headers(content.document, reply.headers)
     exchange.usage = source.usage(content.document)
     exchange.response_model = source.reply_model(content.document)
