@@ -344,7 +344,7 @@ async def test_rules_and_the_log_see_what_a_processor_says(world: World) -> None
     client = world.clients["ruled"]
     world.processor.answer = lambda asked: {"pass": {}, "metadata": {"trusted": b"yes" in asked.mcp_request}}
     assert "result" in await client.new("tools/call", **call("yes", "a_echo"))
-    await world.gateway.logged("trust=true")
+    await world.gateway.logged("trust=True")
     refused = await client.modern("tools/call", call("no", "a_echo"))
     assert refused.json()["error"] == {"code": -32602, "message": "Unknown tool: a_echo"}
     world.processor.answer = lambda asked: {"pass": {}, "metadata": {"trusted": True}}
