@@ -107,7 +107,8 @@ WITH_ONE_FACE = frozenset(
     (
         *("azure", "bedrock", "bedrock_invoked", "cost", "final_transformations", "google", "guard_matrix", "jwt_sign"),
         *(
-            "mcp_guardrails", "mcp_limits",
+            "mcp_guardrails",
+            "mcp_limits",
             "mcp_oauth",
             "mcp_openapi",
             "mcp_targets",

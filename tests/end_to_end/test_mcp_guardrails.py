@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -19,6 +21,7 @@ from .mcps import LEGACY, Client, Json, Server, messages_in, said, tool
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 MADE = wire.classes()
 CANARY = "sk-canary-of-the-gateway"
+SCRIPT = Path(__file__).parents[2] / "plugins/protocols/mcp/tests/stdio_server.py"
 WORDS = "a falcon and its reasons"
 
 
@@ -118,6 +121,8 @@ async def running(serve_all: Any) -> AsyncIterator[World]:
         one, two = ({"name": one.name, "mcp": {"host": f"{one.upstream.url}/mcp"}} for one in (a, b))
         keyed = {**one, "policies": {"backendAuth": {"key": CANARY}}}
 
+        program = {"name": "program", "stdio": {"cmd": sys.executable, "args": ["-S", str(SCRIPT)]}}
+
         def asked(host: str = f"127.0.0.1:{port}", **more: Any) -> Json:
             remote = {"kind": "remote", "host": host, "methods": {"*": "full"}, **more}
             return {"mcpGuardrails": {"processors": [remote]}}
@@ -127,6 +132,7 @@ async def running(serve_all: Any) -> AsyncIterator[World]:
         routes: dict[str, tuple[list[Json], Json]] = {
             "one": ([keyed], asked(**shown, policies={"backendAuth": {"key": "of-the-processor"}})),
             "two": ([one, two], asked()),
+            "program": ([program], asked()),
             "some": ([one], asked(methods={"tools/call": "response", "tools/*": "request", "*/list": "off"})),
             "open": ([one], asked(failureMode="failOpen", timeout="300ms")),
             "closed": ([one], asked(timeout="300ms")),
@@ -379,6 +385,21 @@ async def test_completions_are_shown_by_the_servers_name_and_may_be_changed(worl
     assert world.processor.heard[0]["shown"]["ref"]["name"] == "greet"
     params = world.a.asked("completion/complete")[0].json()["params"]
     assert (params["ref"]["name"], params["argument"]) == ("greet", argument)
+
+
+async def test_messages_of_programs_are_shown_and_changed_too(world: World) -> None:
+    edit = {"set": [("x-tenant", b"t")]}
+    world.processor.answer = lambda asked: (
+        {"mutated": call("ho"), "header_mutation": edit} if hasattr(asked, "mcp_request") else {"pass": {}}
+    )
+    for era in ("old", "new"):
+        client = Client(world.clients["program"].http, "/program")
+        if era == "old":
+            world.processor.answer, change = passes, world.processor.answer
+            await client.open()
+            world.processor.answer = change
+        assert text_in(await getattr(client, era)("tools/call", **call())).isdigit()
+    assert "fork" not in world.gateway.log
 
 
 async def test_a_session_opens_and_ends_past_a_processor_that_sees_everything(world: World) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from pathlib import Path
 from typing import Any
@@ -54,13 +55,19 @@ class Channel:
             raw = await ask(question.SerializeToString(), timeout=self._timeout, metadata=self._metadata)
         except grpc.aio.AioRpcError as error:
             raise GuardFailed(detail=f"{procedure}: {error.code().name}") from None
+        except asyncio.CancelledError:  # so it is told also when the channel was closed
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise GuardFailed(detail=f"{procedure}: the channel was closed") from None
         try:
             return self.messages[answer].FromString(raw)
         except Exception as error:  # each implementation of protobuf has its own
             raise GuardFailed(detail=f"{procedure}: the answer is malformed: {type(error).__name__}") from None
 
     async def close(self) -> None:
-        await self._channel.close()
+        """What is being asked may still be answered."""
+        await self._channel.close(self._timeout)
 
 
 def credentials(tls: ProcessorTls) -> Any:

@@ -19,6 +19,7 @@ class Methods:
         self._begins = sorted(begins, key=lambda one: -len(one[0]))
         self._ends = sorted(ends, key=lambda one: -len(one[0]))
         self._rest: Phase = patterns.get("*", "off")
+        self._any_result = not {"response", "full"}.isdisjoint(patterns.values())
 
     def phase(self, method: str) -> Phase:
         if (exact := self._exact.get(method)) is not None:
@@ -34,8 +35,9 @@ class Methods:
     def requests(self, method: str) -> bool:
         return self.phase(method) in ("request", "full")
 
-    def results(self, method: str) -> bool:
-        return self.phase(method) in ("response", "full")
+    def results(self, method: str | None) -> bool:
+        """Whether it sees the results of that method; None is any."""
+        return self._any_result if method is None else self.phase(method) in ("response", "full")
 
 
 def is_pattern(text: str) -> bool:

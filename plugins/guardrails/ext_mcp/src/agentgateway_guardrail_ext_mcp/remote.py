@@ -59,7 +59,7 @@ class RemoteProcessor(Processor):
         if self._channel is not None:
             await self._channel.close()
 
-    def awaits_results(self, method: str) -> bool:
+    def awaits_results(self, method: str | None) -> bool:
         return self._methods.results(method)
 
     async def before(self, exchange: Exchange, targets: Sequence[str], params: Params | None) -> Params | None:

@@ -91,9 +91,9 @@ class McpBackend(Backend):
         call = exchange.call
         if not isinstance(call, McpCall) or exchange.target is None:
             raise NotFound("nothing answers at this path")
-        if not call.processors or not call.is_request:
+        if not call.processors or not (call.is_request or call.purpose == "listen"):
             return await Relay(self, exchange, call).answer()
-        if call.kind is None and call.method != "completion/complete":
+        if call.is_request and call.kind is None and call.method != "completion/complete":
             await ask_before_all(exchange, call, self.names)
         return await seen(exchange, call, await Relay(self, exchange, call).answer(), self.names, self.host.body_limit)
 

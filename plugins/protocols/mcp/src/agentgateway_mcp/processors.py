@@ -37,8 +37,8 @@ class Processor:
         nothing of it can be changed. What is returned stands for them. Raises `GatewayError`: a refusal."""
         return None
 
-    def awaits_results(self, method: str) -> bool:
-        """Whether it wants to see the results of that method."""
+    def awaits_results(self, method: str | None) -> bool:
+        """Whether it wants to see the results of that method; None is any."""
         return False
 
     async def after(self, exchange: Exchange, targets: Sequence[str], result: Params) -> Params | None:
@@ -103,8 +103,9 @@ def kept(changed: Params | None, before: Params, own: str) -> Params:
 async def seen(exchange: Exchange, call: McpCall, reply: Reply, names: Names, limit: int) -> Reply:
     """The reply, its result shown to those who want to see it: at once, or when it comes, in an event of at most
     `limit` bytes."""
-    wanting = [one for one in call.processors if one.awaits_results(call.method)]
-    if not wanting or not call.is_request or reply.status != 200:
+    method = None if call.purpose == "listen" else call.method
+    wanting = [one for one in call.processors if one.awaits_results(method)]
+    if not wanting or reply.status != 200:
         return reply
     looking = Looking(exchange, call, wanting, (call.target,) if call.target is not None else names.targets)
     if isinstance(reply.body, bytes):
@@ -129,10 +130,14 @@ class Looking:
         self._targets = targets
 
     async def changed(self, document: Params) -> Params | None:
-        """The message, if it is the result and somebody changed it."""
+        """The message, if it is a result and somebody changed it. A result that comes late, on a stream that a client
+        came back to, is withheld: nobody knows any more what it is of."""
         result = document.get("result")
-        if not isinstance(result, dict) or "method" in document or document.get("id") != self._call.id:
+        if not isinstance(result, dict) or "method" in document:
             return None
+        if not self._call.is_request:
+            told = {"code": INTERNAL_ERROR, "message": "a guardrail could not be evaluated: ask again"}
+            return {"jsonrpc": "2.0", "id": document.get("id"), "error": told}
         now = result
         for processor in self._processors:
             now = kept(await processor.after(self._exchange, self._targets, now), now, "resultType")
