@@ -11,9 +11,8 @@ from agentgateway_guardrail_ext_mcp.methods import Methods
 from agentgateway_guardrail_ext_mcp.remote import own_error, plain
 from pydantic import ValidationError
 
-from agentgateway.errors import ConfigError
 from agentgateway.exchange import Headers
-from agentgateway.testing import LoopbackHost, PolicyContract, http, make
+from agentgateway.testing import PolicyContract, http
 from agentgateway.testing.contracts import CANARY
 
 ONE = {"kind": "remote", "host": "127.0.0.1:9", "methods": {"*": "full"}}
@@ -73,12 +72,6 @@ def test_the_references_target_is_a_host() -> None:
 def test_what_cannot_be_meant_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         read(**wrong)
-
-
-def test_it_cannot_stand_on_a_target() -> None:
-    host = LoopbackHost("routes[0].backends[0].mcp.targets[1].policies.mcpGuardrails", "backend")
-    with pytest.raises(ConfigError, match="before there is a request to a target"):
-        make("agentgateway.policies", "mcpGuardrails", {"processors": [ONE]}, host)
 
 
 def test_the_most_exact_pattern_decides() -> None:

@@ -6,7 +6,6 @@ from typing import ClassVar
 
 from agentgateway_mcp.messages import McpCall
 
-from agentgateway.errors import ConfigError
 from agentgateway.exchange import Exchange
 from agentgateway.hookspecs import hookimpl
 from agentgateway.interfaces import Host, Level, Policy
@@ -25,9 +24,6 @@ class McpGuardrails(Policy):
 
     def __init__(self, config: McpGuardrailsConfig, host: Host) -> None:
         super().__init__(config, host)
-        if "targets" in host.path:
-            hint = "put it on the route: `service_names` says which server a message is for"
-            raise ConfigError("processors are asked before there is a request to a target", path=host.at, hint=hint)
         counter = host.counter("guardrail_checks", "Texts that guards looked at.", ("phase", "action"))
         self._processors = [
             RemoteProcessor(one, host, f"mcpGuardrails.processors[{index}]", lambda *labels: counter.add(labels))
