@@ -121,6 +121,7 @@ async def running(serve_all: Any) -> AsyncIterator[World]:
         one, two = ({"name": one.name, "mcp": {"host": f"{one.upstream.url}/mcp"}} for one in (a, b))
         keyed = {**one, "policies": {"backendAuth": {"key": CANARY}}}
 
+        edited = {"exclude": ["other"], "edit": {"echo": {"pin": {"root": "/p"}}}}
         program = {"name": "program", "stdio": {"cmd": sys.executable, "args": ["-S", str(SCRIPT)]}}
 
         def asked(host: str = f"127.0.0.1:{port}", **more: Any) -> Json:
@@ -133,6 +134,7 @@ async def running(serve_all: Any) -> AsyncIterator[World]:
             "one": ([keyed], asked(**shown, policies={"backendAuth": {"key": "of-the-processor"}})),
             "two": ([one, two], asked()),
             "program": ([program], asked()),
+            "edited": ([{**one, "tools": edited}], asked()),
             "some": ([one], asked(methods={"tools/call": "response", "tools/*": "request", "*/list": "off"})),
             "open": ([one], asked(failureMode="failOpen", timeout="300ms")),
             "closed": ([one], asked(timeout="300ms")),
@@ -369,6 +371,16 @@ async def test_rules_see_what_a_processor_made_of_a_call(world: World) -> None:
     got = await client.new("tools/call", **call(name="b_echo"))
     assert got["error"]["message"] == "a processor left out what the request is about"
     assert len(world.b.asked("tools/call")) == 1
+
+
+async def test_what_a_target_pins_and_hides_is_no_processors_to_change(world: World) -> None:
+    changed = {"name": "echo", "arguments": {"text": "ho", "root": "/etc"}}
+    world.processor.answer = lambda asked: {"mutated": changed} if hasattr(asked, "mcp_request") else {"pass": {}}
+    client = world.clients["edited"]
+    assert text_in(await client.new("tools/call", **call())) == 'echo: {"text": "ho", "root": "/p"}'
+    changed["name"] = "other"
+    assert "Unknown tool" in (await client.new("tools/call", **call()))["error"]["message"]
+    assert len(world.a.asked("tools/call")) == 1
 
 
 async def test_completions_are_shown_by_the_servers_name_and_may_be_changed(world: World) -> None:

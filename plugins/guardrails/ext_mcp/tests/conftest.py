@@ -51,7 +51,8 @@ def calling(text: str = "hi") -> Exchange:
 async def asking(host: str, **config: Any) -> AsyncIterator[Callable[[], Any]]:
     """A function that shows a request to a processor there."""
     one = {"host": host, "methods": {"*": "full"}, **config}
-    policy = make("agentgateway.policies", "mcpGuardrails", {"processors": [one]}, LoopbackHost())
+    host = LoopbackHost()
+    policy = make("agentgateway.policies", "mcpGuardrails", {"processors": [one]}, host)
     await policy.start()
 
     async def ask() -> Any:
@@ -60,6 +61,7 @@ async def asking(host: str, **config: Any) -> AsyncIterator[Callable[[], Any]]:
         (processor,) = exchange.call.processors
         return await processor.before(exchange, ("a",), exchange.call.params)
 
+    ask.host = host
     try:
         yield ask
     finally:

@@ -88,6 +88,13 @@ async def test_what_is_being_asked_when_it_stops_is_answered(served: Any, asked:
         assert await question is None
 
 
+@pytest.mark.parametrize(("answer", "counted"), [(b"\x0a\x00", "Allow"), (b"\x12\x02{}", "Mask"), (b"", "FailOpen")])
+async def test_verdicts_are_counted(served: Any, asked: Any, answer: bytes, counted: str) -> None:
+    async with served(answer=lambda raw: answer) as port, asked(f"127.0.0.1:{port}", failureMode="failOpen") as ask:
+        await ask()
+        assert ask.host.counters["guardrail_checks"].counts == {("Request", counted): 1}
+
+
 async def test_who_leaves_while_a_processor_is_asked_leaves(served: Any, asked: Any) -> None:
     begun = asyncio.Event()
 

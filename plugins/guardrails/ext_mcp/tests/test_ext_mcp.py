@@ -11,8 +11,9 @@ from agentgateway_guardrail_ext_mcp.methods import Methods
 from agentgateway_guardrail_ext_mcp.remote import own_error, plain
 from pydantic import ValidationError
 
+from agentgateway.errors import GuardFailed
 from agentgateway.exchange import Headers
-from agentgateway.testing import PolicyContract, http
+from agentgateway.testing import LoopbackHost, PolicyContract, chat, http, make, run_phase
 from agentgateway.testing.contracts import CANARY
 
 ONE = {"kind": "remote", "host": "127.0.0.1:9", "methods": {"*": "full"}}
@@ -72,6 +73,16 @@ def test_the_references_target_is_a_host() -> None:
 def test_what_cannot_be_meant_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         read(**wrong)
+
+
+@pytest.mark.parametrize("level", ["gateway", "route"])
+async def test_a_route_that_speaks_no_mcp_is_not_guarded_and_says_so(level: Any) -> None:
+    policy = make("agentgateway.policies", "mcpGuardrails", {"processors": [ONE]}, LoopbackHost(level=level))
+    if level == "gateway":
+        assert await run_phase(policy, "authz", chat()) is None
+    else:
+        with pytest.raises(GuardFailed, match="could not be evaluated"):
+            await run_phase(policy, "authz", chat())
 
 
 def test_the_most_exact_pattern_decides() -> None:

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from agentgateway_mcp.messages import McpCall
 
+from agentgateway.errors import GuardFailed
 from agentgateway.exchange import Exchange
 from agentgateway.hookspecs import hookimpl
 from agentgateway.interfaces import Host, Level, Policy
@@ -34,6 +35,8 @@ class McpGuardrails(Policy):
     def authz(self, exchange: Exchange) -> None:
         if isinstance(exchange.call, McpCall):
             exchange.call.processors.extend(self._processors)
+        elif exchange.unread is None and self.host.level != "gateway":
+            raise GuardFailed(detail="mcpGuardrails stands on a route whose protocol is not MCP")
 
     @hookimpl
     def upstream(self, exchange: Exchange) -> None:
