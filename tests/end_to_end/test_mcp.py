@@ -16,6 +16,7 @@ from .mcps import LEGACY, MODERN, Client, Json, Server, messages_in, said, tool
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 CANARY = "sk-canary-of-a-client"
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 def paged(params: Json) -> Json:
@@ -140,6 +141,17 @@ async def test_one_server_passes_to_the_byte(world: World) -> None:
     world.a.events = [{"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": "x"}}]
     got = await world.clients["one"].modern("tools/call", {"name": "echo", "arguments": {"text": "hi"}})
     assert got.text.startswith('event: message\ndata: {"jsonrpc": "2.0", "method": "notifications/message", "params"')
+
+
+async def test_a_trace_goes_on_in_the_message_as_in_the_header(world: World) -> None:
+    client = world.clients["two"]
+    params = {"name": "b_echo", "arguments": {"text": "hi"}}
+    await client.modern("tools/call", params, traceparent=TRACE, tracestate="a=1")
+    await client.modern("tools/call", params)
+    traced, plain = world.b.asked("tools/call")
+    meta = traced.json()["params"]["_meta"]
+    assert (meta["traceparent"], meta["tracestate"], traced.headers["traceparent"]) == (TRACE, "a=1", TRACE)
+    assert "traceparent" not in plain.json()["params"]["_meta"]
 
 
 @pytest.mark.parametrize("era", ["old", "new"])

@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import re
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -42,6 +43,7 @@ routes:
       targets:
       - {{name: two, stdio: {{cmd: {child[0]}, args: {child[1]}}}}}
       - {{name: time, stdio: {{cmd: {python}, args: ["-m", "mcp_server_time", "--local-timezone=UTC"]}}}}
+      - {{name: git, stdio: {{cmd: {python}, args: ["-m", "mcp_server_git"], cwd: {repository}}}}}
 - matches: [{{path: {{pathPrefix: /both}}}}]
   backends:
   - mcp:
@@ -97,6 +99,7 @@ NPM: list[Step] = [
 TIME: list[Step] = [
     ["call", "time_convert_time", {"source_timezone": "UTC", "time": "12:00", "target_timezone": "Asia/Tokyo"}],
 ]
+GIT: list[Step] = [["call", "git_git_branch", {"repo_path": ".", "branch_type": "local"}]]
 
 CLIENTS: dict[str, tuple[list[str], str]] = {
     "python": ([sys.executable, str(HERE / "python_sdk.py")], ""),
@@ -140,14 +143,25 @@ async def follow(client: str, mode: str, visits: list[tuple[str, list[Step]]]) -
     return json.loads(said)
 
 
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository of git with the branch `trunk`."""
+    folder = tmp_path_factory.mktemp("repository")
+    author = ("-c", "user.name=Test", "-c", "user.email=test@example.com")
+    subprocess.run(["git", "init", "--quiet", "--initial-branch=trunk", str(folder)], check=True)
+    commit = ("commit", "--quiet", "--allow-empty", "--message=first")
+    subprocess.run(["git", "-C", str(folder), *author, *commit], check=True)
+    return folder
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def front(serve_all, everything, npm_everything: str) -> AsyncIterator[dict[str, str]]:
+async def front(serve_all, everything, npm_everything: str, repository: Path) -> AsyncIterator[dict[str, str]]:
     """URLs of servers, `…-direct`, and of the gateway in front of them."""
     direct = await everything()
     command, *arguments = node("@modelcontextprotocol/server-everything", "dist/index.js")
     child = json.dumps(command), json.dumps([*arguments, "stdio"])
-    python = json.dumps(sys.executable)
-    served = await serve_all(GATEWAY.format(everything=direct, npm=npm_everything, child=child, python=python))
+    programs = {"child": child, "python": json.dumps(sys.executable), "repository": json.dumps(str(repository))}
+    served = await serve_all(GATEWAY.format(everything=direct, npm=npm_everything, **programs))
     names = {name: f"http://127.0.0.1:{served.port}/{name}" for name in ("everything", "npm", "children", "both")}
     yield {**names, "everything-direct": direct, "npm-direct": npm_everything}
 
@@ -203,7 +217,7 @@ async def test_a_client_sees_what_it_sees_without(front: dict[str, str], client:
         *((front["everything-direct"], EVERYTHING), (front["everything"], EVERYTHING)),
         *((front["npm-direct"], NPM), (front["npm"], NPM)),
         (front["both"], [step for part in steps for step in part]),
-        (front["children"], [*named("two", NPM), *TIME]),
+        (front["children"], [*named("two", NPM), *TIME, *GIT]),
     ]
     everything, behind, npm, npm_behind, both, children = await follow(client, mode, visits)
     assert everything[0][0] == ("2026-07-28" if mode == "auto" else "2025-11-25")
@@ -217,5 +231,6 @@ async def test_a_client_sees_what_it_sees_without(front: dict[str, str], client:
     assert_names(both[1:5], everything[1:5], npm[1:5])
     same(settled(ageless([*renamed("one", everything), *renamed("two", npm)])), settled(ageless(both[5:])))
 
-    same(settled(renamed("two", npm)), settled(children[1:-1]))
-    assert "+9.0h" in children[-1][1]["content"][0]["text"], children[-1]
+    same(settled(renamed("two", npm)), settled(children[1:-2]))
+    assert "+9.0h" in children[-2][1]["content"][0]["text"], children[-2]
+    assert "trunk" in children[-1][1]["content"][0]["text"], children[-1]

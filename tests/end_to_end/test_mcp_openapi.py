@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
+from mcp import Client as SdkClient
 
 from agentgateway.testing import Received, Upstream
 from agentgateway.testing.upstreams import LAST, chunk, reply, stream_head
@@ -26,6 +27,16 @@ STORE: Json = {
             "parameters": [{"name": "petId", "in": "path", "required": True, "schema": {"type": "string"}}],
             "get": {"operationId": "getPet", "parameters": [{"name": "tags", "in": "query", "schema": {}}]},
             "delete": {"operationId": "deletePet"},
+        },
+        "/birds/{birdId}": {
+            "parameters": [{"name": "birdId", "in": "path", "required": True, "schema": {"type": "string"}}],
+            "get": {
+                "operationId": "getBird",
+                "responses": {
+                    "200": {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Pet"}}}},
+                    "404": {"content": {"application/json": {"schema": {"type": "string"}}}},
+                },
+            },
         },
         "/pets": {
             "post": {
@@ -46,11 +57,21 @@ STORE: Json = {
 }
 
 
+BIRDS = {
+    "fits": reply(200, {"name": "Rex", "friend": {"name": "Tom"}, "more": 1}),
+    "other": reply(200, {"name": 7}),
+    "nothing": reply(204, b""),
+    "gone": reply(404, '"no such bird"'),
+}
+
+
 def pets(request: Received) -> Any:
     if request.target == "/v2/pets/long":
         return endless()
     if request.target == "/v2/pets/gone":
         return reply(404, {"error": f"no such pet for {request.headers.get('authorization')}"})
+    if request.target.startswith("/v2/birds/"):
+        return BIRDS[request.target.rpartition("/")[2]]
     return reply(200, {"asked": f"{request.method} {request.target}", "owner": "ada@example.com"})
 
 
@@ -126,14 +147,30 @@ async def test_operations_are_tools_and_calls_are_requests_with_the_targets_cred
         assert (await client.open())["serverInfo"] == {"name": "Store", "version": "1"}
     ask = getattr(client, era)
     listed = (await ask("tools/list"))["result"]["tools"]
-    assert [tool["name"] for tool in listed] == ["getPet", "deletePet", "addPet"]
-    assert listed[2]["inputSchema"]["$defs"]["Pet"]["properties"]["friend"] == {"$ref": "#/$defs/Pet"}
+    assert [tool["name"] for tool in listed] == ["getPet", "deletePet", "getBird", "addPet"]
+    assert listed[3]["inputSchema"]["$defs"]["Pet"]["properties"]["friend"] == {"$ref": "#/$defs/Pet"}
     got = (await ask("tools/call", **called("a/b", query={"tags": ["x", "y"]})))["result"]
     assert got["structuredContent"]["asked"] == "GET /v2/pets/a%2Fb?tags=x&tags=y"
     assert got["isError"] is False and ("resultType" in got) == (era == "new")
     (request,) = world.api.received
     assert request.headers["authorization"] == f"Bearer {CANARY}"
     assert (await ask("prompts/list"))["result"]["prompts"] == []
+
+
+@pytest.mark.parametrize("mode", ["legacy", "auto"])
+async def test_the_sdks_client_takes_every_result_for_what_the_output_schema_says(world: World, mode: str) -> None:
+    url = str(world.clients["one"].http.base_url).rstrip("/") + "/one"
+    async with SdkClient(url, mode=mode) as client:
+        tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+        assert tools["getBird"].output_schema["$ref"] == "#/$defs/Pet" and tools["getPet"].output_schema is None
+        results = {bird: await client.call_tool("getBird", {"path": {"birdId": bird}}) for bird in BIRDS}
+    assert results["fits"].structured_content == {"name": "Rex", "friend": {"name": "Tom"}, "more": 1}
+    assert {bird: result.is_error for bird, result in results.items()} == {
+        "fits": False,
+        "other": True,
+        "nothing": True,
+        "gone": True,
+    }
 
 
 @pytest.mark.parametrize("path", ["../admin", "..%2fadmin", "%2e%2e", "..;", "．．／admin", "", ".", "a\r\nb"])
@@ -146,7 +183,10 @@ async def test_nothing_leaves_the_base_and_nothing_is_sent_that_would(world: Wor
 async def test_two_apis_are_told_apart_by_their_target_and_keep_their_credentials(world: World) -> None:
     client = world.clients["two"]
     listed = (await client.new("tools/list"))["result"]["tools"]
-    assert [tool["name"] for tool in listed] == ["store_getPet", "store_deletePet", "store_addPet", "other_getPet"]
+    assert [tool["name"] for tool in listed] == [
+        *("store_getPet", "store_deletePet", "store_getBird", "store_addPet"),
+        *("other_getPet", "other_getBird"),
+    ]
     got = await client.new("tools/call", name="other_getPet", arguments={"path": {"petId": "7"}})
     assert got["result"]["structuredContent"]["asked"] == "GET /other/pets/7"
     (request,) = world.api.received

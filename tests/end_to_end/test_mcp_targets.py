@@ -21,6 +21,7 @@ from agentgateway.testing.upstreams import LAST, chunk, reply, stream_head
 from .mcps import LEGACY, Client, Json, said, tool
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 SCRIPT = Path(__file__).parents[2] / "plugins/protocols/mcp/tests/stdio_server.py"
 
 
@@ -106,6 +107,15 @@ async def test_clients_without_sessions_share_one(world: World) -> None:
     client = world.clients["child"]
     found = await asyncio.gather(*(client.new("me") for _ in range(10)))
     assert len({one["result"]["pid"] for one in found}) == 1 and {one["id"] for one in found} == {7}
+
+
+@pytest.mark.parametrize("era", ["old", "new"])
+async def test_a_trace_goes_on_in_a_program_that_has_no_headers(world: World, era: str) -> None:
+    client = Client(world.clients["child"].http, "/child", {"traceparent": TRACE, "baggage": "k=v"})
+    if era == "old":
+        await client.open()
+    echoed = (await getattr(client, era)("echo", text="hi"))["result"]
+    assert (echoed["text"], echoed["_meta"]["traceparent"], echoed["_meta"]["baggage"]) == ("hi", TRACE, "k=v")
 
 
 async def test_a_client_does_not_notice_that_its_child_has_crashed(world: World) -> None:

@@ -350,6 +350,8 @@ class Assembly:
             chain = compile_chain(last_come_last([*placed, *own]))
             alone = compile_chain([one for one in placed if one.depth >= shared])
             self._refuse_too_late(one, alone)
+            if backend.gathers:
+                self._refuse_unasked(target, alone)
             chosen = replace(
                 target,
                 weight=target.weight * one.weight,
@@ -385,6 +387,13 @@ class Assembly:
                     f"`{step.name}` has to wait for somebody to decide, and this route asks each backend",
                     "put it on the route",
                 )
+
+    def _refuse_unasked(self, target: Target, alone: Chain) -> None:
+        """A member of a backend gets requests of that backend's own: what decides about the client's stands before."""
+        for origin in alone.origins:
+            if origin.phase in AROUND:
+                message = f"`{origin.name}` would never be asked on the target `{target.name}`"
+                raise self._document.error(split_path(origin.at), message, "put it on the route")
 
     # --- parts -------------------------------------------------------------------------------------------------------
 

@@ -59,6 +59,8 @@ def handle(message):
         HELD[id] = {"held": params, "meta": params.get("_meta")}
         if "tell" in params:
             tell(**params["tell"])
+        if "begin" in params:
+            tell("notifications/progress", progressToken=params["_meta"]["progressToken"], progress=0)
     elif method == "progress":
         for number in range(params["times"]):
             tell("notifications/progress", progressToken=params["_meta"]["progressToken"], progress=number)

@@ -1,12 +1,17 @@
 """What a section `mcp` may say, and what is refused with its place."""
 
+import json
+from pathlib import Path
+
 import pytest
 from agentgateway_mcp.config import McpConfig
 from agentgateway_mcp.naming import Names
 from agentgateway_mcp.plugin import McpBackend
 from agentgateway_mcp.sessions import Opened, Seal
+from click.testing import CliRunner
 from pydantic import ValidationError
 
+from agentgateway._host.cli import main
 from agentgateway.errors import ConfigError
 from agentgateway.testing import LoopbackHost
 
@@ -37,6 +42,24 @@ def test_policies_where_no_request_is() -> None:
     with pytest.raises(ConfigError, match="no HTTP request that policies could edit") as raised:
         backend({**DEMO, "policies": {"backendAuth": {"key": "x"}}})
     assert raised.value.path == "mcp.targets[0].policies"
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        {"mcpAuthorization": {"rules": ["true"]}},
+        {"authorization": {"rules": ["true"]}},
+        {"promptGuard": {"request": [{"regex": {"rules": [{"builtin": "email"}]}}]}},
+    ],
+    ids=lambda policy: next(iter(policy)),
+)
+def test_what_decides_about_clients_messages_does_not_stand_on_a_target(policy: object, tmp_path: Path) -> None:
+    target = {"name": "a", "mcp": {"host": "http://127.0.0.1:9"}, "policies": policy}
+    file = tmp_path / "gateway.yaml"
+    file.write_text(json.dumps({"mcp": {"port": 0, "targets": [target]}}))
+    refused = CliRunner().invoke(main, ["validate", str(file)])
+    assert refused.exit_code != 0
+    assert "mcp.targets[0].policies" in refused.output and "would never be asked on the target `a`" in refused.output
 
 
 def names(**more: object) -> Names:

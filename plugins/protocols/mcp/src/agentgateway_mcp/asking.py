@@ -20,6 +20,7 @@ from agentgateway_mcp.messages import McpCall
 from agentgateway_mcp.replies import LISTS, read_message
 from agentgateway_mcp.servers import Answer, Ask, Said, Server
 from agentgateway_mcp.sessions import Opened
+from agentgateway_mcp.tracing import traced
 
 if TYPE_CHECKING:
     from agentgateway_mcp.plugin import McpBackend
@@ -140,7 +141,7 @@ class Servers:
         child = Exchange(exchange.request, exchange.source, parent=exchange)
         child.place, child.protocol, child.deadline = exchange.place, exchange.protocol, exchange.deadline
         child.principal, child.identities = exchange.principal, exchange.identities
-        child.target, child.call = member, ask
+        child.target, child.call = member, traced(ask, exchange.request.headers)
         reply = await self._backend.host.ready(child)
         if reply is not None:
             return Answer(

@@ -12,6 +12,7 @@ from agentgateway.interfaces import Segment
 from agentgateway_mcp.servers import Purpose
 
 if TYPE_CHECKING:
+    from agentgateway_mcp.processors import Processor
     from agentgateway_mcp.rules import McpRules
     from agentgateway_mcp.sessions import Opened
 
@@ -41,19 +42,24 @@ class McpCall(Content):
     The backend fills in `target` and `name` (the server asked, and what it calls the tool, prompt, resource or task
     that the message is about), and `session`, which the client's session id stands for. `judges` are guards of what
     comes back, `rules` the authorization of this route; `looked_at` is the thing of a list, or of a completion, that
-    these rules are asked about: its kind, its target, its name.
+    these rules are asked about: its kind, its target, its name. `processors` see requests and results as wholes;
+    `said_of_it` is what they have to say of the message to expressions, `edits` what they did to the headers of its
+    requests to servers: the values of each, none where it is taken out.
     """
 
     __slots__ = (
         "changed_by_guard",
         "document",
+        "edits",
         "error_code",
         "judges",
         "looked_at",
         "name",
+        "processors",
         "purpose",
         "raw",
         "rules",
+        "said_of_it",
         "session",
         "target",
         "version",
@@ -72,6 +78,9 @@ class McpCall(Content):
         self.error_code: int | None = None
         self.looked_at: tuple[str, str | None, str] | None = None
         self.changed_by_guard = False
+        self.processors: list[Processor] = []
+        self.said_of_it: dict[str, Any] = {}
+        self.edits: dict[str, list[bytes]] = {}
 
     @property
     def modern(self) -> bool:

@@ -18,6 +18,7 @@ from agentgateway_mcp.errors import INVALID_PARAMS, METHOD_NOT_FOUND, McpError
 from agentgateway_mcp.fan import Merged, cursor_of, cursors_in, gather
 from agentgateway_mcp.messages import McpCall
 from agentgateway_mcp.passing import EVENTS, event, failure, judged, note, passed, whole
+from agentgateway_mcp.processors import ask_before_one
 from agentgateway_mcp.replies import LISTS, Outward, read_message
 from agentgateway_mcp.rules import may_call
 from agentgateway_mcp.servers import Answer, Said
@@ -79,6 +80,8 @@ class Relay:
             await self._find_owner()
         if call.target is None or call.target not in self._members:
             raise unknown(call)
+        if call.processors:
+            await ask_before_one(self._exchange, call, self._names)
         if not may_call(self._exchange, call):
             raise unknown(call)
         return await self._through(call.target)

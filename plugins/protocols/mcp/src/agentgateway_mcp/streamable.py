@@ -121,15 +121,15 @@ async def read(reply: Reply, limit: int) -> bytes:
     """A whole body. Raises `UpstreamError` for one that is too long."""
     if isinstance(reply.body, bytes):
         return reply.body
-    pieces: list[bytes] = []
+    body = bytearray()
     try:
         async for piece in reply.body:
-            pieces.append(piece)
-            if sum(map(len, pieces)) > limit:
+            body += piece
+            if len(body) > limit:
                 raise UpstreamError("the server's answer is too large", detail=f"over {limit} bytes")
     finally:
         await aclose(reply.body)
-    return b"".join(pieces)
+    return bytes(body)
 
 
 async def at_once(body: bytes) -> AsyncGenerator[bytes, None]:

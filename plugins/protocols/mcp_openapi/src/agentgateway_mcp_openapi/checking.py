@@ -82,8 +82,8 @@ def patterns_in(schemas: Iterable[Schema]) -> dict[str, Any]:
     return found
 
 
-def checking(patterns: Mapping[str, Any]) -> Callable[[Schema], Check]:
-    """What makes a check of a schema, with these patterns."""
+def checking(patterns: Mapping[str, Any]) -> Callable[..., Check]:
+    """What makes a check of a schema, with these patterns; `about` is what the whole of a value is called."""
 
     def fits(text: str, value: str) -> bool:
         compiled = patterns.get(text)
@@ -125,23 +125,23 @@ def checking(patterns: Mapping[str, Any]) -> Callable[[Schema], Check]:
     }
     kind = extend(Draft202012Validator, own)
 
-    def check_of(schema: Schema) -> Check:
+    def check_of(schema: Schema, about: str = "arguments") -> Check:
         nonlocal keyed_by_pattern
         keyed_by_pattern = keyed_by_pattern or any("patternProperties" in one for one in everywhere(schema))
         validator = kind(schema)
 
         def check(instance: Any) -> str:
             try:
-                return "\n".join(map(told, islice(validator.iter_errors(instance), MOST)))
+                return "\n".join(told(one, about) for one in islice(validator.iter_errors(instance), MOST))
             except (RecursionError, OverflowError):
-                return "arguments: nested too deeply, or a number too large"
+                return f"{about}: nested too deeply, or a number too large"
 
         return check
 
     return check_of
 
 
-def told(error: ValidationError) -> str:
+def told(error: ValidationError, about: str) -> str:
     best = best_match(iter([error])) or error
-    text = f"{'.'.join(map(str, best.absolute_path)) or 'arguments'}: {best.message}"
+    text = f"{'.'.join(map(str, best.absolute_path)) or about}: {best.message}"
     return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]}…{text[-LONGEST // 2 :]}"

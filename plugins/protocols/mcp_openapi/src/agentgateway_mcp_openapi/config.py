@@ -90,6 +90,9 @@ class OpenApiConfig(PluginConfig):
     """Operations that become tools: those that one of these fits. Empty: all."""
     exclude: tuple[Selection, ...] = ()
     """Operations that become none, also where `include` names them."""
+    output_schemas: bool = True
+    """Whether tools have an output schema where the document describes their answers. An answer that does not fit is an
+    error then."""
 
     @model_validator(mode="after")
     def _an_address(self) -> Self:

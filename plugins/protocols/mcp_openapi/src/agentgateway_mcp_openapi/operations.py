@@ -36,7 +36,8 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation. `template` are the pieces of its path, texts already encoded; `check` is of its arguments."""
+    """One operation. `template` are the pieces of its path, texts already encoded; `check` is of its arguments, `fits`
+    of its structured results, where the tool has a schema of them."""
 
     name: str
     method: str
@@ -45,6 +46,7 @@ class Operation:
     parameters: tuple[Parameter, ...]
     body: BodyForm | None
     check: Check
+    fits: Check | None = None
 
     def request(self, arguments: dict[str, Any]) -> Request:
         """Raises `ArgumentError`, whose message is for whoever called."""

@@ -17,11 +17,13 @@ from agentgateway_mcp_openapi.messages import INVALID_PARAMS, answered, own_answ
 from agentgateway_mcp_openapi.operations import Operation
 from agentgateway_mcp_openapi.parameters import ArgumentError
 from agentgateway_mcp_openapi.remote import Pace, RemoteDocument
-from agentgateway_mcp_openapi.results import added, result_of, said, whole_of
+from agentgateway_mcp_openapi.results import added, fitting, result_of, said, whole_of
 from agentgateway_mcp_openapi.tools import Api, build
 
 TRACE = frozenset((b"traceparent", b"tracestate", b"baggage"))
 """What of the client's own headers goes to the API."""
+AT_ONCE = 32 * 1024
+"""Bytes of an answer above which its check, some milliseconds, is not for the event loop."""
 OURS = (
     (b"accept", b"application/json, */*;q=0.8"),
     (b"accept-encoding", b"identity"),
@@ -107,7 +109,10 @@ class OpenApi(Server):
         if (reply.headers.get("content-encoding") or "identity").lower() != "identity":
             raise UpstreamError("the API's answer is compressed, which was not asked for")
         secrets = added(outgoing, call.target, call.values)
-        return answered(ask, result_of(reply, body, call.operation.name, secrets))
+        result, fits = result_of(reply, body, call.operation.name, secrets), call.operation.fits
+        if fits is not None and len(body) > AT_ONCE:
+            return answered(ask, await asyncio.to_thread(fitting, result, fits))
+        return answered(ask, fitting(result, fits))
 
     async def _read(self, text: str) -> None:
         """Takes a second for a thousand operations, so not on the event loop."""

@@ -12,6 +12,7 @@ from pydantic_core import from_json
 
 from agentgateway.exchange import Outgoing, Reply
 from agentgateway.streams import aclose
+from agentgateway_mcp_openapi.operations import Check
 
 MOST_ERROR = 16 * 1024
 """Characters of an error's body that a model is shown."""
@@ -55,6 +56,17 @@ def result_of(reply: Reply, body: bytes, tool: str, secrets: Sequence[bytes] = (
             structured = document if isinstance(document, dict) else {"data": document}
             return {**said(body.decode()), "structuredContent": structured}
     return {"content": [content(reply, body, kind, tool)], "isError": False}
+
+
+def fitting(result: dict[str, Any], fits: Check | None) -> dict[str, Any]:
+    """The same, or an error where the tool has an output schema that this is not: clients would raise."""
+    if fits is None or result["isError"]:
+        return result
+    wrong = fits(result["structuredContent"]) if "structuredContent" in result else "the answer: it is no JSON"
+    if not wrong:
+        return result
+    told = said(f"The API succeeded, but its answer is not what the tool's output schema says:\n{wrong}", error=True)
+    return {**told, "content": [*told["content"], *result["content"]]}
 
 
 def said(text: str, *, error: bool = False) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Schemas of a document as JSON Schema 2020-12, for tools.
 
 A `$ref` stays one: what it leads to stands in the `$defs` of each tool that needs it, so that cycles cost nothing.
-What is for answers only (`readOnly`), and what says nothing about a value (`xml`, `discriminator`, `x-…`), is left out.
+What is for answers only (`readOnly`), or for requests only in an answer, and what says nothing about a value (`xml`,
+`discriminator`, `x-…`), is left out.
 """
 
 from __future__ import annotations
@@ -28,10 +29,12 @@ LEFT_OUT = frozenset(("discriminator", "xml", "externalDocs", "$id", "$schema", 
 
 
 class Schemas:
-    """The schemas of one document, each translated once. Call `settle` when all have been."""
+    """The schemas of one document, of requests or of `answers`, each translated once. Call `settle` when all have
+    been."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: Document, *, answers: bool = False) -> None:
         self._document = document
+        self._foreign = "writeOnly" if answers else "readOnly"
         self._names: dict[str, str] = {}  # by reference
         self._made: dict[str, Schema] = {}  # by name
         self._waiting: list[tuple[str, str]] = []
@@ -113,7 +116,7 @@ class Schemas:
             if key not in LEFT_OUT and not key.startswith("x-")
         }
         if "properties" in made:
-            _without_answers(made, schema["properties"])
+            _without(self._foreign, made, schema["properties"])
         return modern(made) if self._document.old else made
 
     def _reference(self, schema: Schema, where: str) -> Schema:
@@ -136,10 +139,10 @@ class Schemas:
         return value
 
 
-def _without_answers(made: Schema, given: dict[str, Any]) -> None:
-    """Take out the properties that only answers have (`readOnly`)."""
+def _without(mark: str, made: Schema, given: dict[str, Any]) -> None:
+    """Take out the properties that are marked as the other side's."""
     for name, inner in given.items():
-        if isinstance(inner, dict) and inner.get("readOnly") is True:
+        if isinstance(inner, dict) and inner.get(mark) is True:
             del made["properties"][name]
             if isinstance(made.get("required"), list) and name in made["required"]:
                 made["required"] = [other for other in made["required"] if other != name]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -14,7 +14,8 @@ from agentgateway_mcp_openapi.config import OpenApiConfig, Selection
 from agentgateway_mcp_openapi.document import Document, DocumentError, read
 from agentgateway_mcp_openapi.headers import may_be_set
 from agentgateway_mcp_openapi.naming import names
-from agentgateway_mcp_openapi.operations import Operation, template_of
+from agentgateway_mcp_openapi.operations import Check, Operation, template_of
+from agentgateway_mcp_openapi.outputs import Answers
 from agentgateway_mcp_openapi.parameters import Parameter, read_parameter
 from agentgateway_mcp_openapi.schemas import Schema, Schemas
 from agentgateway_mcp_openapi.servers import Servers
@@ -62,6 +63,7 @@ class Draft:
     parameters: tuple[Parameter, ...]
     body: BodyForm | None
     schema: Schema
+    answer: Schema | None = None
 
 
 def build(text: str, config: OpenApiConfig) -> Api:
@@ -71,9 +73,13 @@ def build(text: str, config: OpenApiConfig) -> Api:
     document = read(text)
     servers, schemas = Servers(config, document), Schemas(document)
     credentials = credentials_of(document)
-    drafts = [draft(one, document, servers, schemas, credentials) for one in selected(document, config)]
-    schemas.settle()
     seen: set[bytes] = set()
+    answers = Answers(document, lambda schema: check_schema(schema, "", seen))
+    drafts = [draft(one, document, servers, schemas, credentials) for one in selected(document, config)]
+    if config.output_schemas:
+        drafts = [replace(one, answer=answers.translate(one.found.operation, one.found.where)) for one in drafts]
+    schemas.settle()
+    answers.settle()
     for name, schema in schemas.all().items():
         check_schema(schema, f"$ref {name}", seen)
     patterns = patterns_in([*schemas.all().values(), *(one.schema for one in drafts)])
@@ -84,15 +90,17 @@ def build(text: str, config: OpenApiConfig) -> Api:
         check_schema(one.schema, one.found.where, seen)
         definitions = schemas.closure([one.schema])
         schema = {**one.schema, **({"$defs": definitions} if definitions else {})}
-        tools.append(tool(one.found, schema))
-        operations[one.found.name] = operation_of(one, check_of(schema))
+        answer = answers.whole(one.answer) if one.answer is not None else None
+        fits = check_of(answer, "the answer") if answer is not None else None
+        tools.append(tool(one.found, schema, answer))
+        operations[one.found.name] = operation_of(one, check_of(schema), fits)
     info = document.root.get("info")
     info = info if isinstance(info, dict) else {}
     title, version = info.get("title"), info.get("version")
     return Api(str(title or "OpenAPI"), str(version or "0"), servers.base, to_json(tools), operations)
 
 
-def operation_of(one: Draft, check: Any) -> Operation:
+def operation_of(one: Draft, check: Check, fits: Check | None) -> Operation:
     found = one.found
     template = template_of(found.path, one.parameters, found.where)
     target = one.base.path + "".join(piece if isinstance(piece, str) else SAMPLE for piece in template)
@@ -100,7 +108,7 @@ def operation_of(one: Draft, check: Any) -> Operation:
         one.base.prove(target)
     except UnsafeUrl as error:
         raise DocumentError(f"{found.where}: the path cannot be used: {error}") from None
-    return Operation(found.name, found.method.upper(), one.base, template, one.parameters, one.body, check)
+    return Operation(found.name, found.method.upper(), one.base, template, one.parameters, one.body, check, fits)
 
 
 def selected(document: Document, config: OpenApiConfig) -> Iterator[Found]:
@@ -307,13 +315,15 @@ def style_of(name: str, encoding: dict[str, Any]) -> Parameter | None:
     return read_parameter({"name": name, "in": "query", **picked}, frozenset(), name)
 
 
-def tool(one: Found, schema: Schema) -> dict[str, Any]:
+def tool(one: Found, schema: Schema, answer: Schema | None) -> dict[str, Any]:
     """The tool as `tools/list` has it."""
     summary = one.operation.get("summary")
     summary = summary if isinstance(summary, str) else ""
     about = one.operation.get("description")
     described = about if isinstance(about, str) and about else summary or one.name
     made: dict[str, Any] = {"name": one.name, "description": described, "inputSchema": schema}
+    if answer is not None:
+        made["outputSchema"] = answer
     if summary:
         made["title"] = summary.encode("utf-8", "replace")[:LONGEST_TITLE].decode("utf-8", "ignore")
     hints: dict[str, bool] = {"readOnlyHint": one.method in ("get", "head", "options")}

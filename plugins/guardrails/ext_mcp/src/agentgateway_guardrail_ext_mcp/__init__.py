@@ -1,0 +1,1 @@
+"""The policy `mcpGuardrails`: remote processors of MCP messages, over gRPC."""
