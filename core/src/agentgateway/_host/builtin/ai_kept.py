@@ -155,27 +155,34 @@ class LinesStream:
         self._identity = identity
         self._ledger = ledger
         self._held = b""
-        self._ended = False
+        self._end: Exception | None = None
 
     def __aiter__(self) -> LinesStream:
         return self
 
     async def __anext__(self) -> bytes:
-        while not self._ended:
-            try:
-                chunk = await self._source.__anext__()
-            except StopAsyncIteration:
-                self._ended = True
-                await count_lines(self._exchange, self._lines, self._identity, self._ledger)
-                break
-            self._lines.feed(chunk)
+        while self._end is None and (chunk := await self._next()) is not None:
             held, self._held = self._held, chunk
             if held:
                 return held
-        held, self._held = self._held, b""
-        if not held:
-            raise StopAsyncIteration
-        return held
+        if held := self._held:
+            self._held = b""
+            return held
+        raise self._end or StopAsyncIteration
+
+    async def _next(self) -> bytes | None:
+        """None at the end."""
+        try:
+            chunk = await self._source.__anext__()
+        except StopAsyncIteration as end:
+            self._end = end
+            await count_lines(self._exchange, self._lines, self._identity, self._ledger)
+            return None
+        except UpstreamError as error:
+            self._end = error
+            return None
+        self._lines.feed(chunk)
+        return chunk
 
     async def aclose(self) -> None:
         await aclose(self._source)
