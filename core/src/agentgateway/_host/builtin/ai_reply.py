@@ -47,7 +47,7 @@ async def incoming(exchange: Exchange, reply: Reply, call: LlmCall, outbound: Ll
         if exchange.attempt.others:
             reply.body = await begun(reply.body, source)
         reply.body = LlmStream(exchange, reply.body, source, target, call, hides_usage=outbound.prepared)
-        if "background" in outbound.document and in_background(outbound):
+        if "background" in outbound.document and in_background(outbound) and source.name == target.name:
             reply.body = ending(exchange, reply.body, ledger, made_here=True)
         return reply
     plain = source.plain_replies and fields.get(b"content-type", b"").lower().startswith(PLAIN)
