@@ -109,6 +109,7 @@ WITH_ONE_FACE = frozenset(
         *(
             "mcp_guardrails",
             "mcp_limits",
+            "kept_usage",
             "mcp_oauth",
             "mcp_openapi",
             "mcp_targets",
