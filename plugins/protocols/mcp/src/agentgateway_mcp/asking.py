@@ -149,6 +149,8 @@ class Servers:
         server: Server = member.facts
         answer = await server.send(child)
         exchange.sent_at, exchange.answered_at = child.sent_at, child.answered_at
+        if ask.method == "tools/list":
+            return await self._backend.pinning.screened(target, ask, answer)
         return answer
 
 

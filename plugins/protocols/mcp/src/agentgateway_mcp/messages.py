@@ -41,7 +41,8 @@ class McpCall(Content):
     The backend fills in `target` and `name` (the server asked, and what it calls the tool, prompt, resource or task
     that the message is about), and `session`, which the client's session id stands for. `judges` are guards of what
     comes back, `rules` the authorization of this route; `looked_at` is the thing of a list, or of a completion, that
-    these rules are asked about: its kind, its target, its name.
+    these rules are asked about: its kind, its target, its name; `quarantined` says that a tool was refused because it
+    has changed.
     """
 
     __slots__ = (
@@ -52,6 +53,7 @@ class McpCall(Content):
         "looked_at",
         "name",
         "purpose",
+        "quarantined",
         "raw",
         "rules",
         "session",
@@ -72,6 +74,7 @@ class McpCall(Content):
         self.error_code: int | None = None
         self.looked_at: tuple[str, str | None, str] | None = None
         self.changed_by_guard = False
+        self.quarantined = False
 
     @property
     def modern(self) -> bool:
@@ -113,6 +116,8 @@ class McpCall(Content):
             fields["mcp.resource.type"] = self.kind
         if self.name is not None and self.kind in FIELDS:
             fields[FIELDS[self.kind]] = self.name
+        if self.quarantined:
+            fields["mcp.tool.quarantined"] = True
         if self.error_code is not None:
             fields["mcp.error.code"] = self.error_code
         return fields

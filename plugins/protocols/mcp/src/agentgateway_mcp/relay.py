@@ -79,7 +79,7 @@ class Relay:
             await self._find_owner()
         if call.target is None or call.target not in self._members:
             raise unknown(call)
-        if not may_call(self._exchange, call):
+        if not may_call(self._exchange, call) or (call.kind == "tool" and await self._backend.pinning.refuses(call)):
             raise unknown(call)
         return await self._through(call.target)
 
@@ -120,6 +120,8 @@ class Relay:
             return
 
         async def has(target: str) -> bool:
+            if call.kind == "tool" and await self._backend.pinning.holds(target, wanted or ""):
+                return True
             cursor: str | None = None
             for page in range(PAGES):
                 params = self._meta() | ({"cursor": cursor} if cursor else {})
@@ -156,6 +158,8 @@ class Relay:
         more = {target: result["nextCursor"] for target, result in results.items() if result.get("nextCursor")}
         for target, result in results.items():
             Outward(self._exchange, call, self._names, target).result(result)
+        if key == "tools" and not self._names.prefixed:
+            self._backend.pinning.shadow(results)
         merged: dict[str, Any] = {key: merging.listed(key, named, results)}
         if (cursor := cursor_of(more)) is not None:
             merged["nextCursor"] = cursor
