@@ -25,9 +25,8 @@ def diff(before: Definition | None, after: Definition, limit: int = LINES) -> li
     old, new = lines(before) if before is not None else [], lines(after)
     same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(old, new, strict=False)))
     start = max(0, same - 2)
-    found = list(
-        unified_diff(*(side[start : start + COMPARED] for side in (old, new)), "pinned", "shown", n=2, lineterm="")
-    )
+    old, new = old[start : start + COMPARED], new[start : start + COMPARED]
+    found = list(unified_diff(old, new, "pinned", "shown", n=2, lineterm=""))
     return [*found[:limit], f"… {len(found) - limit} more lines"] if len(found) > limit else found
 
 

@@ -14,9 +14,7 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
-from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic_core import to_json
 
@@ -24,6 +22,7 @@ from agentgateway.errors import StoreFailed, UpstreamError
 from agentgateway.interfaces import Host
 from agentgateway.llm.documents import duplicate_in
 from agentgateway_mcp.changes import diff, indented, plain
+from agentgateway_mcp.known import Known, Outcome, digest, without_id
 from agentgateway_mcp.messages import LEGACY, McpCall
 from agentgateway_mcp.naming import Names
 from agentgateway_mcp.pins import Change, Definition, Ledger, ToolPinning, definition
@@ -34,53 +33,12 @@ FRESH = 2.0
 """Seconds for which nobody asks whether another worker has changed something."""
 REREAD = 60.0
 """Seconds after which the pins are read anew, whatever the stamp says."""
-REMEMBERED = 64
-"""Lists of one target: its pages, in the versions that clients speak."""
 TOLD = 1000
 """Changes that are not logged again."""
 TRIES = 50
 STAMP = "stamp"
 
 logger = logging.getLogger("agentgateway.mcp")
-
-
-class Outcome(NamedTuple):
-    """What a list came to: which tools are taken out, and whether its bytes are not to be trusted, since it has a key
-    twice, of which readers may take either."""
-
-    hidden: frozenset[str]
-    ambiguous: bool = False
-
-
-@dataclass
-class Known:
-    """What this process knows of the pins of one target."""
-
-    read: bool = False
-    held: frozenset[str] = frozenset()
-    complete: bool = False
-    names: frozenset[str] = frozenset()
-    outcomes: OrderedDict[bytes, Outcome] = field(default_factory=OrderedDict)
-    epoch: int = 0
-    """How often it was all forgotten; what was found out before is not remembered after."""
-    busy: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-    def take(self, ledger: Ledger, rule: ToolPinning) -> None:
-        held = ledger.held(rule)
-        if held != self.held:
-            self.outcomes.clear()
-        self.read, self.held, self.complete, self.names = True, held, ledger.complete, frozenset(ledger.tools)
-
-    def remember(self, key: bytes, outcome: Outcome, epoch: int) -> None:
-        if epoch == self.epoch:
-            self.outcomes[key] = outcome
-            if len(self.outcomes) > REMEMBERED:
-                self.outcomes.popitem(last=False)
-
-    def forget(self) -> None:
-        self.read = False
-        self.epoch += 1
-        self.outcomes.clear()
 
 
 class Pinning:
@@ -149,7 +107,7 @@ class Pinning:
         await self._refresh()
         known = self._known[target]
         epoch, version = known.epoch, ask.version or LEGACY[0]
-        key = digest(version.encode(), without_id(raw, ask.document.get("id")))
+        key = digest("bytes", version, without_id(raw, ask.document.get("id")))
         outcome = known.outcomes.get(key)
         if outcome is not None and not outcome.hidden and not outcome.ambiguous:
             return raw
@@ -175,7 +133,7 @@ class Pinning:
         """Which tools of that list are hidden; by its content, where its bytes are new."""
         known = self._known[target]
         epoch = known.epoch
-        key = digest(version.encode(), b"more" if more else b"last", to_json(tools))
+        key = digest("page" if more else "last", version, to_json(tools))
         found = known.outcomes.get(key)
         if found is not None:
             return found.hidden
@@ -216,7 +174,7 @@ class Pinning:
 
     def _tell_of(self, target: str, change: Change) -> None:
         """Log and count a change, once."""
-        key = (target, change.tool, digest(to_json(change.after.written())))
+        key = (target, change.tool, digest("change", change.after.version, to_json(change.after.parts)))
         if key in self._told:
             return
         self._told[key] = None
@@ -300,18 +258,3 @@ def place_of(kind: str, name: str, endpoint: str) -> str:
 
 def without(tools: list[Any], names: frozenset[str] | set[str]) -> list[Any]:
     return [tool for tool in tools if not (isinstance(tool, dict) and tool.get("name") in names)]
-
-
-def without_id(raw: bytes, wanted: Any) -> bytes:
-    """A response's bytes without the id at its beginning, which is all that two answers need to differ in."""
-    spelled = b'"id":%b,' % to_json(wanted)
-    at = raw.find(spelled, 0, 48 + len(spelled))
-    return raw if at < 0 else raw[:at] + raw[at + len(spelled) :]
-
-
-def digest(*parts: bytes) -> bytes:
-    made = blake2b(digest_size=16)
-    for part in parts:
-        made.update(len(part).to_bytes(8, "big"))
-        made.update(part)
-    return made.digest()
