@@ -191,6 +191,31 @@ class Pinning:
             indented(diff(change.before, change.after)),
         )
 
+    # --- for people ---------------------------------------------------------------------------------------------------
+
+    def rule(self, target: str) -> ToolPinning:
+        return self._rules[target]
+
+    async def ledger(self, target: str) -> Ledger | None:
+        """The pins as the store has them; None before a server was first asked. Raises `StoreFailed`."""
+        raw = await self._store.get(self._places[target])
+        return read_ledger(target, raw) if raw is not None else None
+
+    async def approve(self, target: str, tool: str | None) -> list[str]:
+        """Pin what the server shows now, of one tool or of all that are in quarantine; their names. Raises
+        `StoreFailed`."""
+        place = self._places[target]
+        for _ in range(TRIES):
+            raw = await self._store.get(place)
+            if raw is None:
+                return []
+            ledger = read_ledger(target, raw)
+            names = ledger.approve(tool)
+            if await self._store.swap(place, raw, ledger.write()):
+                await self._store.put(STAMP, secrets.token_bytes(16))
+                return names
+        raise StoreFailed(detail=f"pins of target {target}: too many others write them")
+
     # --- what others have changed -------------------------------------------------------------------------------------
 
     async def _current(self, target: str) -> Known:
