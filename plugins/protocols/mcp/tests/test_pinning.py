@@ -14,6 +14,7 @@ from agentgateway_mcp.naming import Names
 from agentgateway_mcp.pinning import Pinning
 from agentgateway_mcp.pins import Ledger, ToolPinning
 from agentgateway_mcp.servers import Answer, Ask, Said
+from agentgateway_mcp.streamable import Events
 
 from agentgateway.errors import StoreFailed, UpstreamError
 from agentgateway.interfaces import Store
@@ -58,7 +59,7 @@ class Worker:
     async def list(self, *tools: Any, wanted: int = 1, raw: bytes | None = None, status: int = 200) -> bytes:
         ask = Ask("send", b"", {"id": wanted, "method": "tools/list"}, MODERN)
         whole = raw if raw is not None else listed(*tools, wanted=wanted)
-        answer = await self.pinning.screened("a", ask, Answer(status, whole=whole))
+        answer = await self.pinning.screened("a", ask, Answer(status, whole=whole), 10_000)
         assert answer.whole is not None
         return answer.whole
 
@@ -221,7 +222,7 @@ async def test_lists_that_come_as_a_stream_are_looked_at_too(worker: Worker) -> 
             closed.append(True)
 
     ask = Ask("send", b"", {"id": 1, "method": "tools/list"}, MODERN)
-    answer = await worker.pinning.screened("a", ask, Answer(200, messages=said()))
+    answer = await worker.pinning.screened("a", ask, Answer(200, messages=said()), 10_000)
     assert answer.messages is not None
     got = [await anext(answer.messages) for _ in range(3)]
     assert got[:2] == [Said(b"", "1", 5), Said(progress)]
@@ -243,3 +244,44 @@ async def test_what_is_remembered_is_bounded(worker: Worker) -> None:
     for number in range(2 * REMEMBERED):
         await worker.list({**ECHO, "name": str(number)})
     assert len(worker.pinning._known["a"].outcomes) <= REMEMBERED
+
+
+class Chunks:
+    """A stream in pieces of some bytes, that knows when it is let go of."""
+
+    def __init__(self, text: bytes, size: int) -> None:
+        self._pieces = iter([text[start : start + size] for start in range(0, len(text), size)])
+        self.closed = False
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        for piece in self._pieces:
+            return piece
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+@pytest.mark.parametrize("method", ["tools/list", "tools/call", ""])
+async def test_a_list_is_looked_at_wherever_it_comes(worker: Worker, method: str, size: int) -> None:
+    """A client takes an answer from any stream: one that goes on where another broke off, or that of another call."""
+    await worker.list(ECHO)
+    before = b': ping\n\nid: 7\ndata: {"jsonrpc":"2.0","method":"notifications/progress"}\r\n\r\nretry: 5\n\n'
+    behind = b'data: {"jsonrpc":"2.0","id":2,"result":{"content":[{"text":"tools \\u0041"}]}}\n\n'
+    for spelled in (listed(CHANGED), listed(CHANGED).replace(b'"tools"', b'"\\u0074ools"')):
+        purpose: Any = "send" if method else "listen"
+        stream = Chunks(before + b"id: 8\ndata: " + spelled + b"\n\n" + behind, size)
+        ask = Ask(purpose, b"", {"id": 5, "method": method} if method else {}, MODERN)
+        answer = await worker.pinning.screened("a", ask, Answer(200, messages=Events(stream, 10_000)), 10_000)
+        assert isinstance(answer.messages, Events)
+        got = b"".join([piece async for piece in answer.messages.stream])
+        assert got.startswith(before) and got.endswith(behind)
+        assert b"id: 8\n" in got and b"ssh" not in got
+        await answer.close()
+        assert stream.closed
+        whole = Answer(200, whole=spelled)
+        assert b"ssh" not in ((await worker.pinning.screened("a", ask, whole, 10_000)).whole or b"")

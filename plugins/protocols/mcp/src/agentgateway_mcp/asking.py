@@ -149,9 +149,7 @@ class Servers:
         server: Server = member.facts
         answer = await server.send(child)
         exchange.sent_at, exchange.answered_at = child.sent_at, child.answered_at
-        if ask.method == "tools/list":
-            return await self._backend.pinning.screened(target, ask, answer)
-        return answer
+        return await self._backend.pinning.screened(target, ask, answer, self._backend.host.body_limit)
 
 
 class Ending:

@@ -13,7 +13,7 @@ import logging
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic_core import to_json
@@ -27,7 +27,9 @@ from agentgateway_mcp.messages import LEGACY, McpCall
 from agentgateway_mcp.naming import Names
 from agentgateway_mcp.pins import Change, Definition, Ledger, ToolPinning, definition
 from agentgateway_mcp.replies import read_message
-from agentgateway_mcp.servers import Answer, Ask, Said
+from agentgateway_mcp.servers import Answer, Ask
+from agentgateway_mcp.sifting import Sifted, SiftedStream
+from agentgateway_mcp.streamable import Events
 
 FRESH = 2.0
 """Seconds for which nobody asks whether another worker has changed something."""
@@ -76,23 +78,28 @@ class Pinning:
 
     # --- lists --------------------------------------------------------------------------------------------------------
 
-    async def screened(self, target: str, ask: Ask, answer: Answer) -> Answer:
-        """What a server answers to `tools/list`, without what is in quarantine. Raises `StoreFailed`, and
-        `UpstreamError` for what is no message."""
+    async def screened(self, target: str, ask: Ask, answer: Answer, limit: int) -> Answer:
+        """What a server answers, without tools that are in quarantine. Every answer is looked at, since clients take a
+        list from wherever it comes: on a stream that goes on where another one broke off, or beside another answer.
+        `limit` bounds one message, in bytes. Raises `StoreFailed`, and `UpstreamError` for what is no message."""
         if self._rules[target].mode == "off":
             return answer
+        asked = ask.method == "tools/list"
+
+        async def sift(data: bytes) -> bytes:
+            return await self._screened(target, ask, data, 200) if asked or may_list(data) else data
+
         try:
-            if answer.whole:
+            if answer.whole and (asked or may_list(answer.whole)):
                 answer.whole = await self._screened(target, ask, answer.whole, answer.status)
+            elif isinstance(answer.messages, Events):
+                answer.messages = Events(SiftedStream(answer.messages.stream, sift, limit), limit)
             elif answer.messages is not None:
-                answer.messages = Screened(self, target, ask, answer.messages)
+                answer.messages = Sifted(answer.messages, sift)
         except BaseException:
             await answer.close()
             raise
         return answer
-
-    async def message(self, target: str, ask: Ask, raw: bytes) -> bytes:
-        return await self._screened(target, ask, raw, 200)
 
     def shadow(self, results: Mapping[str, dict[str, Any]]) -> None:
         """Without prefixes the first target owns a name, also while it has that tool in quarantine: nobody else's takes
@@ -243,29 +250,6 @@ class Pinning:
             self._due = now + FRESH
 
 
-class Screened:
-    """The messages of a stream that answers `tools/list`."""
-
-    def __init__(self, pinning: Pinning, target: str, ask: Ask, messages: AsyncIterator[Said]) -> None:
-        self._pinning = pinning
-        self._target = target
-        self._ask = ask
-        self._messages = messages
-
-    def __aiter__(self) -> AsyncIterator[Said]:
-        return self
-
-    async def __anext__(self) -> Said:
-        said = await self._messages.__anext__()
-        data = await self._pinning.message(self._target, self._ask, said.data) if said.data else b""
-        return said if data is said.data else Said(data, said.event, said.retry)
-
-    async def aclose(self) -> None:
-        close = getattr(self._messages, "aclose", None)
-        if close is not None:
-            await close()
-
-
 def read_ledger(target: str, raw: bytes | None) -> Ledger:
     """Raises `StoreFailed` for what cannot be read: pins that are lost are no reason to trust anybody anew."""
     if raw is None:
@@ -279,6 +263,11 @@ def read_ledger(target: str, raw: bytes | None) -> Ledger:
 def place_of(kind: str, name: str, endpoint: str) -> str:
     """The key of a target's pins: routes that lead to one server by one name share them."""
     return f"target:{to_json([kind, name, endpoint]).decode()}"
+
+
+def may_list(data: bytes) -> bool:
+    """Whether a message could have a member `tools`, however it is spelt."""
+    return b'"tools"' in data or b"\\u00" in data
 
 
 def without(tools: list[Any], names: frozenset[str] | set[str]) -> list[Any]:
