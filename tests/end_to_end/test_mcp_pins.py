@@ -55,7 +55,10 @@ ROUTES: dict[str, Json] = {
     "loose": {"targets": ["d"], "toolPinning": {"mode": "admit"}},
     "old": {"targets": ["e"]},
     "api": {"targets": ["api"]},
+    "guarded": {"targets": ["b"]},
+    "federated": {"targets": ["a", "b"]},
 }
+MASKS = {"promptGuard": {"response": [{"regex": {"rules": [{"builtin": "email"}]}}]}}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -64,7 +67,8 @@ async def world(serve_all: Any, tmp_path_factory: pytest.TempPathFactory) -> Asy
     world = World(servers, serve_all)
     async with AsyncExitStack() as stack:
         for name, server in servers.items():
-            world.shows(name, tool("echo"), tool("other"))
+            more = {"annotations": {"title": "for bob@example.com"}} if name == "b" else {}
+            world.shows(name, tool("echo"), tool("other", **more))
             server.upstream.answer = server.answer
             await stack.enter_async_context(server.upstream)
         document = tmp_path_factory.mktemp("api") / "api.json"
@@ -76,6 +80,7 @@ async def world(serve_all: Any, tmp_path_factory: pytest.TempPathFactory) -> Asy
             {
                 "name": name,
                 "matches": [{"path": {"exact": f"/{name}"}}],
+                "policies": MASKS if name in ("guarded", "federated") else {},
                 "backends": [{"mcp": {**backend, "targets": [targets[one] for one in backend["targets"]]}}],
             }
             for name, backend in ROUTES.items()
@@ -235,6 +240,16 @@ async def test_tools_of_an_api_are_pinned_like_others(world: World) -> None:
         return all([names(await client.new("tools/list")) == [] for _ in range(4)])
 
     await until(gone)
+
+
+async def test_descriptions_of_tools_are_shown_to_the_guards_of_the_route(world: World) -> None:
+    for route in ("guarded", "federated"):
+        got = (await world.clients[route].new("tools/list"))["result"]["tools"][-1]
+        assert got["annotations"]["title"] == "for <EMAIL_ADDRESS>"
+    world.servers["b"].events = [{"jsonrpc": "2.0", "method": "notifications/message", "params": {"data": "x"}}]
+    got = (await world.clients["guarded"].new("tools/list"))["result"]["tools"][-1]
+    assert got["annotations"]["title"] == "for <EMAIL_ADDRESS>"
+    world.servers["b"].events = []
 
 
 # --- the other commands -----------------------------------------------------------------------------------------------

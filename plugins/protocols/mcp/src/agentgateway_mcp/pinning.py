@@ -84,16 +84,19 @@ class Pinning:
         `limit` bounds one message, in bytes. Raises `StoreFailed`, and `UpstreamError` for what is no message."""
         if self._rules[target].mode == "off":
             return answer
-        asked = ask.method == "tools/list"
+
+        def skips(data: bytes) -> bool:
+            """Whether nothing in it could be a member `tools`, however it is spelt."""
+            return ask.method != "tools/list" and b'"tools"' not in data and b"\\u00" not in data
 
         async def sift(data: bytes) -> bytes:
-            return await self._screened(target, ask, data, 200) if asked or may_list(data) else data
+            return data if skips(data) else await self._screened(target, ask, data, 200)
 
         try:
-            if answer.whole and (asked or may_list(answer.whole)):
+            if answer.whole and not skips(answer.whole):
                 answer.whole = await self._screened(target, ask, answer.whole, answer.status)
             elif isinstance(answer.messages, Events):
-                answer.messages = Events(SiftedStream(answer.messages.stream, sift, limit), limit)
+                answer.messages = Events(SiftedStream(answer.messages.stream, sift, skips, limit), limit)
             elif answer.messages is not None:
                 answer.messages = Sifted(answer.messages, sift)
         except BaseException:
@@ -263,11 +266,6 @@ def read_ledger(target: str, raw: bytes | None) -> Ledger:
 def place_of(kind: str, name: str, endpoint: str) -> str:
     """The key of a target's pins: routes that lead to one server by one name share them."""
     return f"target:{to_json([kind, name, endpoint]).decode()}"
-
-
-def may_list(data: bytes) -> bool:
-    """Whether a message could have a member `tools`, however it is spelt."""
-    return b'"tools"' in data or b"\\u00" in data
 
 
 def without(tools: list[Any], names: frozenset[str] | set[str]) -> list[Any]:

@@ -37,11 +37,13 @@ class Sifted:
 
 
 class SiftedStream:
-    """The bytes of an event stream, event by event. What stays is the same to the byte."""
+    """The bytes of an event stream, event by event. What stays is the same to the byte. Whole events of which `skips`
+    says that they stay, all of them together, are not even read."""
 
-    def __init__(self, stream: Stream, sift: Sift, limit: int) -> None:
+    def __init__(self, stream: Stream, sift: Sift, skips: Callable[[bytes], bool], limit: int) -> None:
         self._stream = stream
         self._sift = sift
+        self._skips = skips
         self._parser = Parser(limit)
         self._ended = False
 
@@ -51,7 +53,10 @@ class SiftedStream:
     async def __anext__(self) -> bytes:
         while not self._ended:
             try:
-                events = self._parser.feed(await self._stream.__anext__())
+                chunk = await self._stream.__anext__()
+                if not self._parser.waiting and chunk.endswith(b"\n\n") and self._skips(chunk):
+                    return chunk
+                events = self._parser.feed(chunk)
             except StopAsyncIteration:
                 self._ended = True
                 events = self._parser.end()
