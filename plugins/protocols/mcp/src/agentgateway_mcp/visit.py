@@ -14,8 +14,8 @@ from pydantic_core import to_json
 
 from agentgateway.errors import GatewayError, UpstreamError
 from agentgateway.exchange import Body, Exchange, Headers, Reply, Request, Source, Target
-from agentgateway_mcp.asking import SELF
 from agentgateway_mcp.door import resolve
+from agentgateway_mcp.merging import NAME, VERSION
 from agentgateway_mcp.messages import CAPABILITIES_KEY, LEGACY, MODERN, VERSION_KEY, McpCall
 from agentgateway_mcp.plugin import McpBackend
 from agentgateway_mcp.replies import LISTS, read_message
@@ -24,6 +24,7 @@ from agentgateway_mcp.streamable import Events
 
 Json = dict[str, Any]
 ENVELOPE = {VERSION_KEY: MODERN, CAPABILITIES_KEY: {}}
+SELF = {"name": NAME, "version": VERSION}
 PAGES = 1000
 HERE = Source("127.0.0.1", 0)
 
@@ -91,7 +92,7 @@ class Visit:
 
     async def _initialize(self) -> None:
         self.version = LEGACY[-1]
-        params = {**SELF, "protocolVersion": self.version}
+        params = {"protocolVersion": self.version, "capabilities": {}, "clientInfo": SELF}
         first = {"jsonrpc": "2.0", "id": next(self._ids), "method": "initialize", "params": params}
         reply = await self._send(first)
         session = reply.headers.get("mcp-session-id")
