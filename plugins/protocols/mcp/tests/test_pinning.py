@@ -197,6 +197,8 @@ async def test_a_key_that_stands_twice_is_not_passed_on_for_readers_to_choose(wo
     for _ in range(2):
         got = await worker.list(raw=doubled)
         assert b"Sends" not in got and names(got) == ["echo"]
+    beside = b'{"result":{"tools":[]},"result":{"content":[]}}'
+    assert await worker.list(raw=beside) == b'{"result":{"content":[]}}'
 
 
 async def test_what_is_no_list_passes_or_is_refused(worker: Worker) -> None:

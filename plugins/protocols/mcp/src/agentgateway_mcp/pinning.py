@@ -127,11 +127,11 @@ class Pinning:
         except (UpstreamError, ValueError) as error:
             if status >= 400:
                 return raw
-            raise UpstreamError("the server's list of tools is no message", detail=f"target {target}") from error
+            raise UpstreamError("the server's answer is no message", detail=f"target {target}") from error
         result = document.get("result")
         tools = result.get("tools") if isinstance(result, dict) else None
         if not isinstance(result, dict) or not isinstance(tools, list):
-            return raw
+            return to_json(document) if twice else raw
         if outcome is None:
             outcome = Outcome(await self._outcome(target, version, tools, bool(result.get("nextCursor"))), twice)
             known.remember(key, outcome, epoch)

@@ -6,6 +6,7 @@ and its pins. What stands on the route (who may ask, guards, limits) has no say.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from itertools import count
 from typing import Any
@@ -61,7 +62,8 @@ class Visit:
 
     async def __aexit__(self, *_: object) -> None:
         if self._session is not None:
-            await closed(await self.backend.send(self._exchange(McpCall("end"))))
+            with suppress(GatewayError):  # what was asked for is here
+                await closed(await self.backend.send(self._exchange(McpCall("end"))))
 
     async def ask(self, method: str, **params: Any) -> Json:
         """The result of a request. Raises `GatewayError`, `Refused`."""
