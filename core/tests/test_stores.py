@@ -15,6 +15,7 @@ import pytest
 from agentgateway._host.builtin.sqlite_store import SqliteStore
 from agentgateway._host.config import StaticConfig
 from agentgateway._host.load import parse
+from agentgateway._host.redaction import redacted
 from agentgateway._host.runtime import Runtime
 from agentgateway._host.serving import settings_of
 from agentgateway._host.state import OwnStore, state_file, store_of
@@ -184,6 +185,12 @@ def test_a_url_that_is_wrong_is_refused_at_its_place_and_not_quoted(url: str, sa
         chosen(f'config: {{store: {{url: "{url}"}}}}')
     assert caught.value.path == "config.store.url" and caught.value.line == 2
     assert says in str(caught.value) and "canary" not in str(caught.value)
+
+
+def test_a_password_in_the_url_is_in_no_dump() -> None:
+    url = "redis://user:canary@host/0"
+    assert "canary" not in str(redacted({"config": {"store": {"url": url}}}))
+    assert "canary" not in repr(StaticConfig(store={"url": url}))  # type: ignore[arg-type]
 
 
 async def test_a_store_that_cannot_be_opened_stops_the_start(tmp_path: Path) -> None:

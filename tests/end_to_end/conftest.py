@@ -107,11 +107,12 @@ WITH_ONE_FACE = frozenset(
     (
         *("azure", "bedrock", "bedrock_invoked", "cost", "final_transformations", "google", "guard_matrix", "jwt_sign"),
         *(
+            "kept_usage",
             "mcp_guardrails",
             "mcp_limits",
-            "kept_usage",
             "mcp_oauth",
             "mcp_openapi",
+            "mcp_pins",
             "mcp_targets",
             "older_sdks",
             "prompt_caching",

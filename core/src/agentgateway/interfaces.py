@@ -14,6 +14,7 @@ Dialect     agentgateway.dialects       a wire format of model calls (see `agent
 getter      agentgateway.variables      a variable of expressions: a function from the exchange to its value
 Catalog     agentgateway.catalogs       a `plugin` of `config.modelCatalog`
 Store       agentgateway.stores         the scheme of `config.store.url`
+a command   agentgateway.commands       `agentgateway NAME` (see `agentgateway.commands`)
 ==========  ==========================  =====================================================================
 
 Every class names its configuration model as `Config`; the loader validates the file's value with it and passes the

@@ -26,6 +26,7 @@ GROUPS = {
     "agentgateway.catalogs": "catalog",
     "agentgateway.mcp_targets": "MCP target",
     "agentgateway.stores": "store",
+    "agentgateway.commands": "command",
 }
 
 

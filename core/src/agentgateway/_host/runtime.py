@@ -82,11 +82,14 @@ class Runtime:
         self._old: set[asyncio.Task[None]] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    async def start(self) -> None:
-        """Open the store, start the plugins, and watch the file unless it came from standard input. Raises
-        `ConfigError` for a store that cannot be used."""
+    async def open(self) -> None:
+        """Open the store, and start the plugins. Raises `ConfigError` for a store that cannot be used."""
         await opened(self._lends.store, self.gateway.document)
         await self.gateway.start()
+
+    async def start(self) -> None:
+        """What serving needs: the plugins, prices, and an eye on the file unless it came from standard input."""
+        await self.open()
         self._prices.start()
         if self._file not in (None, "-"):
             self._watch = FileWatch(self.gateway.document.files)

@@ -150,7 +150,7 @@ class Servers:
         server: Server = member.facts
         answer = await server.send(child)
         exchange.sent_at, exchange.answered_at = child.sent_at, child.answered_at
-        return answer
+        return await self._backend.pinning.screened(target, ask, answer, self._backend.host.body_limit)
 
 
 class Ending:

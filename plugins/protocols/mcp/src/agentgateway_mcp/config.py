@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from agentgateway.settings import Duration, PluginConfig, problem
 from agentgateway_mcp.edits import Prompts, Resources, Tools
+from agentgateway_mcp.pins import ToolPinning
 
 NAME = r"[A-Za-z0-9](?:[A-Za-z0-9.\-]*[A-Za-z0-9])?"
 
@@ -27,6 +28,8 @@ class TargetConfig(PluginConfig):
     """The same of its prompts."""
     resources: Resources = Resources()
     """The same of its resources."""
+    tool_pinning: ToolPinning | None = None
+    """As `toolPinning` of the backend, which holds where it is absent."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> TargetConfig:
@@ -63,6 +66,8 @@ class McpConfig(PluginConfig):
     """Host names that requests may name besides, without a port."""
     allowed_origins: list[str] = []
     """Origins (`https://app.example.com`) of pages that may ask besides."""
+    tool_pinning: ToolPinning = ToolPinning()
+    """What becomes of tools that are not what they were when their server was first asked."""
     timeout: Duration = Field(30.0, gt=0)
     """How long a server may take over its part of a list, or over opening a session."""
 

@@ -44,7 +44,8 @@ class McpCall(Content):
     comes back, `rules` the authorization of this route; `looked_at` is the thing of a list, or of a completion, that
     these rules are asked about: its kind, its target, its name. `processors` see requests and results as wholes;
     `said_of_it` is what they have to say of the message to expressions, `edits` what they did to the headers of its
-    requests to servers: the values of each, none where it is taken out.
+    requests to servers: the values of each, none where it is taken out. `quarantined` says
+    that a tool was refused because it has changed.
     """
 
     __slots__ = (
@@ -57,6 +58,7 @@ class McpCall(Content):
         "name",
         "processors",
         "purpose",
+        "quarantined",
         "raw",
         "rules",
         "said_of_it",
@@ -81,6 +83,7 @@ class McpCall(Content):
         self.processors: list[Processor] = []
         self.said_of_it: dict[str, Any] = {}
         self.edits: dict[str, list[bytes]] = {}
+        self.quarantined = False
 
     @property
     def modern(self) -> bool:
@@ -122,6 +125,8 @@ class McpCall(Content):
             fields["mcp.resource.type"] = self.kind
         if self.name is not None and self.kind in FIELDS:
             fields[FIELDS[self.kind]] = self.name
+        if self.quarantined:
+            fields["mcp.tool.quarantined"] = True
         if self.error_code is not None:
             fields["mcp.error.code"] = self.error_code
         return fields

@@ -16,6 +16,7 @@ from agentgateway_mcp.door import Door
 from agentgateway_mcp.edits import Seen
 from agentgateway_mcp.messages import McpCall
 from agentgateway_mcp.naming import Names
+from agentgateway_mcp.pinning import Pinning, place_of
 from agentgateway_mcp.processors import ask_before_all, seen
 from agentgateway_mcp.relay import Relay
 from agentgateway_mcp.servers import Ask, Server
@@ -47,6 +48,12 @@ class McpBackend(Backend):
         prefixed = config.prefix_mode == "always" or (config.prefix_mode == "conditional" and several)
         seen = {target.name: Seen(target.tools, target.prompts, target.resources) for target in config.targets}
         self.names = Names(seen, prefixed=prefixed)
+        rules = {target.name: target.tool_pinning or config.tool_pinning for target in config.targets}
+        self.places = {
+            target.name: place_of(target.kind[0], target.name, self._servers[target.name].endpoint)
+            for target in config.targets
+        }
+        self.pinning = Pinning(host, rules, self.places, self.names)
         self.stateful = config.stateful_mode == "stateful"
         self.seal = Seal(host.key(f"mcp session {host.at}"), host.at)
         self._ended = host.buckets("mcp sessions")

@@ -82,7 +82,7 @@ class Relay:
             raise unknown(call)
         if call.processors:
             await ask_before_one(self._exchange, call, self._names)
-        if not may_call(self._exchange, call):
+        if not may_call(self._exchange, call) or (call.kind == "tool" and await self._backend.pinning.refuses(call)):
             raise unknown(call)
         return await self._through(call.target)
 
@@ -123,6 +123,8 @@ class Relay:
             return
 
         async def has(target: str) -> bool:
+            if call.kind == "tool" and await self._backend.pinning.holds(target, wanted or ""):
+                return True
             cursor: str | None = None
             for page in range(PAGES):
                 params = self._meta() | ({"cursor": cursor} if cursor else {})
@@ -159,6 +161,8 @@ class Relay:
         more = {target: result["nextCursor"] for target, result in results.items() if result.get("nextCursor")}
         for target, result in results.items():
             Outward(self._exchange, call, self._names, target).result(result)
+        if key == "tools" and not self._names.prefixed:
+            self._backend.pinning.shadow(results)
         merged: dict[str, Any] = {key: merging.listed(key, named, results)}
         if (cursor := cursor_of(more)) is not None:
             merged["nextCursor"] = cursor
