@@ -245,7 +245,10 @@ class Relay:
         """The answer to `initialize`, with the id of the session."""
         version = str(message["result"].get("protocolVersion", "")) if isinstance(message["result"], dict) else ""
         servers = {
-            target: (answer.session, str((results or {}).get(target, {}).get("protocolVersion", version)))
+            target: (
+                answer.session,
+                answer.version or str((results or {}).get(target, {}).get("protocolVersion", version)),
+            )
             for target, answer in answers.items()
         }
         reply = whole(message)

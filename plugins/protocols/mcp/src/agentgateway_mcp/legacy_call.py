@@ -1,0 +1,170 @@
+"""One request of a client of 2026-07-28, in a session with a server that may ask back meanwhile.
+
+The server waits for its answer while the client, which has been told what is wanted, comes back with it: what it reads
+is another stream each time, and the request at the server the same.
+"""
+
+from __future__ import annotations
+
+import time
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import to_json
+
+from agentgateway.errors import GatewayError
+from agentgateway_mcp.callers import Caller
+from agentgateway_mcp.envelope import INTERACTIVE, LEVEL_KEY, Json, can_answer, member, meta_of, without
+from agentgateway_mcp.errors import INTERNAL_ERROR
+from agentgateway_mcp.inbox import Inbox, Letter
+from agentgateway_mcp.legacy_words import modern_response
+from agentgateway_mcp.messages import CAPABILITIES_KEY, NAMED_BY
+from agentgateway_mcp.modern_words import INPUT_REQUIRED, LEVELS
+from agentgateway_mcp.servers import Answer, Ask
+
+if TYPE_CHECKING:
+    from agentgateway_mcp.legacy_session import LegacySession
+
+
+class LegacyCall:
+    """`number` is its id at the server, and the token of its progress; `ticket` what the client has to come back with,
+    while it is asked something."""
+
+    def __init__(self, session: LegacySession, number: str, caller: Caller, ask: Ask) -> None:
+        self.number = number
+        self.ticket: str | None = None
+        self.since = time.monotonic()
+        self.about = subject(ask)
+        self.owner = caller.owner
+        self.method = ask.method
+        self._session = session
+        self._questions: dict[str, Json] = {}
+        self._keys = count(1)
+        self._shown: tuple[str, ...] = ()
+        self._last: Json | None = None
+        self._sink: Inbox | None = None
+        self._attach(caller, ask)
+
+    @property
+    def interactive(self) -> bool:
+        return self.method in INTERACTIVE
+
+    def answer(self) -> Answer:
+        assert self._sink is not None
+        return Answer(200, messages=self._sink)
+
+    async def read(self, answer: Answer) -> None:
+        """Take what the server says, up to its response."""
+        said = self._session.said(self._caller, answer)
+        try:
+            async for document in said:
+                if "method" in document:
+                    self._session.heard(document, self)
+                elif document.get("id") == self.number:
+                    return self._finish(document)
+            self._fail("the server ended without an answer")
+        except GatewayError as error:
+            self._fail(error.message)
+        finally:
+            await said.aclose()
+            self._session.forget(self)
+
+    def tell(self, document: Json) -> None:
+        """A notification about it, if the client has asked for such."""
+        params = member(document, "params")
+        if document["method"] == "notifications/progress" and self._token is not None:
+            document = {**document, "params": {**params, "progressToken": self._token}}
+        elif document["method"] != "notifications/message" or not self._hears(params.get("level")):
+            return
+        if self._sink is not None:
+            self._sink.put(Letter(to_json(document)))
+
+    def ask(self, document: Json) -> bool:
+        """The server asks the client. False for what it cannot be asked."""
+        if not self.interactive or not can_answer(document["method"], self._capabilities):
+            return False
+        self._questions[f"{document['method']}-{next(self._keys)}"] = document
+        if self._sink is not None:
+            self._show()
+        return True
+
+    async def resume(self, caller: Caller, ask: Ask) -> Answer:
+        """The client is back. What it brings goes to the server, and it waits for what comes then."""
+        given = member(member(ask.document, "params"), "inputResponses")
+        answer = self._attach(caller, ask)
+        if self._last is not None:
+            self._finish(self._last)
+            return answer
+        if all(isinstance(given.get(key), dict) for key in self._shown):
+            try:
+                await self._bring(given, caller)
+            except BaseException:
+                self.cancel()
+                raise
+        if self._questions and self._sink is not None:
+            self._show()
+        return answer
+
+    async def _bring(self, given: Json, caller: Caller) -> None:
+        answered, self._shown = {key: self._questions.pop(key) for key in self._shown}, ()
+        for key, question in answered.items():
+            await self._session.reply({"jsonrpc": "2.0", "id": question["id"], "result": given[key]}, caller)
+
+    def cancel(self) -> None:
+        """Nobody waits for it any more."""
+        sink, self._sink = self._sink, None
+        if sink is not None:
+            sink.on_close = None
+            sink.end()
+        self._session.cancel(self, self._caller)
+
+    def _attach(self, caller: Caller, ask: Ask) -> Answer:
+        meta = meta_of(ask.document)
+        self._caller, self._id, self._token = caller, ask.document["id"], meta.get("progressToken")
+        self._level, self._capabilities = meta.get(LEVEL_KEY), member(meta, CAPABILITIES_KEY)
+        sink = self._sink = Inbox(self._session.room, lambda _: None)
+        sink.on_close = self._left
+        return Answer(200, messages=sink)
+
+    def _hears(self, level: Any) -> bool:
+        if self._level not in LEVELS or level not in LEVELS:
+            return self._level is not None
+        return LEVELS.index(level) >= LEVELS.index(self._level)
+
+    def _show(self) -> None:
+        """Tell the client what the server wants to know."""
+        self._shown = tuple(self._questions)
+        questions = {
+            key: {"method": one["method"], "params": without(member(one, "params"), ("_meta",))}
+            for key, one in self._questions.items()
+        }
+        self.ticket, self.since = self._session.hold(self), time.monotonic()
+        result = {"resultType": INPUT_REQUIRED, "inputRequests": questions, "requestState": self.ticket}
+        self._say({"jsonrpc": "2.0", "id": self._id, "result": result})
+
+    def _finish(self, document: Json) -> None:
+        if self._sink is None:
+            self._last = document
+        else:
+            self._say(modern_response(document, self.method, self._id, self._session.server))
+
+    def _fail(self, reason: str) -> None:
+        self._finish({"error": {"code": INTERNAL_ERROR, "message": reason}})
+
+    def _say(self, response: Json) -> None:
+        """The end of what the client reads now."""
+        sink, self._sink = self._sink, None
+        if sink is not None:
+            sink.on_close = None
+            sink.put(Letter(to_json(response)))
+            sink.end()
+
+    def _left(self, sink: Inbox) -> None:
+        if sink is self._sink:
+            self.cancel()
+
+
+def subject(ask: Ask) -> bytes:
+    """What a request is about: the same when a client comes back with an answer."""
+    params = member(ask.document, "params")
+    return to_json([ask.method, params.get(NAMED_BY.get(ask.method, "")), params.get("arguments")])
