@@ -6,7 +6,9 @@ is another stream each time, and the request at the server the same.
 
 from __future__ import annotations
 
+import asyncio
 import time
+from contextlib import suppress
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +19,19 @@ from agentgateway_mcp.callers import Caller
 from agentgateway_mcp.envelope import INTERACTIVE, LEVEL_KEY, Json, can_answer, member, meta_of, without
 from agentgateway_mcp.errors import INTERNAL_ERROR
 from agentgateway_mcp.inbox import Inbox, Letter
-from agentgateway_mcp.legacy_words import modern_response
+from agentgateway_mcp.legacy_words import modern_response, status_of
 from agentgateway_mcp.messages import CAPABILITIES_KEY, NAMED_BY
 from agentgateway_mcp.modern_words import INPUT_REQUIRED, LEVELS
 from agentgateway_mcp.servers import Answer, Ask
 
 if TYPE_CHECKING:
     from agentgateway_mcp.legacy_session import LegacySession
+
+
+SOON = 1.0
+"""Seconds that an answer waits for its first message: a response that stands alone has a status of its own."""
+TOGETHER = 0.02
+"""Seconds after a question in which others may come, to be asked with it."""
 
 
 class LegacyCall:
@@ -38,6 +46,7 @@ class LegacyCall:
         self.owner = caller.owner
         self.method = ask.method
         self._session = session
+        self._only: Json | None = None
         self._questions: dict[str, Json] = {}
         self._keys = count(1)
         self._shown: tuple[str, ...] = ()
@@ -49,9 +58,19 @@ class LegacyCall:
     def interactive(self) -> bool:
         return self.method in INTERACTIVE
 
-    def answer(self) -> Answer:
-        assert self._sink is not None
-        return Answer(200, messages=self._sink)
+    async def answer(self) -> Answer:
+        """What the client gets: a stream, unless the response is the first that there is to say, and soon."""
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SOON):
+                    await self._begun.wait()
+        except BaseException:
+            self.cancel()
+            raise
+        if self._only is not None:
+            return Answer(status_of(self._only), whole=to_json(self._only))
+        self._begun.set()
+        return Answer(200, messages=self._inbox)
 
     async def read(self, answer: Answer) -> None:
         """Take what the server says, up to its response."""
@@ -78,32 +97,31 @@ class LegacyCall:
             return
         if self._sink is not None:
             self._sink.put(Letter(to_json(document)))
+            self._begun.set()
 
     def ask(self, document: Json) -> bool:
         """The server asks the client. False for what it cannot be asked."""
         if not self.interactive or not can_answer(document["method"], self._capabilities):
             return False
         self._questions[f"{document['method']}-{next(self._keys)}"] = document
-        if self._sink is not None:
-            self._show()
+        if self._sink is not None and len(self._questions) == 1:
+            asyncio.get_running_loop().call_later(TOGETHER, self._show)
         return True
 
     async def resume(self, caller: Caller, ask: Ask) -> Answer:
         """The client is back. What it brings goes to the server, and it waits for what comes then."""
         given = member(member(ask.document, "params"), "inputResponses")
-        answer = self._attach(caller, ask)
+        self._attach(caller, ask)
         if self._last is not None:
             self._finish(self._last)
-            return answer
-        if all(isinstance(given.get(key), dict) for key in self._shown):
+        elif all(isinstance(given.get(key), dict) for key in self._shown):
             try:
                 await self._bring(given, caller)
             except BaseException:
                 self.cancel()
                 raise
-        if self._questions and self._sink is not None:
-            self._show()
-        return answer
+        self._show()
+        return await self.answer()
 
     async def _bring(self, given: Json, caller: Caller) -> None:
         answered, self._shown = {key: self._questions.pop(key) for key in self._shown}, ()
@@ -118,13 +136,13 @@ class LegacyCall:
             sink.end()
         self._session.cancel(self, self._caller)
 
-    def _attach(self, caller: Caller, ask: Ask) -> Answer:
+    def _attach(self, caller: Caller, ask: Ask) -> None:
+        self._begun, self._only = asyncio.Event(), None
         meta = meta_of(ask.document)
         self._caller, self._id, self._token = caller, ask.document["id"], meta.get("progressToken")
         self._level, self._capabilities = meta.get(LEVEL_KEY), member(meta, CAPABILITIES_KEY)
-        sink = self._sink = Inbox(self._session.room, lambda _: None)
-        sink.on_close = self._left
-        return Answer(200, messages=sink)
+        self._sink = self._inbox = Inbox(self._session.room, lambda _: None)
+        self._inbox.on_close = self._left
 
     def _hears(self, level: Any) -> bool:
         if self._level not in LEVELS or level not in LEVELS:
@@ -132,7 +150,9 @@ class LegacyCall:
         return LEVELS.index(level) >= LEVELS.index(self._level)
 
     def _show(self) -> None:
-        """Tell the client what the server wants to know."""
+        """Tell the client what the server wants to know, if it is there, and there is something."""
+        if not self._questions or self._sink is None:
+            return
         self._shown = tuple(self._questions)
         questions = {
             key: {"method": one["method"], "params": without(member(one, "params"), ("_meta",))}
@@ -155,9 +175,13 @@ class LegacyCall:
         """The end of what the client reads now."""
         sink, self._sink = self._sink, None
         if sink is not None:
+            if self._begun.is_set():
+                sink.put(Letter(to_json(response)))
+            else:
+                self._only = response
             sink.on_close = None
-            sink.put(Letter(to_json(response)))
             sink.end()
+            self._begun.set()
 
     def _left(self, sink: Inbox) -> None:
         if sink is self._sink:

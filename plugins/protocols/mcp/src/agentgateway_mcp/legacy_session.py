@@ -104,7 +104,7 @@ class LegacySession:
             return self._whole(answer, ask)
         call = self._calls[number] = LegacyCall(self, number, caller, ask)
         self._tasks[number] = asyncio.get_running_loop().create_task(call.read(answer))
-        return call.answer()
+        return await call.answer()
 
     def _whole(self, answer: Answer, ask: Ask) -> Answer:
         if not (answer.whole or b"").lstrip().startswith(b"{"):
