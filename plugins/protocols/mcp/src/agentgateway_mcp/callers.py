@@ -42,12 +42,13 @@ class Caller:
         return await self._servers.response_of(answer, wanted)
 
     def key(self, about: Mapping[str, Any]) -> bytes:
-        """Equal for messages that may share a session: of one principal, with one credential, from one client."""
+        """Equal for messages that may share a session: of one client of one principal with one credential. Where nobody
+        says who asks, those that come by one connection."""
         exchange = self._exchange
-        owner = owner_of(exchange)
-        address = exchange.source.address if not owner else ""
+        owner, source = owner_of(exchange), exchange.source
+        who = owner or [source.address, source.port]
         credentials = [*exchange.request.headers.all("authorization"), *exchange.request.headers.all("cookie")]
-        return sha256(to_json([owner, address, credentials, about])).digest()
+        return sha256(to_json([who, credentials, about])).digest()
 
     @property
     def alone(self) -> bool:

@@ -99,13 +99,13 @@ class LegacyCall:
             self._sink.put(Letter(to_json(document)))
             self._begun.set()
 
-    def ask(self, document: Json) -> bool:
+    def ask(self, document: Json, *, at_once: bool = False) -> bool:
         """The server asks the client. False for what it cannot be asked."""
         if not self.interactive or not can_answer(document["method"], self._capabilities):
             return False
         self._questions[f"{document['method']}-{next(self._keys)}"] = document
         if self._sink is not None and len(self._questions) == 1:
-            asyncio.get_running_loop().call_later(TOGETHER, self._show)
+            asyncio.get_running_loop().call_later(0.0 if at_once else TOGETHER, self._show)
         return True
 
     async def resume(self, caller: Caller, ask: Ask) -> Answer:

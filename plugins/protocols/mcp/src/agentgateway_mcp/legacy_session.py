@@ -14,7 +14,7 @@ from pydantic_core import to_json
 
 from agentgateway.errors import GatewayError
 from agentgateway_mcp.callers import Caller
-from agentgateway_mcp.envelope import ASKED_OF, LEVEL_KEY, Json, member, meta_of
+from agentgateway_mcp.envelope import ASKED_OF, LEVEL_KEY, Json, can_answer, member, meta_of
 from agentgateway_mcp.errors import METHOD_NOT_FOUND
 from agentgateway_mcp.inbox import Inbox, Letter
 from agentgateway_mcp.legacy_call import LegacyCall
@@ -35,6 +35,8 @@ from agentgateway_mcp.servers import Answer, Ask, Purpose
 Run = Callable[[Coroutine[Any, Any, None]], object]
 HEARD_WITHIN = 1.0
 """Seconds that a subscription waits for its stream to open, before it says that it has begun."""
+WAITING = 8
+"""Questions of a server's outside of any call that are kept for the client's next one."""
 PAUSES = (0.02, 60.0)
 """Seconds, at least and at most, after which a stream is taken up again that a server has closed."""
 
@@ -69,6 +71,7 @@ class LegacySession:
         self._calls: dict[str, LegacyCall] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._listeners: list[Listener] = []
+        self._waiting: list[Json] = []
         self._hearing: asyncio.Task[None] | None = None
         self._numbers = count(1)
         self._level: str | None = None
@@ -103,6 +106,7 @@ class LegacySession:
         if answer.messages is None:
             return self._whole(answer, ask)
         call = self._calls[number] = LegacyCall(self, number, caller, ask)
+        self._waiting = [question for question in self._waiting if not call.ask(question, at_once=True)]
         self._tasks[number] = asyncio.get_running_loop().create_task(call.read(answer))
         return await call.answer()
 
@@ -193,6 +197,12 @@ class LegacySession:
     def _asked(self, document: Json, call: LegacyCall | None) -> None:
         if document["method"] == "ping":
             self._run(self._quietly(self.reply({"jsonrpc": "2.0", "id": document["id"], "result": {}})))
+        elif (
+            call is None
+            and len(self._waiting) < WAITING
+            and can_answer(document["method"], self._about["capabilities"])
+        ):
+            self._waiting.append(document)
         elif call is None or not call.ask(document):
             refusal = {"code": METHOD_NOT_FOUND, "message": "the client cannot be asked that"}
             self._run(self._quietly(self.reply({"jsonrpc": "2.0", "id": document["id"], "error": refusal})))
