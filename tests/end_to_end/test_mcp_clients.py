@@ -34,6 +34,10 @@ gateways: {{default: {{port: 0}}}}
 routes:
 - matches: [{{path: {{pathPrefix: /everything}}}}]
   backends: [{{mcp: {{targets: [{{name: everything, mcp: {{host: "{everything}"}}}}]}}}}]
+- matches: [{{path: {{pathPrefix: /sessions}}}}]
+  backends: [{{mcp: {{targets: [{{name: everything, era: sessions, mcp: {{host: "{everything}"}}}}]}}}}]
+- matches: [{{path: {{pathPrefix: /stateless}}}}]
+  backends: [{{mcp: {{targets: [{{name: everything, era: stateless, mcp: {{host: "{everything}"}}}}]}}}}]
 - matches: [{{path: {{pathPrefix: /npm}}}}]
   backends: [{{mcp: {{targets: [{{name: npm, mcp: {{host: "{npm}"}}}}]}}}}]
 - matches: [{{path: {{pathPrefix: /children}}}}]
@@ -46,9 +50,11 @@ routes:
   backends:
   - mcp:
       targets:
-      - {{name: one, mcp: {{host: "{everything}"}}}}
+      - {{name: one, era: stateless, mcp: {{host: "{everything}"}}}}
       - {{name: two, mcp: {{host: "{npm}"}}}}
 """
+
+NAMES = ("everything", "npm", "children", "both", "sessions", "stateless")
 
 LISTS: list[Step] = [["tools"], ["prompts"], ["resources"], ["templates"]]
 EVERYTHING: list[Step] = [
@@ -148,7 +154,7 @@ async def front(serve_all, everything, npm_everything: str) -> AsyncIterator[dic
     child = json.dumps(command), json.dumps([*arguments, "stdio"])
     python = json.dumps(sys.executable)
     served = await serve_all(GATEWAY.format(everything=direct, npm=npm_everything, child=child, python=python))
-    names = {name: f"http://127.0.0.1:{served.port}/{name}" for name in ("everything", "npm", "children", "both")}
+    names = {name: f"http://127.0.0.1:{served.port}/{name}" for name in NAMES}
     yield {**names, "everything-direct": direct, "npm-direct": npm_everything}
 
 
@@ -190,6 +196,13 @@ def ageless(done: list[Any]) -> list[Any]:
     return [[name, without(result), heard] for name, result, heard in done]
 
 
+def missing(done: list[Any], mode: str) -> list[Any]:
+    """What came of asking for a resource that there is not, as the versions with sessions have it that were asked."""
+    code = "-32602" if mode == "auto" else "-32002"
+    told = re.sub(r'(?<="code": )-32602(?=, "message": "[^"]*Resource not)', code, json.dumps(done))
+    return json.loads(told.replace("MCP error -32602: Resource not", f"MCP error {code}: Resource not"))
+
+
 def assert_names(both: list[Any], one: list[Any], two: list[Any]) -> None:
     """The lists of a federation have everything of both servers, each by its name there."""
     for (kind, merged, _), (_, first, _), (_, second, _) in zip(both, one, two, strict=True):
@@ -208,8 +221,9 @@ async def test_a_client_sees_what_it_sees_without(front: dict[str, str], client:
         *((front["npm-direct"], NPM), (front["npm"], NPM)),
         (front["both"], [step for part in steps for step in part]),
         (front["children"], [*named("two", NPM), *TIME]),
+        (front["sessions" if mode == "auto" else "stateless"], EVERYTHING),
     ]
-    everything, behind, npm, npm_behind, both, children = await follow(client, mode, visits)
+    everything, behind, npm, npm_behind, both, children, bridged = await follow(client, mode, visits)
     spoken = "2026-07-28" if mode == "auto" else "2025-11-25"
     assert everything[0][0] == spoken
     same(everything, behind)
@@ -222,7 +236,10 @@ async def test_a_client_sees_what_it_sees_without(front: dict[str, str], client:
 
     assert both[0][0] == spoken
     assert_names(both[1:5], everything[1:5], npm[1:5])
-    same(settled(ageless([*renamed("one", everything), *renamed("two", npm)])), settled(ageless(both[5:])))
+    asked = [*missing(renamed("one", everything), mode), *renamed("two", npm)]
+    same(settled(ageless(asked)), settled(ageless(both[5:])))
 
     same(settled(ageless(renamed("two", npm))), settled(ageless(children[1:-1])))
     assert "+9.0h" in children[-1][1]["content"][0]["text"], children[-1]
+
+    same(ageless(missing(everything, mode)), ageless(bridged))

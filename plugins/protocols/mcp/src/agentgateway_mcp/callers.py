@@ -41,12 +41,12 @@ class Caller:
     async def response_of(self, answer: Answer, wanted: Any) -> Json:
         return await self._servers.response_of(answer, wanted)
 
-    def key(self, about: Mapping[str, Any]) -> bytes:
+    def key(self, about: Mapping[str, Any], *, wide: bool = False) -> bytes:
         """Equal for messages that may share a session: of one client of one principal with one credential. Where nobody
-        says who asks, those that come by one connection."""
+        says who asks, those that come by one connection, or, when it is `wide`, from one address."""
         exchange = self._exchange
         owner, source = owner_of(exchange), exchange.source
-        who = owner or [source.address, source.port]
+        who = owner or [source.address, None if wide else source.port]
         credentials = [*exchange.request.headers.all("authorization"), *exchange.request.headers.all("cookie")]
         return sha256(to_json([who, credentials, about])).digest()
 

@@ -13,6 +13,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Coroutine
 from typing import Any
+from weakref import WeakValueDictionary
 
 from pydantic_core import from_json, to_json
 
@@ -21,7 +22,7 @@ from agentgateway_mcp.callers import Caller, client_of
 from agentgateway_mcp.envelope import INTERACTIVE, Json, member
 from agentgateway_mcp.errors import INVALID_PARAMS, McpError
 from agentgateway_mcp.legacy_call import LegacyCall, subject
-from agentgateway_mcp.legacy_session import Expired, LegacySession
+from agentgateway_mcp.legacy_session import Expired, Family, LegacySession
 from agentgateway_mcp.legacy_words import discovered, modern_response
 from agentgateway_mcp.messages import LEGACY
 from agentgateway_mcp.servers import Answer, Ask
@@ -56,6 +57,7 @@ class LegacyServer:
         self._idle = min(idle, IDLE)
         self._room = room
         self._sessions: OrderedDict[bytes, asyncio.Task[LegacySession]] = OrderedDict()
+        self._families: WeakValueDictionary[bytes, Family] = WeakValueDictionary()
         self._tasks: set[asyncio.Task[None]] = set()
         self._reaper: asyncio.Task[None] | None = None
 
@@ -124,6 +126,7 @@ class LegacyServer:
                 if result.get("protocolVersion") not in LEGACY:
                     raise Refused(Answer(200, whole=to_json(document)))
                 session = LegacySession(caller, answer, result, about, self._room, self._run)
+                session.family = self._families.setdefault(caller.key(about, wide=True), session.family)
                 await session.reply({"jsonrpc": "2.0", "method": "notifications/initialized"})
         except TimeoutError:
             raise UpstreamTimeout("the server did not answer in time", detail=f"{self._label}: initialize") from None

@@ -54,6 +54,13 @@ class Listener:
     sink: Inbox
 
 
+class Family:
+    """The sessions of one client, as far as can be told: whoever listens in one of them hears what changes in any."""
+
+    def __init__(self) -> None:
+        self.listeners: list[Listener] = []
+
+
 class LegacySession:
     """`id` is None at servers that hand out none. `held` are requests whose client is asked something, by ticket."""
 
@@ -65,6 +72,7 @@ class LegacySession:
         self.room = room
         self.used = time.monotonic()
         self.ended = False
+        self.family = Family()
         self.held: dict[str, LegacyCall] = {}
         self._about = about
         self._run = run
@@ -96,7 +104,9 @@ class LegacySession:
     async def request(self, caller: Caller, ask: Ask) -> Answer:
         """A request of a client's. Raises `Expired`, `UpstreamError`."""
         await self._log(caller, ask)
-        if self._about["capabilities"].keys() & set(ASKED_OF.values()):
+        if self.family.listeners:
+            await self._listen(caller, HEARD_WITHIN)
+        elif self._about["capabilities"].keys() & set(ASKED_OF.values()):
             await self._listen(caller, 0)
         number = f"agw-{next(self._numbers)}"
         answer = await caller.send(self.message(asked_in_session(ask.document, number)))
@@ -130,10 +140,12 @@ class LegacySession:
         listener.sink.put(Letter(to_json(acknowledged(subscribed, listener.id))))
         listener.sink.on_close = lambda _: self._unsubscribe(listener, caller)
         self._listeners.append(listener)
+        self.family.listeners.append(listener)
         return Answer(200, messages=listener.sink)
 
     def _unsubscribe(self, listener: Listener, caller: Caller) -> None:
-        self._listeners = [one for one in self._listeners if one is not listener]
+        self._listeners.remove(listener)
+        self.family.listeners.remove(listener)
         still = {uri for one in self._listeners for uri in one.subscribed.get("resourceSubscriptions", ())}
         for uri in listener.subscribed.get("resourceSubscriptions", ()):
             if uri not in still and not self.ended:
@@ -182,7 +194,7 @@ class LegacySession:
         if "id" in document:
             self._asked(document, call or self._only())
         elif method in CHANGES or method == UPDATED:
-            for listener in self._listeners:
+            for listener in self.family.listeners:
                 if is_wanted(document, listener.subscribed):
                     listener.sink.put(Letter(to_json(tagged(document, listener.id))))
         else:
