@@ -114,6 +114,8 @@ ERAS = [
     *(("edge", "python", "legacy"), ("edge", "python", "auto"), ("edge", "python-1", "legacy")),
     *(("edge", "fastmcp", "auto"), ("edge", "typescript", "legacy"), ("twin", "python", "auto")),
 ]
+CROSSING = ("python", "python-1", "typescript")
+"""Clients that go every step at a server of the other era, too."""
 
 
 async def follow(client: str, mode: str, visits: list[tuple[str, list[Step]]]) -> list[Any]:
@@ -221,7 +223,7 @@ async def test_a_client_sees_what_it_sees_without(front: dict[str, str], client:
         *((front["npm-direct"], NPM), (front["npm"], NPM)),
         (front["both"], [step for part in steps for step in part]),
         (front["children"], [*named("two", NPM), *TIME]),
-        (front["sessions" if mode == "auto" else "stateless"], EVERYTHING),
+        (front["sessions" if mode == "auto" else "stateless"], EVERYTHING if client in CROSSING else LISTS),
     ]
     everything, behind, npm, npm_behind, both, children, bridged = await follow(client, mode, visits)
     spoken = "2026-07-28" if mode == "auto" else "2025-11-25"
@@ -242,4 +244,4 @@ async def test_a_client_sees_what_it_sees_without(front: dict[str, str], client:
     same(settled(ageless(renamed("two", npm))), settled(ageless(children[1:-1])))
     assert "+9.0h" in children[-1][1]["content"][0]["text"], children[-1]
 
-    same(ageless(missing(everything, mode)), ageless(bridged))
+    same(ageless(missing(everything[: len(bridged)], mode)), ageless(bridged))
