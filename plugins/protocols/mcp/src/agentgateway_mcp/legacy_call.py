@@ -19,7 +19,7 @@ from agentgateway_mcp.callers import Caller
 from agentgateway_mcp.envelope import INTERACTIVE, LEVEL_KEY, Json, can_answer, member, meta_of, without
 from agentgateway_mcp.errors import INTERNAL_ERROR
 from agentgateway_mcp.inbox import Inbox, Letter
-from agentgateway_mcp.legacy_words import modern_response, status_of
+from agentgateway_mcp.legacy_words import status_of
 from agentgateway_mcp.messages import CAPABILITIES_KEY, NAMED_BY
 from agentgateway_mcp.modern_words import INPUT_REQUIRED, LEVELS
 from agentgateway_mcp.servers import Answer, Ask
@@ -166,7 +166,7 @@ class LegacyCall:
         if self._sink is None:
             self._last = document
         else:
-            self._say(modern_response(document, self.method, self._id, self._session.server))
+            self._say(self._session.response(document, self.method, self._id))
 
     def _fail(self, reason: str) -> None:
         self._finish({"error": {"code": INTERNAL_ERROR, "message": reason}})

@@ -20,11 +20,12 @@ from pydantic_core import from_json, to_json
 from agentgateway.errors import NoEndpoint, UpstreamError, UpstreamTimeout
 from agentgateway_mcp.callers import Caller, client_of
 from agentgateway_mcp.envelope import INTERACTIVE, Json, member
-from agentgateway_mcp.errors import INVALID_PARAMS, McpError
+from agentgateway_mcp.errors import HEADER_MISMATCH, INVALID_PARAMS, McpError
 from agentgateway_mcp.legacy_call import LegacyCall, subject
 from agentgateway_mcp.legacy_session import Expired, Family, LegacySession
 from agentgateway_mcp.legacy_words import discovered, modern_response
 from agentgateway_mcp.messages import LEGACY
+from agentgateway_mcp.param_headers import ParamHeaders
 from agentgateway_mcp.servers import Answer, Ask
 
 SESSIONS = 1024
@@ -58,6 +59,7 @@ class LegacyServer:
         self._room = room
         self._sessions: OrderedDict[bytes, asyncio.Task[LegacySession]] = OrderedDict()
         self._families: WeakValueDictionary[bytes, Family] = WeakValueDictionary()
+        self._headers = ParamHeaders()
         self._tasks: set[asyncio.Task[None]] = set()
         self._reaper: asyncio.Task[None] | None = None
 
@@ -65,6 +67,8 @@ class LegacyServer:
         """A message of a client's. Raises `UpstreamError`, `McpError`."""
         if not ask.wants_answer:
             return Answer(202, whole=b"")
+        if ask.method == "tools/call" and (field := self._headers.disagree(ask.document, caller.headers)) is not None:
+            raise McpError(HEADER_MISMATCH, f"{field} header does not match the argument")
         ticket = member(ask.document, "params").get("requestState")
         if ask.method in INTERACTIVE and ticket is not None:
             return await self._held(caller, ask, ticket).resume(caller, ask)
@@ -126,6 +130,7 @@ class LegacyServer:
                 if result.get("protocolVersion") not in LEGACY:
                     raise Refused(Answer(200, whole=to_json(document)))
                 session = LegacySession(caller, answer, result, about, self._room, self._run)
+                session.headers = self._headers
                 session.family = self._families.setdefault(caller.key(about, wide=True), session.family)
                 await session.reply({"jsonrpc": "2.0", "method": "notifications/initialized"})
         except TimeoutError:

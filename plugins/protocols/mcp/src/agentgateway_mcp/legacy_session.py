@@ -29,6 +29,7 @@ from agentgateway_mcp.legacy_words import (
     status_of,
     tagged,
 )
+from agentgateway_mcp.param_headers import ParamHeaders
 from agentgateway_mcp.replies import read_message
 from agentgateway_mcp.servers import Answer, Ask, Purpose
 
@@ -73,6 +74,7 @@ class LegacySession:
         self.used = time.monotonic()
         self.ended = False
         self.family = Family()
+        self.headers = ParamHeaders()
         self.held: dict[str, LegacyCall] = {}
         self._about = about
         self._run = run
@@ -83,10 +85,6 @@ class LegacySession:
         self._hearing: asyncio.Task[None] | None = None
         self._numbers = count(1)
         self._level: str | None = None
-
-    @property
-    def server(self) -> Any:
-        return self.initialized.get("serverInfo")
 
     @property
     def capabilities(self) -> Json:
@@ -123,10 +121,16 @@ class LegacySession:
     def _whole(self, answer: Answer, ask: Ask) -> Answer:
         if not (answer.whole or b"").lstrip().startswith(b"{"):
             return answer
-        document = modern_response(read_message(answer.whole or b""), ask.method, ask.document["id"], self.server)
+        document = self.response(read_message(answer.whole or b""), ask.method, ask.document["id"])
         answer.whole = to_json(document)
         answer.status = status_of(document) if answer.status < 400 else answer.status
         return answer
+
+    def response(self, document: Json, method: str, wanted: Any) -> Json:
+        """A response as its client gets it."""
+        if method == "tools/list":
+            self.headers.learn(member(document, "result"))
+        return modern_response(document, method, wanted, self.initialized.get("serverInfo"))
 
     async def subscribe(self, caller: Caller, ask: Ask) -> Answer:
         """`subscriptions/listen`. Raises `Expired`, `UpstreamError`."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
+from agentgateway.exchange import Headers
 from agentgateway_mcp.envelope import Json, member
-from agentgateway_mcp.eras import wrapped
+from agentgateway_mcp.eras import unwrapped, wrapped
 
 MARK = "x-mcp-header"
 Path = tuple[str, ...]
@@ -43,6 +45,25 @@ class ParamHeaders:
             if text is not None:
                 found.append((f"mcp-param-{name.lower()}", wrapped(text)))
         return tuple(found)
+
+    def disagree(self, document: Json, headers: Headers) -> str | None:
+        """The header of a request that does not say what the argument says."""
+        params = member(document, "params")
+        for path, name in self._tools.get(str(params.get("name")), {}).items():
+            field = f"mcp-param-{name.lower()}"
+            value, given = value_at(member(params, "arguments"), path), headers.all(field)
+            if len(given) != (0 if value is None else 1) or (given and not says(unwrapped(given[0]), value)):
+                return field
+        return None
+
+
+def says(text: str | None, value: Any) -> bool:
+    """Whether a header's text stands for a value. Numbers can be written in more than one way."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        with suppress(ValueError):
+            return text is not None and float(text) == value
+        return False
+    return text is not None and text == rendered(value)
 
 
 def marked(schema: Json, path: Path) -> Iterator[tuple[Path, str]]:
