@@ -34,6 +34,8 @@ HELD = 1024
 """Requests at one server, at most, whose clients are asked something."""
 HELD_FOR = 600.0
 """Seconds that a client has to come back with an answer."""
+ENDED_WITHIN = 2.0
+"""Seconds for servers to be told that sessions end, when the gateway does."""
 IDLE = 300.0
 """Seconds that a session outlasts its last request, unless `sessionIdle` is less."""
 
@@ -75,15 +77,16 @@ class LegacyServer:
         about = client_of(ask.document, self._myself)
         key = caller.key(about)
         try:
-            try:
-                return await self._in(await self._session(caller, key, about), caller, ask)
-            except Expired:
-                self._drop(key)
-                return await self._in(await self._session(caller, key, about), caller, ask)
+            for _ in range(2):
+                session = await self._session(caller, key, about)
+                try:
+                    return await self._in(session, caller, ask)
+                except Expired:
+                    if opened_by(self._sessions.get(key)) is session:
+                        self._drop(key)
         except Refused as refused:
             return readdressed(refused.answer, ask)
-        except Expired:
-            raise UpstreamError("the server ends sessions at once", detail=self._label) from None
+        raise UpstreamError("the server ends sessions at once", detail=self._label)
 
     async def _in(self, session: LegacySession, caller: Caller, ask: Ask) -> Answer:
         if ask.method == "server/discover":
@@ -140,23 +143,24 @@ class LegacyServer:
         return session
 
     def _failed(self, key: bytes, opening: asyncio.Task[LegacySession]) -> None:
-        if opening.cancelled() or opening.exception() is not None:
-            self._sessions.pop(key, None)
+        if (opening.cancelled() or opening.exception() is not None) and self._sessions.get(key) is opening:
+            del self._sessions[key]
 
     def _opened(self) -> list[LegacySession]:
-        return [one.result() for one in self._sessions.values() if one.done() and not one.cancelled()]
+        return [session for one in self._sessions.values() if (session := opened_by(one)) is not None]
 
     def _drop(self, key: bytes) -> None:
-        opening = self._sessions.pop(key, None)
-        if opening is not None and opening.done():
-            self._run(opening.result().close())
+        session = opened_by(self._sessions.pop(key, None))
+        if session is not None:
+            self._run(session.close())
 
     def _make_room(self) -> None:
         """Raises `NoEndpoint` when every session is in use."""
         if len(self._sessions) < SESSIONS:
             return
         for key, opening in self._sessions.items():
-            if opening.done() and not opening.result().busy:
+            session = opened_by(opening)
+            if session is not None and not session.busy:
                 return self._drop(key)
         raise NoEndpoint("the server has too many sessions", detail=f"{self._label}: {SESSIONS}")
 
@@ -168,7 +172,8 @@ class LegacyServer:
             self._end_what_waits()
             limit = time.monotonic() - self._idle
             for key, opening in list(self._sessions.items()):
-                if opening.done() and not opening.result().busy and opening.result().used < limit:
+                session = opened_by(opening)
+                if session is not None and not session.busy and session.used < limit:
                     self._drop(key)
 
     def _end_what_waits(self) -> None:
@@ -189,8 +194,10 @@ class LegacyServer:
         for key in list(self._sessions):
             self._sessions[key].cancel()
             self._drop(key)
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=ENDED_WITHIN)
+            for task in late:
+                task.cancel()
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -201,6 +208,12 @@ class LegacyServer:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("%s: %r", self._label, error)
+
+
+def opened_by(opening: asyncio.Task[LegacySession] | None) -> LegacySession | None:
+    """The session, once there is one."""
+    done = opening is not None and opening.done() and not opening.cancelled() and opening.exception() is None
+    return opening.result() if opening is not None and done else None
 
 
 def readdressed(answer: Answer, ask: Ask) -> Answer:

@@ -22,6 +22,7 @@ from agentgateway_mcp.replies import LISTS, Outward, read_message
 from agentgateway_mcp.rules import may_call
 from agentgateway_mcp.servers import Answer, Said
 from agentgateway_mcp.sessions import ASKED, opened
+from agentgateway_mcp.subscribing import acknowledged_by, asked_of
 
 if TYPE_CHECKING:
     from agentgateway_mcp.plugin import McpBackend
@@ -176,8 +177,8 @@ class Relay:
 
     async def _subscribe(self) -> Reply:
         """`subscriptions/listen`: one stream of everything that the servers tell; one word that it has begun."""
-        config, call = self._backend.config, self._call
-        asked = {target: partial(self._servers.ask, target, call.body()) for target in self._members}
+        config, names, call = self._backend.config, self._names, self._call
+        asked = {target: partial(self._servers.ask, target, asked_of(names, target, call)) for target in self._members}
         answers = await gather(asked, config.timeout, fail_open=True)
         streams = {target: one for target, one in answers.items() if one.messages is not None}
         if not streams:
@@ -198,7 +199,7 @@ class Relay:
             if once and document.get("method") == "notifications/subscriptions/acknowledged":
                 if begun:
                     continue
-                begun = True
+                document, begun = acknowledged_by(self._names, target, document), True
             try:
                 Outward(self._exchange, self._call, self._names, target).message(document)
                 note(self._call, document)
