@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
+
+from agentgateway.errors import UpstreamError
 from agentgateway_mcp.envelope import Json, member, without
+from agentgateway_mcp.fan import gather
+from agentgateway_mcp.legacy_words import acknowledged
 from agentgateway_mcp.messages import McpCall
 from agentgateway_mcp.naming import Names
+from agentgateway_mcp.replies import read_message
+from agentgateway_mcp.servers import Answer
 
 URIS = "resourceSubscriptions"
 
@@ -22,9 +30,27 @@ def asked_of(names: Names, target: str, call: McpCall) -> bytes | Json:
     return {**call.document, "params": {**params, "notifications": kept}}
 
 
-def acknowledged_by(names: Names, target: str, document: Json) -> Json:
-    """A server's word that it has begun, by the names that the client knows."""
-    wanted = member(member(document, "params"), "notifications")
-    if isinstance(wanted.get(URIS), list):
-        wanted[URIS] = [names.outward_uri(target, uri) for uri in wanted[URIS] if isinstance(uri, str)]
-    return document
+async def begun(names: Names, answers: Mapping[str, Answer], call: McpCall, limit: float) -> Json:
+    """The one word that a subscription has begun, from every server's own. Those that do not say it within `limit`
+    seconds are let go of. Raises `GatewayError` when none does."""
+    first = {target: partial(acknowledged_by, answer) for target, answer in answers.items()}
+    try:
+        found = await gather(first, limit, fail_open=True)
+    except BaseException:
+        for answer in answers.values():
+            await answer.close()
+        raise
+    for target in answers.keys() - found.keys():
+        await answers[target].close()
+    uris = [names.outward_uri(target, uri) for target, kept in found.items() for uri in kept.get(URIS, ())]
+    kept = {key: True for one in found.values() for key, value in one.items() if value is True}
+    return acknowledged({**kept, **({URIS: uris} if uris else {})}, call.id)
+
+
+async def acknowledged_by(answer: Answer) -> Json:
+    """What a server will tell of: its first message says so. Raises `UpstreamError`."""
+    if answer.messages is not None:
+        async for said in answer.messages:
+            if said.data:
+                return member(member(read_message(said.data), "params"), "notifications")
+    raise UpstreamError("the server ended without an answer")
