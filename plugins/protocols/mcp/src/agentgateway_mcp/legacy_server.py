@@ -110,9 +110,10 @@ class LegacyServer:
 
     async def _session(self, caller: Caller, key: bytes, about: Json) -> LegacySession:
         """The session of a client, opened if there is none. Raises `Refused`, `UpstreamError`."""
+        if key not in self._sessions and len(self._sessions) >= SESSIONS and not await self._make_room():
+            raise NoEndpoint("the server has too many sessions", detail=f"{self._label}: {SESSIONS}")
         opening = self._sessions.get(key)
         if opening is None:
-            self._make_room()
             opening = self._sessions[key] = asyncio.get_running_loop().create_task(self._open(caller, about))
             opening.add_done_callback(lambda done: self._failed(key, done))
         self._sessions.move_to_end(key)
@@ -125,7 +126,7 @@ class LegacyServer:
         first = {"jsonrpc": "2.0", "id": "agw-initialize", "method": "initialize", "params": params}
         try:
             async with asyncio.timeout(self._limit):
-                answer = await caller.send(Ask("send", to_json(first), first))
+                answer = await self._initialize(caller, Ask("send", to_json(first), first))
                 if answer.status >= 400:
                     raise Refused(answer)
                 document = await caller.response_of(answer, first["id"])
@@ -142,6 +143,15 @@ class LegacyServer:
             self._reaper = asyncio.get_running_loop().create_task(self._reap())
         return session
 
+    async def _initialize(self, caller: Caller, ask: Ask) -> Answer:
+        """Once more, where a server says that it has too many sessions already: some may be idle."""
+        try:
+            return await caller.send(ask)
+        except NoEndpoint:
+            if not await self._make_room():
+                raise
+        return await caller.send(ask)
+
     def _failed(self, key: bytes, opening: asyncio.Task[LegacySession]) -> None:
         if (opening.cancelled() or opening.exception() is not None) and self._sessions.get(key) is opening:
             del self._sessions[key]
@@ -154,15 +164,15 @@ class LegacyServer:
         if session is not None:
             self._run(session.close())
 
-    def _make_room(self) -> None:
-        """Raises `NoEndpoint` when every session is in use."""
-        if len(self._sessions) < SESSIONS:
-            return
+    async def _make_room(self) -> bool:
+        """End the session that has been idle for longest. False when every one is in use."""
         for key, opening in self._sessions.items():
             session = opened_by(opening)
             if session is not None and not session.busy:
-                return self._drop(key)
-        raise NoEndpoint("the server has too many sessions", detail=f"{self._label}: {SESSIONS}")
+                del self._sessions[key]
+                await session.close()
+                return True
+        return False
 
     # --- time ---------------------------------------------------------------------------------------------------------
 
