@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from contextlib import suppress
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 SOON = 1.0
 """Seconds that an answer waits for its first message: a response that stands alone has a status of its own."""
+MISSED = 64
+"""Notifications that are kept for a client that is away to answer; the oldest goes."""
 TOGETHER = 0.02
 """Seconds after a question in which others may come, to be asked with it."""
 
@@ -50,6 +53,7 @@ class LegacyCall:
         self._questions: dict[str, Json] = {}
         self._keys = count(1)
         self._shown: tuple[str, ...] = ()
+        self._missed: deque[Json] = deque(maxlen=MISSED)
         self._last: Json | None = None
         self._sink: Inbox | None = None
         self._attach(caller, ask)
@@ -87,17 +91,21 @@ class LegacyCall:
         finally:
             await said.aclose()
             self._session.forget(self)
+            for key in self._questions.keys() - set(self._shown):
+                self._session.heard(self._questions.pop(key), None)
 
     def tell(self, document: Json) -> None:
         """A notification about it, if the client has asked for such."""
+        if self._sink is None:
+            self._missed.append(document)
+            return
         params = member(document, "params")
         if document["method"] == "notifications/progress" and self._token is not None:
             document = {**document, "params": {**params, "progressToken": self._token}}
         elif document["method"] != "notifications/message" or not self._hears(params.get("level")):
             return
-        if self._sink is not None:
-            self._sink.put(Letter(to_json(document)))
-            self._begun.set()
+        self._sink.put(Letter(to_json(document)))
+        self._begun.set()
 
     def ask(self, document: Json, *, at_once: bool = False) -> bool:
         """The server asks the client. False for what it cannot be asked."""
@@ -112,14 +120,17 @@ class LegacyCall:
         """The client is back. What it brings goes to the server, and it waits for what comes then."""
         given = member(member(ask.document, "params"), "inputResponses")
         self._attach(caller, ask)
-        if self._last is not None:
-            self._finish(self._last)
-        elif all(isinstance(given.get(key), dict) for key in self._shown):
+        missed, self._missed = self._missed, deque(maxlen=MISSED)
+        for document in missed:
+            self.tell(document)
+        if self._shown and all(isinstance(given.get(key), dict) for key in self._shown):
             try:
                 await self._bring(given, caller)
             except BaseException:
                 self.cancel()
                 raise
+        if self._last is not None:
+            self._finish(self._last)
         self._show()
         return await self.answer()
 
@@ -134,6 +145,9 @@ class LegacyCall:
         if sink is not None:
             sink.on_close = None
             sink.end()
+        for question in self._questions.values():
+            self._session.refuse(question)
+        self._questions.clear()
         self._session.cancel(self, self._caller)
 
     def _attach(self, caller: Caller, ask: Ask) -> None:

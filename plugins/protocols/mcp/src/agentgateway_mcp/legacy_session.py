@@ -196,7 +196,7 @@ class LegacySession:
         can only be meant for the one that there is."""
         method = document["method"]
         if "id" in document:
-            self._asked(document, call or self._only())
+            self._asked(document, call)
         elif method in CHANGES or method == UPDATED:
             for listener in self.family.listeners:
                 if is_wanted(document, listener.subscribed):
@@ -211,17 +211,22 @@ class LegacySession:
         return next(iter(self._calls.values())) if len(self._calls) == 1 else None
 
     def _asked(self, document: Json, call: LegacyCall | None) -> None:
+        meant = call or self._only()
+        waits = call is None or not call.interactive
         if document["method"] == "ping":
             self._run(self._quietly(self.reply({"jsonrpc": "2.0", "id": document["id"], "result": {}})))
-        elif (
-            call is None
-            and len(self._waiting) < WAITING
-            and can_answer(document["method"], self._about["capabilities"])
-        ):
+        elif meant is not None and meant.ask(document):
+            return
+        elif waits and can_answer(document["method"], self._about["capabilities"]) and len(self._waiting) < WAITING:
             self._waiting.append(document)
-        elif call is None or not call.ask(document):
-            refusal = {"code": METHOD_NOT_FOUND, "message": "the client cannot be asked that"}
-            self._run(self._quietly(self.reply({"jsonrpc": "2.0", "id": document["id"], "error": refusal})))
+        else:
+            self.refuse(document)
+
+    def refuse(self, question: Json) -> None:
+        """Answer in the name of a client that does not."""
+        error = {"code": METHOD_NOT_FOUND, "message": "the client cannot be asked that"}
+        if not self.ended:
+            self._run(self._quietly(self.reply({"jsonrpc": "2.0", "id": question["id"], "error": error})))
 
     async def reply(self, document: Json, caller: Caller | None = None) -> None:
         await (await (caller or self._caller).send(self.message(document))).close()
