@@ -108,6 +108,7 @@ WITH_ONE_FACE = frozenset(
         *("azure", "bedrock", "bedrock_invoked", "cost", "final_transformations", "google", "guard_matrix", "jwt_sign"),
         *(
             "kept_usage",
+            "mcp_eras",
             "mcp_guardrails",
             "mcp_limits",
             "mcp_oauth",

@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from agentgateway.settings import Duration, PluginConfig, problem
 from agentgateway_mcp.edits import Prompts, Resources, Tools
+from agentgateway_mcp.known_eras import Era
 from agentgateway_mcp.pins import ToolPinning
 
 NAME = r"[A-Za-z0-9](?:[A-Za-z0-9.\-]*[A-Za-z0-9])?"
@@ -20,6 +21,9 @@ class TargetConfig(PluginConfig):
 
     name: str = Field(pattern=f"^{NAME}$", max_length=64)
     """What stands in front of the names of its tools and prompts. No `_`: that is where the two are told apart."""
+    era: Era = "auto"
+    """Which versions of the protocol it speaks: those with `sessions` (until 2025-11-25), the one that is `stateless`
+    (2026-07-28), or whatever it is found to."""
     policies: dict[str, Any] = {}
     """Policies of the requests to it."""
     tools: Tools = Tools()

@@ -11,6 +11,7 @@ from agentgateway.errors import ConfigError, NotFound
 from agentgateway.exchange import Exchange, Reply, Target
 from agentgateway.hookspecs import hookimpl
 from agentgateway.interfaces import Backend, Bucket, Host, Layer, Participant
+from agentgateway_mcp.bridging import Bridge
 from agentgateway_mcp.config import McpConfig
 from agentgateway_mcp.door import Door
 from agentgateway_mcp.edits import Seen
@@ -36,11 +37,13 @@ class McpBackend(Backend):
     def __init__(self, config: McpConfig, host: Host) -> None:
         super().__init__(config, host)
         self._servers: dict[str, Server] = {}
+        self.bridges: dict[str, Bridge] = {}
         for index, target in enumerate(config.targets):
             kind, settings = target.kind
             at = f"targets[{index}].{kind}"
             server = self._servers[target.name] = host.build("agentgateway.mcp_targets", kind, settings, at)
             server.label, server.session_ttl = target.name, config.session_idle
+            self.bridges[target.name] = Bridge(server, target.name, target.era, config)
             if server.pipes and target.policies:
                 message = f"a target of kind `{kind}` gets no HTTP request that policies could edit"
                 raise ConfigError(message, path=f"{host.at}.targets[{index}].policies")
@@ -81,7 +84,8 @@ class McpBackend(Backend):
 
     async def stop(self) -> None:
         failures = []
-        for server in self._servers.values():
+        parts: list[Bridge | Server] = [*self.bridges.values(), *self._servers.values()]
+        for server in parts:
             try:
                 await server.stop()
             except Exception as error:

@@ -88,6 +88,8 @@ class StreamableHttp(Server):
             headers.add("last-event-id", ask.resume_from)
         if ask.version >= MODERN and ask.method:
             headers.update(routing(ask))
+        if ask.fields:
+            headers.update(ask.fields)
         exchange.outgoing = Outgoing(METHODS[ask.purpose], self._url, self._target, headers, ask.message)
 
     async def send(self, exchange: Exchange) -> Answer:
