@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
@@ -21,6 +21,8 @@ class TargetConfig(PluginConfig):
     """What stands in front of the names of its tools and prompts. No `_`: that is where the two are told apart."""
     policies: dict[str, Any] = {}
     """Policies of the requests to it."""
+    login: Annotated[dict[str, Any], Field(min_length=1, max_length=1)] | None = None
+    """How its users log in to it, each for themselves: one kind, with that kind's own configuration."""
     tools: Tools = Tools()
     """Which of its tools clients see, and how."""
     prompts: Prompts = Prompts()

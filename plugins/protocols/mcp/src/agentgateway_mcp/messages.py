@@ -41,7 +41,7 @@ class McpCall(Content):
     The backend fills in `target` and `name` (the server asked, and what it calls the tool, prompt, resource or task
     that the message is about), and `session`, which the client's session id stands for. `judges` are guards of what
     comes back, `rules` the authorization of this route; `looked_at` is the thing of a list, or of a completion, that
-    these rules are asked about: its kind, its target, its name.
+    these rules are asked about: its kind, its target, its name; `login` what the user answered to being asked to log in.
     """
 
     __slots__ = (
@@ -49,6 +49,7 @@ class McpCall(Content):
         "document",
         "error_code",
         "judges",
+        "login",
         "looked_at",
         "name",
         "purpose",
@@ -71,6 +72,7 @@ class McpCall(Content):
         self.rules: list[Rules] = []
         self.error_code: int | None = None
         self.looked_at: tuple[str, str | None, str] | None = None
+        self.login: str | None = None
         self.changed_by_guard = False
 
     @property
