@@ -25,6 +25,7 @@ GROUPS = {
     "agentgateway.variables": "variable",
     "agentgateway.catalogs": "catalog",
     "agentgateway.mcp_targets": "MCP target",
+    "agentgateway.stores": "store",
 }
 
 
