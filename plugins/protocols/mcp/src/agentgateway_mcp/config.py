@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from agentgateway.settings import Duration, PluginConfig, problem
 from agentgateway_mcp.edits import Prompts, Resources, Tools
 
+Kinds = Field(min_length=1, max_length=1, json_schema_extra={"x-kinds": "agentgateway.mcp_logins"})
 NAME = r"[A-Za-z0-9](?:[A-Za-z0-9.\-]*[A-Za-z0-9])?"
 
 
@@ -21,7 +22,7 @@ class TargetConfig(PluginConfig):
     """What stands in front of the names of its tools and prompts. No `_`: that is where the two are told apart."""
     policies: dict[str, Any] = {}
     """Policies of the requests to it."""
-    login: Annotated[dict[str, Any], Field(min_length=1, max_length=1)] | None = None
+    login: Annotated[dict[str, Any], Kinds] | None = None
     """How its users log in to it, each for themselves: one kind, with that kind's own configuration."""
     tools: Tools = Tools()
     """Which of its tools clients see, and how."""

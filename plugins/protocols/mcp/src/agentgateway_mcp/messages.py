@@ -41,7 +41,8 @@ class McpCall(Content):
     The backend fills in `target` and `name` (the server asked, and what it calls the tool, prompt, resource or task
     that the message is about), and `session`, which the client's session id stands for. `judges` are guards of what
     comes back, `rules` the authorization of this route; `looked_at` is the thing of a list, or of a completion, that
-    these rules are asked about: its kind, its target, its name; `login` what the user answered to being asked to log in.
+    these rules are asked about: its kind, its target, its name; `login` is what the user answered to the gateway's own
+    question whether to log in.
     """
 
     __slots__ = (

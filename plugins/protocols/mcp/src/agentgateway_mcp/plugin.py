@@ -79,15 +79,17 @@ class McpBackend(Backend):
         return [Layer((*self.host.path, "targets", index, "policies"), policies, "backend")]
 
     def attends(self) -> Iterable[Participant]:
-        return (*(Participant(one, "mcp") for one in (Door(self), Desk(self), Counted(self._count))),)
+        return [Participant(hooks, "mcp") for hooks in (Door(self), Desk(self), Counted(self._count))]
 
     async def start(self) -> None:
-        for part in (*self._servers.values(), *self.logins.values()):
+        parts: list[Server | Login] = [*self._servers.values(), *self.logins.values()]
+        for part in parts:
             await part.start()
 
     async def stop(self) -> None:
         failures = []
-        for part in (*self.logins.values(), *self._servers.values()):
+        parts: list[Server | Login] = [*self.logins.values(), *self._servers.values()]
+        for part in parts:
             try:
                 await part.stop()
             except Exception as error:

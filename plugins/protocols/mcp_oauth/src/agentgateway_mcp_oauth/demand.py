@@ -39,10 +39,8 @@ def demand(status: int, headers: Headers) -> Demand:
         begun = _BEARER.search(value) if len(value) <= LONGEST else None
         if begun is not None:
             given = _parameters(value, begun.end())
-            scope = given.get("scope")
-            return Demand(
-                status, given.get("resource_metadata"), None if scope is None else scopes_in(scope), given.get("error", "")
-            )
+            scope = scopes_in(given["scope"]) if "scope" in given else None
+            return Demand(status, given.get("resource_metadata"), scope, given.get("error", ""))
     return Demand(status)
 
 

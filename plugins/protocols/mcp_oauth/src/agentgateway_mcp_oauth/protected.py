@@ -132,8 +132,8 @@ class Seeker:
             if said != self._home and not (isinstance(said, str) and _same_root(said, self._home)):
                 raise ProviderFailed(detail="the authorization server's metadata names another issuer")
             return self._made(self._server, str(said), metadata, None)
-        places = (f"{self._home}/authorize", f"{self._home}/token", f"{self._home}/register")
-        return Protected(self._server, self._home, *(self._reach.checked(one, "server") for one in places))
+        here = self._reach.checked(self._home, "server")
+        return Protected(self._server, here, f"{here}/authorize", f"{here}/token", f"{here}/register")
 
     def _made(self, resource: str, issuer: str, about: dict[str, Any], scopes: tuple[str, ...] | None) -> Protected:
         challenges = about.get("code_challenge_methods_supported")

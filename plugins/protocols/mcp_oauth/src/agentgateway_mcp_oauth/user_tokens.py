@@ -55,7 +55,7 @@ class Held:
 
     @classmethod
     def read(cls, document: dict[str, Any]) -> Self:
-        kept = {key: tuple(value) if isinstance(value, list) else value for key, value in document.items()}
+        kept: dict[str, Any] = {key: tuple(one) if isinstance(one, list) else one for key, one in document.items()}
         return cls(**kept)
 
     @property
@@ -106,6 +106,12 @@ class UserTokens:
         name = self._name(who, protected)
         await self._vault.put(name, asdict(held), ttl=held.ttl)
         self._remember(name, held)
+
+    async def drop(self, who: str, protected: Protected, shown: str) -> None:
+        """A login is of no use any more."""
+        name = self._name(who, protected)
+        self._known.pop(name, None)
+        await self._forget(name, shown)
 
     async def refused(self, who: str, protected: Protected, shown: str, *, again: bool) -> bool:
         """The server does not take a token. Whether there is another one now; else the login is gone."""
