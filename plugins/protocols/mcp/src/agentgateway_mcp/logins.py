@@ -8,22 +8,19 @@ from __future__ import annotations
 
 import re
 import secrets
-from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
 from agentgateway.errors import Forbidden
 from agentgateway.exchange import Exchange, Reply, Request
-from agentgateway.hookspecs import Later, hookimpl
+from agentgateway.hookspecs import Later
 from agentgateway.interfaces import Host
 from agentgateway.settings import PluginConfig
 from agentgateway_mcp.errors import REFUSED, URL_ELICITATION_REQUIRED
 from agentgateway_mcp.messages import CAPABILITIES_KEY, MODERN, NAMED_BY, McpCall
 from agentgateway_mcp.servers import Answer
-
-if TYPE_CHECKING:
-    from agentgateway_mcp.plugin import McpBackend
 
 KEY = "agentgateway.login"
 """What the gateway's own request for input is called among those of servers."""
@@ -77,28 +74,14 @@ class Login:
         """End what `start` began."""
 
 
-class Desk:
-    """Participant in `accept`: the pages of logins, which are for browsers, and so there before anybody is known."""
-
-    def __init__(self, backend: McpBackend) -> None:
-        self._logins = backend.logins
-
-    @hookimpl
-    def accept(self, exchange: Exchange) -> Later | None:
-        path = exchange.request.path
-        if not self._logins:
-            return None
-        if isinstance(exchange.call, McpCall) and exchange.call.modern:
-            settle(exchange.call)
-        if BELOW not in path:
-            return None
-        found = _PAGE.search(path)
-        login = self._logins.get(found[1]) if found is not None else None
-        return Later(partial(_visited, login, found[2])) if login is not None and found is not None else None
-
-
-async def _visited(login: Login, page: str, exchange: Exchange) -> Reply:
-    return await login.visit(exchange.request, page)
+def visited(logins: Mapping[str, Login], exchange: Exchange) -> Later | None:
+    """The answer to a browser, if it is one that asks for a page of a login; before anybody is known."""
+    path = exchange.request.path
+    found = _PAGE.search(path) if BELOW in path else None
+    login = logins.get(found[1]) if found is not None else None
+    if found is None or login is None:
+        return None
+    return Later(lambda exchange: login.visit(exchange.request, found[2]))
 
 
 # --- what clients are told -------------------------------------------------------------------------------------------

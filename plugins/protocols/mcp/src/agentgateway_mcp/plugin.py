@@ -14,7 +14,7 @@ from agentgateway.interfaces import Backend, Bucket, Host, Layer, Participant
 from agentgateway_mcp.config import McpConfig
 from agentgateway_mcp.door import Door
 from agentgateway_mcp.edits import Seen
-from agentgateway_mcp.logins import Desk, Login
+from agentgateway_mcp.logins import Login
 from agentgateway_mcp.messages import McpCall
 from agentgateway_mcp.naming import Names
 from agentgateway_mcp.relay import Relay
@@ -79,7 +79,7 @@ class McpBackend(Backend):
         return [Layer((*self.host.path, "targets", index, "policies"), policies, "backend")]
 
     def attends(self) -> Iterable[Participant]:
-        return [Participant(hooks, "mcp") for hooks in (Door(self), Desk(self), Counted(self._count))]
+        return [Participant(hooks, "mcp") for hooks in (Door(self), Counted(self._count))]
 
     async def start(self) -> None:
         parts: list[Server | Login] = [*self._servers.values(), *self.logins.values()]

@@ -43,7 +43,8 @@ class Protected:
 
     @classmethod
     def read(cls, document: dict[str, Any]) -> Self:
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in document.items()})
+        kept: dict[str, Any] = {key: tuple(one) if isinstance(one, list) else one for key, one in document.items()}
+        return cls(**kept)
 
 
 class Seeker:
