@@ -29,21 +29,32 @@ from ..end_to_end.conftest import Serve, serving
 from ..end_to_end.zygote import Zygote
 
 T = TypeVar("T")
+MODERN = "2026-07-28"
 KEY = "the-key-of-ada"
 DOCUMENT = "https://conformance-test.local/client-metadata.json"
 """The client ID metadata document that the suite expects."""
 LOGINS = 5
 """How often a user logs in for one request before they give up."""
+QUIET = 0.3
+"""Seconds after which no more scenarios are waited for: the suite starts all of them at once."""
+EXTENSIONS = ("client-credentials", "dpop", "enterprise-managed", "wif-jwt")
+"""Scenarios that the suite runs and does not count: other ways to log in than a user's own."""
 CONFIG = """
-config: {{adminAddr: "off", statsAddr: "off", readinessAddr: "off", store: {{url: "memory:"}}}}
-mcp:
-  port: 0
+config: {adminAddr: "off", statsAddr: "off", readinessAddr: "off", store: {url: "memory:"}}
+gateways: {default: {port: 0, address: 127.0.0.1}}
+routes:
+"""
+ROUTE = """
+- name: "{place}"
+  matches: [{{path: {{pathPrefix: /{place}/mcp}}}}]
   policies:
     apiKey: {{keys: [{{key: {key}, metadata: {{user: ada}}}}], location: {{header: {{name: x-api-key}}}}}}
-  targets:
-  - name: suite
-    mcp: {{host: "{url}"}}
-    login: {{authorizationCode: {login}}}
+  backends:
+  - mcp:
+      targets:
+      - name: suite
+        mcp: {{host: "{url}"}}
+        login: {{authorizationCode: {login}}}
 """
 
 
@@ -52,8 +63,10 @@ class Scenario:
 
     def __init__(self, given: Mapping[str, str]) -> None:
         self.name = given["MCP_CONFORMANCE_SCENARIO"]
-        self.mode = "auto" if given.get("MCP_CONFORMANCE_PROTOCOL_VERSION", "") >= "2026" else "legacy"
+        modern = given.get("MCP_CONFORMANCE_PROTOCOL_VERSION", "") >= MODERN
+        self.mode = "auto" if self.name == "request-metadata" else MODERN if modern else "legacy"
         self.context: dict[str, Any] = json.loads(given.get("MCP_CONFORMANCE_CONTEXT") or "{}")
+        self.url = given["url"]
         self.gateway = ""
 
     @property
@@ -123,8 +136,7 @@ async def log_in(url: str) -> None:
     async with httpx.AsyncClient(trust_env=False, follow_redirects=True) as browser:
         asked = await browser.get(url)
         if "<form" in asked.text:
-            asked = await browser.post(url, headers={"origin": "{0.scheme}://{0.netloc}".format(urlsplit(url))})
-        print(asked.status_code, asked.url, asked.text, file=sys.stderr)
+            await browser.post(url, headers={"origin": "{0.scheme}://{0.netloc}".format(urlsplit(url))})
 
 
 # --- what scenarios ask -----------------------------------------------------------------------------------------------
@@ -177,25 +189,50 @@ STEPS = {
 # --- who asks ---------------------------------------------------------------------------------------------------------
 
 
-async def play(serve: Serve, given: Mapping[str, str]) -> None:
-    """One scenario, with a gateway of its own."""
+class Gateways:
+    """One gateway for all scenarios that come together, each with a route of its own."""
+
+    def __init__(self, serve: Serve) -> None:
+        self._serve = serve
+        self._waiting: list[tuple[Scenario, asyncio.Future[str]]] = []
+        self._quiet: asyncio.TimerHandle | None = None
+        self._start: asyncio.Task[None] | None = None
+
+    async def place(self, scenario: Scenario) -> str:
+        """The URL at which the scenario's server is to be had through a gateway."""
+        loop = asyncio.get_running_loop()
+        found: asyncio.Future[str] = loop.create_future()
+        self._waiting.append((scenario, found))
+        if self._quiet is not None:
+            self._quiet.cancel()
+        self._quiet = loop.call_later(QUIET, self._begin)
+        return await found
+
+    def _begin(self) -> None:
+        self._start = asyncio.create_task(self._serve_all(self._waiting))
+        self._waiting = []
+
+    async def _serve_all(self, waiting: list[tuple[Scenario, asyncio.Future[str]]]) -> None:
+        routes = [
+            ROUTE.format(place=place, key=KEY, url=scenario.url, login=json.dumps(scenario.login))
+            for place, (scenario, _) in enumerate(waiting)
+        ]
+        served = await self._serve(CONFIG + "".join(routes))
+        for place, (_, found) in enumerate(waiting):
+            found.set_result(f"http://127.0.0.1:{served.port}/{place}/mcp")
+
+
+async def play(gateways: Gateways, given: Mapping[str, str]) -> None:
     scenario = Scenario(given)
-    served = await serve(CONFIG.format(key=KEY, url=given["url"], login=json.dumps(scenario.login)))
-    try:
-        scenario.gateway = f"http://127.0.0.1:{served.port}/mcp"
+    if not any(name in scenario.name for name in EXTENSIONS):
+        scenario.gateway = await gateways.place(scenario)
         await scenario.run()
-    except BaseException:
-        print(served.log, file=sys.stderr)
-        raise
-    finally:
-        served.process.kill()
 
 
-async def attend(serve: Serve, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def attend(gateways: Gateways, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """One `client_command.py`: what went wrong, and the exit code."""
     try:
-        given = json.loads(await reader.readline())
-        await play(serve, given)
+        await play(gateways, json.loads(await reader.readline()))
         writer.write(b"0\n")
     except Exception:
         writer.write(traceback.format_exc().encode() + b"\n1\n")
@@ -206,14 +243,13 @@ async def attend(serve: Serve, reader: asyncio.StreamReader, writer: asyncio.Str
 
 async def main() -> None:
     with tempfile.TemporaryDirectory() as folder, closing(Zygote()) as zygote:
-        if sys.argv[1] != "--serve":
-            async with serving(Path(folder), "edge", None) as serve:
-                await play(serve, {"url": sys.argv[-1], **os.environ})
-            return
-        async with serving(Path(folder), "edge", zygote) as serve:
-            server = await asyncio.start_unix_server(lambda *ends: attend(serve, *ends), sys.argv[2])
+        async with serving(Path(folder), "edge", zygote if sys.argv[1] == "--serve" else None) as serve:
+            gateways = Gateways(serve)
+            if sys.argv[1] != "--serve":
+                return await play(gateways, {"url": sys.argv[-1], **os.environ})
+            await asyncio.start_unix_server(lambda *ends: attend(gateways, *ends), sys.argv[2])
             print("listening on", sys.argv[2], flush=True)
-            await server.serve_forever()
+            await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
 
 
 if __name__ == "__main__":
