@@ -25,7 +25,7 @@ from agentgateway.interfaces import Host
 from agentgateway.locations import BEARER
 from agentgateway.settings import Secret
 from agentgateway_mcp_oauth import pages, scopes
-from agentgateway_mcp_oauth.addresses import own_origin, own_path
+from agentgateway_mcp_oauth.addresses import origin, own_origin, own_path
 from agentgateway_mcp_oauth.authorization import Begun, answered, begun
 from agentgateway_mcp_oauth.demand import Demand, demand
 from agentgateway_mcp_oauth.documents import document as public
@@ -109,7 +109,7 @@ class AuthorizationCode(Login):
         before = await self._finding.known()
         protected = await self._finding.found(wanted, after=exchange.started if shown is not None else None)
         if wanted.more:
-            return await self._more(exchange, who, protected, wanted)
+            return await self._more(exchange, who, protected, wanted, again)
         if shown is None and not again and await self._tokens.current(who, protected) is not None:
             return True
         if shown is not None and before is not None and before != protected:
@@ -118,22 +118,26 @@ class AuthorizationCode(Login):
             return True
         raise self._required(exchange, who, protected, scopes.first(wanted, protected, self.config.scopes), 0)
 
-    async def _more(self, exchange: Exchange, who: str, protected: Protected, wanted: Demand) -> bool:
-        held = await self._tokens.held(who, protected)
-        if held is not None and held.access != _shown(exchange):
-            return False
+    async def _more(self, exchange: Exchange, who: str, protected: Protected, wanted: Demand, again: bool) -> bool:
+        """A login for more, unless this one has had its chance: the server's refusal passes then."""
+        held, said, shown = await self._tokens.held(who, protected), _said(exchange), _shown(exchange)
+        if said is not None and not again:
+            return said == "accept" and await self._awaited(who, shown) is not None
+        if held is not None and held.access != shown:
+            return not again
         before, steps = (held.asked, held.steps) if held is not None else ((), 0)
         together = scopes.more(wanted, before, steps)
         if together is None:
             return False
         raise self._required(exchange, who, protected, together, steps + 1)
 
-    async def _awaited(self, who: str) -> str | None:
+    async def _awaited(self, who: str, shown: str | None = None) -> str | None:
+        """A token other than the one that was shown, once the user has it."""
         until = time.monotonic() + PATIENCE
         while time.monotonic() < until:
             protected = await self._finding.known()
             token = await self._tokens.current(who, protected) if protected is not None else None
-            if token is not None:
+            if token is not None and token != shown:
                 return token
             await asyncio.sleep(PAUSE)
         return None
@@ -150,7 +154,7 @@ class AuthorizationCode(Login):
     ) -> LoginRequired:
         """The error that carries the link."""
         asking = exchange.parent or exchange
-        base = self.config.public_url or own_address(asking.request)
+        base = self.config.public_url or own_address(asking)
         content = {
             "who": who,
             "base": base,
@@ -202,6 +206,8 @@ class AuthorizationCode(Login):
             return stale()
         if request.method != "POST":
             return pages.question(self.target, ticket["who"])
+        if request.headers.all("origin") != [origin(ticket["base"])]:
+            return pages.page(403, FAILED, "Another page has sent you here.")
         protected = await self._finding.known()
         if protected is None or protected.issuer != ticket["issuer"]:
             return stale()
@@ -269,13 +275,17 @@ class AuthorizationCode(Login):
         return client if client is not None and client.id == held.client else None
 
 
-def own_address(request: Request) -> str:
-    """The endpoint as its client sees it. Only this machine's own: what a request says of any other, an attacker may
-    have written, and codes would go there. Raises `InternalError`."""
-    address = own_origin(request)
-    if not address or not is_here(urlsplit(address).hostname or ""):
+def own_address(exchange: Exchange) -> str:
+    """The endpoint as its client sees it, where both are on one machine: what a request says of any other address, an
+    attacker may have written, and codes would go there. Raises `InternalError`."""
+    address = own_origin(exchange.request)
+    try:
+        here = is_here(exchange.source.address) and is_here(urlsplit(origin(address)).hostname or "")
+    except ValueError:
+        here = False
+    if not here:
         raise InternalError(detail="users cannot come back: set `publicUrl` of the target's login")
-    return address + own_path(request)
+    return address + own_path(exchange.request).rstrip("/")
 
 
 def stale() -> Reply:

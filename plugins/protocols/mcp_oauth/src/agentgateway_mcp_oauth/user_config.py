@@ -12,7 +12,7 @@ from agentgateway_mcp_oauth.addresses import trustworthy
 from agentgateway_mcp_oauth.config import issuer_url, resource_url
 
 
-def public_url(url: str) -> str:
+def trusted_url(url: str) -> str:
     if not trustworthy(resource_url(url)):
         raise problem("a public URL must be https, or http on this machine", "users come back to it with their logins")
     return url.rstrip("/")
@@ -27,7 +27,7 @@ def document_url(url: str) -> str:
 class AuthorizationCodeConfig(PluginConfig):
     """Each user logs in to the server in a browser (OAuth 2.1, authorization code with PKCE)."""
 
-    public_url: Annotated[str, AfterValidator(public_url)] | None = None
+    public_url: Annotated[str, AfterValidator(trusted_url)] | None = None
     """The URL of this MCP endpoint as browsers see it; the pages of the login are below it. Left out: as clients ask
     for it, where that is on their own machine."""
     issuer: Annotated[str, AfterValidator(issuer_url)] | None = None

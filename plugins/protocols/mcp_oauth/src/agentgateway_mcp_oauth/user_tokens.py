@@ -109,14 +109,11 @@ class UserTokens:
 
     async def drop(self, who: str, protected: Protected, shown: str) -> None:
         """A login is of no use any more."""
-        name = self._name(who, protected)
-        self._known.pop(name, None)
-        await self._forget(name, shown)
+        await self._forget(self._name(who, protected), shown)
 
     async def refused(self, who: str, protected: Protected, shown: str, *, again: bool) -> bool:
         """The server does not take a token. Whether there is another one now; else the login is gone."""
         name = self._name(who, protected)
-        self._known.pop(name, None)
         held = await self._read(name)
         if held is not None and held.access != shown:
             return not again
@@ -168,7 +165,7 @@ class UserTokens:
     async def _ask(self, name: str, held: Held, raw: bytes, protected: Protected) -> Held | None:
         client = await self._client_of(protected, held)
         if client is None or held.refresh is None:
-            await self._vault.take(name, raw)
+            await self._drop(name, raw)
             return None
         form = {"grant_type": "refresh_token", "refresh_token": held.refresh, "resource": protected.resource}
         try:
@@ -183,7 +180,7 @@ class UserTokens:
             if answer.status >= 500 or answer.status == 429:
                 await self._vault.swap(name, raw, asdict(held), ttl=held.ttl)
                 raise ProviderFailed(detail=f"status {answer.status} from the token endpoint")
-            await self._vault.take(name, raw)
+            await self._drop(name, raw)
             return None
         if await self._vault.swap(name, raw, asdict(fresh), ttl=fresh.ttl) is None:
             return await self._read(name)  # the user has logged in anew meanwhile
@@ -199,9 +196,14 @@ class UserTokens:
         return self._remember(name, Held.read(found[0]))
 
     async def _forget(self, name: str, shown: str) -> None:
+        self._known.pop(name, None)
         found = await self._vault.get(name)
         if found is not None and found[0]["access"] == shown:
-            await self._vault.take(name, found[1])
+            await self._drop(name, found[1])
+
+    async def _drop(self, name: str, raw: bytes) -> None:
+        self._known.pop(name, None)
+        await self._vault.take(name, raw)
 
     def _remember(self, name: str, held: Held) -> Held:
         self._known[name] = held
