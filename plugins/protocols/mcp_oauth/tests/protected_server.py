@@ -24,7 +24,7 @@ GATEWAY = "127.0.0.1:4321"
 @dataclass
 class World:
     """`about` and `metadata` are changes to what the documents say (None: left out), `places` where they are; `wants`
-    the scopes that a call needs; `answers` what the token endpoint says in place of tokens."""
+    the scopes that a call needs; `answers` what the token endpoint says in place of tokens, `broken` what paths do."""
 
     url: str = ""
     issuer_path: str = ""
@@ -37,6 +37,7 @@ class World:
     lifetime: int = 3600
     refreshes: bool = True
     registered: dict[str, Any] = field(default_factory=dict)
+    broken: dict[str, bytes] = field(default_factory=dict)
     answers: list[bytes] = field(default_factory=list)
     codes: dict[str, dict[str, str]] = field(default_factory=dict)
     scopes: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -56,6 +57,8 @@ class World:
     def answer(self, request: Received) -> bytes:
         self.asked.append(request)
         path = request.target.partition("?")[0]
+        if path in self.broken:
+            return self.broken[path]
         if path == "/mcp":
             return self.call(request)
         if path == self.places.get("resource"):

@@ -129,7 +129,9 @@ def _kept(document: Document, asked_for: Method) -> Document:
     """The client that a registration gave. Raises `ProviderFailed` for one that is of no use."""
     name, secret = document.get("client_id"), document.get("client_secret")
     said = document.get("token_endpoint_auth_method")
-    method = asked_for if said is None else SPELLED.get(said) if isinstance(said, str) else None
+    method: Method | None = asked_for if secret else "none"
+    if said is not None:
+        method = SPELLED.get(said) if isinstance(said, str) else None
     if not isinstance(name, str) or not name or not (name.isascii() and name.isprintable()):
         raise ProviderFailed(detail="the registration gave no client")
     if method is None or (method != "none" and not (isinstance(secret, str) and secret)):
