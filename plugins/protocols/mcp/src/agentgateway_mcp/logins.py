@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Mapping
+from copy import copy
 from typing import Any, ClassVar
 
 from pydantic import BaseModel
@@ -75,13 +76,16 @@ class Login:
 
 
 def visited(logins: Mapping[str, Login], exchange: Exchange) -> Later | None:
-    """The answer to a browser, if it is one that asks for a page of a login; before anybody is known."""
+    """The answer to a browser, if it is one that asks for a page of a login; before anybody is known. What its address
+    carries is for the login alone, and in no log."""
     path = exchange.request.path
     found = _PAGE.search(path) if BELOW in path else None
     login = logins.get(found[1]) if found is not None else None
     if found is None or login is None:
         return None
-    return Later(lambda exchange: login.visit(exchange.request, found[2]))
+    request = copy(exchange.request)
+    exchange.request.target, exchange.request.query = path, ""
+    return Later(lambda _: login.visit(request, found[2]))
 
 
 # --- what clients are told -------------------------------------------------------------------------------------------

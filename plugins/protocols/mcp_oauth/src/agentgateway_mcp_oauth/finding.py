@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 FRESH = 300.0
 """Seconds that what was found serves for new logins."""
+KEPT = 30 * 86_400.0
 RETRY = 5.0
 """Seconds after which what could not be found is looked for again."""
 
@@ -58,7 +59,7 @@ class Finding:
             except ProviderFailed as error:
                 self._failure = error.detail
                 raise impossible(error.detail) from None
-            await self._vault.put(self._name, self._protected.told())
+            await self._vault.put(self._name, self._protected.told(), ttl=KEPT)
             return self._protected
 
 

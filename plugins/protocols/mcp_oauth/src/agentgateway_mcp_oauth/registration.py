@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 Method = Literal["basic", "post", "none"]
 SPELLED: dict[str, Method] = {"client_secret_basic": "basic", "client_secret_post": "post", "none": "none"}
 WIRE: dict[Method, str] = {method: name for name, method in SPELLED.items()}
+KEPT = 365 * 86_400.0
 MARGIN = 60.0
 """Seconds before its end at which a client's secret is not used any more."""
 
@@ -90,8 +91,8 @@ class Clients:
             raise ProviderFailed(detail=f"status {answer.status} from the registration endpoint")
         kept = _kept(answer.document, method)
         name = self._vault.name("client", protected.issuer, callback)
-        ends = kept["ends"]
-        if await self._vault.swap(name, None, kept, ttl=ends - time.time() if ends else None) is None:
+        ttl = min(kept["ends"] - time.time(), KEPT) if kept["ends"] else KEPT
+        if ttl > 0 and await self._vault.swap(name, None, kept, ttl=ttl) is None:
             found = await self._vault.get(name)  # another worker was quicker: one client is enough
             kept = found[0] if found is not None else kept
         client = _client(kept)
