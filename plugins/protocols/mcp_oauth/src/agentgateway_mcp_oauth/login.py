@@ -11,7 +11,6 @@ import asyncio
 import logging
 import secrets
 import time
-from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -305,11 +304,9 @@ def _shown(exchange: Exchange) -> str | None:
 
 
 def _cookie_in(request: Request, name: str) -> str | None:
-    for value in request.headers.all("cookie"):
-        try:
-            found = SimpleCookie(value).get(name)
-        except CookieError:
-            continue
-        if found is not None:
-            return found.value
+    """A cookie, whatever others there are."""
+    for part in ";".join(request.headers.all("cookie")).split(";"):
+        key, _, value = part.strip().partition("=")
+        if key == name:
+            return value
     return None

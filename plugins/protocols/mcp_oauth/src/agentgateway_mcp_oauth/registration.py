@@ -71,8 +71,12 @@ class Clients:
 
     async def known(self, issuer: str, callback: str) -> Client | None:
         """One that has registered itself there before."""
-        found = await self._vault.get(self._vault.name("client", issuer, callback))
-        return _client(found[0]) if found is not None else None
+        name = self._vault.name("client", issuer, callback)
+        found = await self._vault.get(name)
+        client = _client(found[0]) if found is not None else None
+        if found is not None and client is None:
+            await self._vault.take(name, found[1])
+        return client
 
     async def forget(self, issuer: str, callback: str) -> None:
         """What its authorization server does not know any more."""

@@ -26,7 +26,7 @@ class Vault:
 
     def __init__(self, host: Host) -> None:
         self.store: Store = host.store("mcp-oauth")
-        self._key = host.key("mcp oauth documents")
+        self._key = host.key("mcp oauth documents 1")  # what has another layout is not read
         self._names = host.key("mcp oauth names")
         self._cipher: AESGCM | None = None
 
