@@ -134,6 +134,7 @@ class User:
     source: str = "127.0.0.1"
     host: str = GATEWAY
     cookies: dict[str, str] = field(default_factory=dict)
+    principal: Principal | None = None
 
     async def call(self, said: str | None = None, purpose: Any = "send") -> tuple[int, Any]:
         """Status and document of what the server answers. Raises `LoginRequired`."""
@@ -143,7 +144,8 @@ class User:
         message.login = said
         for again in (False, True):
             child = Exchange(parent.request, parent.source, parent=parent)
-            child.principal = Principal("jwt", self.name) if self.name is not None else None
+            claims = {"iss": "https://login.example.com", "sub": self.name}
+            child.principal = self.principal or (Principal("jwt", self.name, claims) if self.name is not None else None)
             child.call = Ask(purpose)
             child.outgoing = Outgoing("POST", self.world.url, "/mcp", Headers.of({"authorization": "Bearer theirs"}))
             await self.login.attach(child)

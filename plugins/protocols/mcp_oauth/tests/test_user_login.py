@@ -13,6 +13,8 @@ from agentgateway_mcp_oauth.authorization import challenge
 from pydantic import ValidationError
 
 from agentgateway.errors import Forbidden, InternalError
+from agentgateway.exchange import Principal
+from agentgateway.settings import Secret
 from agentgateway.testing import make
 from agentgateway.testing.upstreams import reply
 
@@ -85,6 +87,42 @@ async def test_a_client_that_nobody_knows_is_refused(user, world):
 async def test_what_needs_no_login_is_for_everybody(user, world):
     world.scopes[""] = ()  # a server that lets anybody in
     assert await (await user(name=None)).call() == (200, {"shown": ""})
+
+
+def known(kind: str, name: str, secret: str = "", **claims: str) -> Principal:
+    return Principal(kind, name, claims, None, Secret(secret) if secret else None)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (known("jwt", "7", sub="7", iss="a"), known("jwt", "7", sub="7", iss="a", more="x"), True),
+        (known("jwt", "7", sub="7", iss="a"), known("jwt", "7", sub="7", iss="b"), False),
+        (known("jwt", "7", sub="7"), known("apiKey", "7", user="7"), False),
+        (known("apiKey", "ada", "k1", user="ada"), known("apiKey", "ada", "k2", user="ada"), True),
+        (known("apiKey", "keys[0]", "k1", team="x"), known("apiKey", "keys[0]", "k2", team="x"), False),
+        (known("apiKey", "keys[0]", "k1"), known("apiKey", "keys[1]", "k1"), True),
+    ],
+)
+async def test_what_two_callers_are_called_alike_is_not_who_they_are(user, world, one, other, same):
+    first = await user()
+    first.principal = one
+    await first.log_in()
+    second = User(first.login, world, principal=other)
+    if same:
+        assert (await second.call())[0] == 200
+    else:
+        with pytest.raises(LoginRequired):
+            await second.call()
+
+
+@pytest.mark.parametrize("nobody", [known("jwt", "", iss="a"), known("other", "made up")])
+async def test_who_has_no_name_is_nobody(user, nobody):
+    ada = await user()
+    ada.principal = nobody
+    with pytest.raises(Forbidden) as caught:
+        await ada.call()
+    assert not isinstance(caught.value, LoginRequired)
 
 
 # --- who completes a login is who began it ----------------------------------------------------------------------------
@@ -280,9 +318,9 @@ async def test_a_worker_that_died_over_a_refresh_holds_nobody_up(user, world, mo
     world.lifetime = 5
     await ada.log_in()
     monkeypatch.setattr(user_tokens, "CLAIM", 0.2)
-    protected = await ada.login._finding.known()
-    held = await ada.login._tokens.held("jwt:ada", protected)
-    await ada.login._tokens.keep("jwt:ada", protected, replace(held, claim=("somebody", held.ends)))
+    protected, who = await ada.login._finding.known(), '["jwt","https://login.example.com","ada"]'
+    held = await ada.login._tokens.held(who, protected)
+    await ada.login._tokens.keep(who, protected, replace(held, claim=("somebody", held.ends)))
     monkeypatch.setattr(user_tokens.time, "time", lambda now=held.ends: now + 1)
     world.lifetime = 3600
     assert (await ada.call())[1] == {"shown": "canary-access-2"}

@@ -26,6 +26,7 @@ from agentgateway.settings import Secret
 from agentgateway_mcp_oauth import pages, scopes
 from agentgateway_mcp_oauth.addresses import origin, own_origin, own_path
 from agentgateway_mcp_oauth.authorization import Begun, answered, begun
+from agentgateway_mcp_oauth.callers import EVERYBODY, Caller, caller
 from agentgateway_mcp_oauth.demand import Demand, demand
 from agentgateway_mcp_oauth.documents import document as public
 from agentgateway_mcp_oauth.finding import Finding
@@ -47,7 +48,6 @@ LINK = 600.0
 PATIENCE = 20.0
 """Seconds that a client's next message waits for a login that its user said to be about to complete."""
 PAUSE = 0.25
-EVERYBODY = "everybody"
 DOCUMENT = "client.json"
 FAILED = "That did not work"
 
@@ -86,12 +86,12 @@ class AuthorizationCode(Login):
         if who is None:
             return
         protected = await self._finding.known()
-        token = await self._tokens.current(who, protected) if protected is not None else None
+        token = await self._tokens.current(who.key, protected) if protected is not None else None
         said = _said(exchange)
         if token is None and said is not None and said != "accept":
             raise Forbidden(f"the login to `{self.target}` was declined")
         if token is None and said is not None:
-            token = await self._awaited(who)
+            token = await self._awaited(who.key)
         if token is not None:
             BEARER.attach(outgoing, Secret(token), pinned=True)
 
@@ -109,19 +109,19 @@ class AuthorizationCode(Login):
         protected = await self._finding.found(wanted, after=exchange.started if shown is not None else None)
         if wanted.more:
             return await self._more(exchange, who, protected, wanted, again)
-        if shown is None and not again and await self._tokens.current(who, protected) is not None:
+        if shown is None and not again and await self._tokens.current(who.key, protected) is not None:
             return True
         if shown is not None and before is not None and before != protected:
-            await self._tokens.drop(who, before, shown)
-        if shown is not None and await self._tokens.refused(who, protected, shown, again=again):
+            await self._tokens.drop(who.key, before, shown)
+        if shown is not None and await self._tokens.refused(who.key, protected, shown, again=again):
             return True
         raise self._required(exchange, who, protected, scopes.first(wanted, protected, self.config.scopes), 0)
 
-    async def _more(self, exchange: Exchange, who: str, protected: Protected, wanted: Demand, again: bool) -> bool:
+    async def _more(self, exchange: Exchange, who: Caller, protected: Protected, wanted: Demand, again: bool) -> bool:
         """A login for more, unless this one has had its chance: the server's refusal passes then."""
-        held, said, shown = await self._tokens.held(who, protected), _said(exchange), _shown(exchange)
+        held, said, shown = await self._tokens.held(who.key, protected), _said(exchange), _shown(exchange)
         if said is not None and not again:
-            return said == "accept" and await self._awaited(who, shown) is not None
+            return said == "accept" and await self._awaited(who.key, shown) is not None
         if held is not None and held.access != shown:
             return not again
         before, steps = (held.asked, held.steps) if held is not None else ((), 0)
@@ -141,21 +141,20 @@ class AuthorizationCode(Login):
             await asyncio.sleep(PAUSE)
         return None
 
-    def _who(self, exchange: Exchange) -> str | None:
+    def _who(self, exchange: Exchange) -> Caller | None:
         """Whose token is shown; None for nobody's."""
-        principal = exchange.principal
-        if principal is not None:
-            return f"{principal.kind}:{principal.name}"
-        return EVERYBODY if self.config.anonymous == "share" else None
+        known = caller(exchange.principal, lambda credential: self._vault.name("caller", credential))
+        return known or (EVERYBODY if self.config.anonymous == "share" else None)
 
     def _required(
-        self, exchange: Exchange, who: str, protected: Protected, wanted: tuple[str, ...], steps: int
+        self, exchange: Exchange, who: Caller, protected: Protected, wanted: tuple[str, ...], steps: int
     ) -> LoginRequired:
         """The error that carries the link."""
         asking = exchange.parent or exchange
         base = self.config.public_url or own_address(asking)
         content = {
-            "who": who,
+            "who": who.key,
+            "name": who.name,
             "base": base,
             "issuer": protected.issuer,
             "scopes": wanted,
@@ -204,7 +203,7 @@ class AuthorizationCode(Login):
         if ticket is None or ticket["until"] < time.time():
             return stale()
         if request.method != "POST":
-            return pages.question(self.target, ticket["who"])
+            return pages.question(self.target, ticket["name"])
         if request.headers.all("origin") != [origin(ticket["base"])]:
             return pages.page(403, FAILED, "Another page has sent you here.")
         protected = await self._finding.known()
