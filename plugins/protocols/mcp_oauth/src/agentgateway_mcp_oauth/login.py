@@ -12,7 +12,7 @@ import logging
 import secrets
 import time
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from agentgateway_mcp.logins import BELOW, Login, LoginRequired
 from agentgateway_mcp.messages import McpCall
@@ -220,10 +220,8 @@ class AuthorizationCode(Login):
 
     def _cookie(self, state: str, value: str, callback: str) -> str:
         parts = urlsplit(callback)
-        secure = "; Secure" if parts.scheme == "https" else ""
-        return (
-            f"{self._cookie_name(state)}={value}; Path={parts.path}; Max-Age={LINK:.0f}; HttpOnly; SameSite=Lax{secure}"
-        )
+        rules = f"Path={quote(parts.path, safe='/%')}; Max-Age={LINK:.0f}; HttpOnly; SameSite=Lax"
+        return f"{self._cookie_name(state)}={value}; {rules}{'; Secure' if parts.scheme == 'https' else ''}"
 
     def _cookie_name(self, state: str) -> str:
         return "agw-login-" + self._vault.name("cookie", state).rpartition("/")[2][:16]
