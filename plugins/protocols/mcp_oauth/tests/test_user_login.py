@@ -496,7 +496,7 @@ def test_a_configuration_that_makes_no_sense_is_refused(config):
 async def test_secrets_are_in_no_log_no_error_and_nowhere_in_the_store(user, world, host, caplog, monkeypatch):
     caplog.set_level(logging.DEBUG)
     world.registered = {"client_secret": "canary-client", "token_endpoint_auth_method": "client_secret_basic"}
-    ada = await user()
+    ada = await user(name="lovelace")
     link = await ada.link()
     location = await ada.follow(link)
     back = world.authorize(location)
@@ -515,5 +515,5 @@ async def test_secrets_are_in_no_log_no_error_and_nowhere_in_the_store(user, wor
     stored = [await host._store.get(key) for key in await host._store.keys("")]
     assert len(stored) >= 4 and [value for value in secrets if value in told] == []
     kept = b"".join(one for one in stored if one is not None) + "".join(await host._store.keys("")).encode()
-    assert [value for value in (*secrets, "ada", "client-1", world.url) if value.encode() in kept] == []
+    assert [value for value in (*secrets, "lovelace", "client-1", world.url) if value.encode() in kept] == []
     assert "a user has logged in" in caplog.text
