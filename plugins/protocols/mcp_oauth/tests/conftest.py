@@ -69,8 +69,9 @@ async def user(world, host):
 
     async def build(lent: Any = None, **config: Any) -> User:
         of_user = {key: config.pop(key) for key in ("name", "source", "host") if key in config}
+        target = config.pop("target", "tools")
         login = make("agentgateway.mcp_logins", "authorizationCode", config, lent or host)
-        login.target, login.url = "tools", world.url + "/mcp"
+        login.target, login.url = target, world.url + "/mcp"
         started.append(login)
         await login.start()
         return User(login, world, **of_user)

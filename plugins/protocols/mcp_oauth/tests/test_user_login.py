@@ -151,9 +151,8 @@ async def test_a_link_cannot_be_made_up(user, spoil):
 
 
 async def test_a_link_of_another_target_is_none(user):
-    ada, other = await user(), await user()
+    ada, other = await user(), await user(target="other")
     link = await ada.link()
-    other.login.target = "other"
     assert (await other.visit(link)).status == 400
 
 

@@ -14,9 +14,9 @@ from pydantic_core import to_json
 
 from agentgateway.settings import Secret
 from agentgateway_mcp_oauth.outbound import ProviderFailed, ask
+from agentgateway_mcp_oauth.places import Places
 from agentgateway_mcp_oauth.protected import Protected
 from agentgateway_mcp_oauth.reach import is_here
-from agentgateway_mcp_oauth.user_config import AuthorizationCodeConfig
 from agentgateway_mcp_oauth.vault import Document, Vault
 
 if TYPE_CHECKING:
@@ -52,22 +52,32 @@ class Client:
 class Clients:
     """The clients that the gateway is."""
 
-    def __init__(self, config: AuthorizationCodeConfig, vault: Vault, http: Callable[[], httpx.AsyncClient]) -> None:
-        self._config = config
+    def __init__(self, places: Places, vault: Vault, http: Callable[[], httpx.AsyncClient]) -> None:
+        self._config = places.config
+        self._document = places.document
         self._vault = vault
         self._http = http
 
-    async def at(self, protected: Protected, callback: str, document: str | None) -> Client:
-        """The client at a server's authorization server, whose users come back to `callback`; `document` is where its
-        metadata document is. Raises `ProviderFailed`."""
+    async def at(self, protected: Protected, callback: str) -> Client:
+        """The client at a server's authorization server, whose users come back to `callback`. Raises
+        `ProviderFailed`."""
         config = self._config
         if config.client_id is not None:
             method = config.client_auth or _preferred(protected.methods, ("basic", "post"))
             return Client(config.client_id, config.client_secret, method if config.client_secret else "none")
-        if protected.takes_documents and document is not None:
-            return Client(document)
+        if protected.takes_documents and self._document is not None:
+            return Client(self._document)
         known = await self.known(protected.issuer, callback)
         return known or await self._register(protected, callback)
+
+    async def same(self, protected: Protected, name: str, callback: str) -> Client | None:
+        """The client of that name, to which something was given, and no other."""
+        client: Client | None
+        if self._config.client_id is not None or name == self._document:
+            client = await self.at(protected, callback)
+        else:
+            client = await self.known(protected.issuer, callback)
+        return client if client is not None and client.id == name else None
 
     async def known(self, issuer: str, callback: str) -> Client | None:
         """One that has registered itself there before."""

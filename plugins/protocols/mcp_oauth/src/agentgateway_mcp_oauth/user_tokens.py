@@ -17,7 +17,7 @@ from agentgateway_mcp_oauth.forwarding import FORM
 from agentgateway_mcp_oauth.grants import lifetime
 from agentgateway_mcp_oauth.outbound import Answer, ProviderFailed, ask
 from agentgateway_mcp_oauth.protected import Protected
-from agentgateway_mcp_oauth.registration import Client
+from agentgateway_mcp_oauth.registration import Client, Clients
 from agentgateway_mcp_oauth.vault import Vault
 
 if TYPE_CHECKING:
@@ -63,17 +63,13 @@ class Held:
         return KEPT if self.refresh is not None else max(self.ends - time.time(), 1.0)
 
 
-ClientOf = Callable[[Protected, Held], Any]
-"""The client that tokens were given to, awaited; None when it is not known any more."""
-
-
 class UserTokens:
     """The tokens of all users of one server."""
 
-    def __init__(self, vault: Vault, http: Callable[[], httpx.AsyncClient], client_of: ClientOf) -> None:
+    def __init__(self, vault: Vault, clients: Clients, http: Callable[[], httpx.AsyncClient]) -> None:
         self._vault = vault
+        self._clients = clients
         self._http = http
-        self._client_of = client_of
         self._known: OrderedDict[str, Held] = OrderedDict()
         self._under_way: dict[str, asyncio.Task[Held | None]] = {}
 
@@ -163,7 +159,7 @@ class UserTokens:
             await asyncio.sleep(PAUSE)
 
     async def _ask(self, name: str, held: Held, raw: bytes, protected: Protected) -> Held | None:
-        client = await self._client_of(protected, held)
+        client = await self._clients.same(protected, held.client, held.callback)
         if client is None or held.refresh is None:
             await self._drop(name, raw)
             return None
