@@ -97,6 +97,7 @@ async def world(serve_all: Any) -> AsyncIterator[World]:
         if b" 200 " not in got[:20] or "id" not in asked:
             return got if b" 200 " not in got[:20] else b"HTTP/1.1 202 X\r\ncontent-length: 0\r\n\r\n"
         results: Json = {
+            "server/discover": {"supportedVersions": [MODERN], "capabilities": {"tools": {}}},
             "tools/list": {"tools": [tool("mine")]},
             "tools/call": said(request.headers["authorization"][-1]),
             "initialize": {"protocolVersion": LEGACY, "capabilities": {"tools": {}}, "serverInfo": NAMED},
