@@ -111,6 +111,7 @@ WITH_ONE_FACE = frozenset(
             "mcp_eras",
             "mcp_guardrails",
             "mcp_limits",
+            "mcp_logins",
             "mcp_oauth",
             "mcp_openapi",
             "mcp_pins",

@@ -144,7 +144,7 @@ class Servers:
         await (await self.sent(target, Ask("send", to_json(done), done, version, answer.session))).close()
         return answer.session
 
-    async def sent(self, target: str, ask: Ask) -> Answer:
+    async def sent(self, target: str, ask: Ask, *, again: bool = False) -> Answer:
         """One exchange of the gateway's own with a server, through that target's policies."""
         exchange, member = self._exchange, self._members[target]
         child = Exchange(exchange.request, exchange.source, parent=exchange)
@@ -157,8 +157,20 @@ class Servers:
                 reply.status, whole=reply.body if isinstance(reply.body, bytes) else b"", headers=reply.headers
             )
         server: Server = member.facts
+        login = self._backend.logins.get(target)
+        if login is not None:
+            await login.attach(child)
         answer = await server.send(child)
         exchange.sent_at, exchange.answered_at = child.sent_at, child.answered_at
+        if login is not None and answer.status in (401, 403):
+            try:
+                better = await login.refused(child, answer, again=again)
+            except BaseException:
+                await answer.close()
+                raise
+            if better:
+                await answer.close()
+                return await self.sent(target, ask, again=True)
         return await self._backend.pinning.screened(target, ask, answer, self._backend.host.body_limit)
 
 

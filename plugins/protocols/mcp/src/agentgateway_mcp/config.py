@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
@@ -11,6 +11,7 @@ from agentgateway_mcp.edits import Prompts, Resources, Tools
 from agentgateway_mcp.known_eras import Era
 from agentgateway_mcp.pins import ToolPinning
 
+Kinds = Field(min_length=1, max_length=1, json_schema_extra={"x-kinds": "agentgateway.mcp_logins"})
 NAME = r"[A-Za-z0-9](?:[A-Za-z0-9.\-]*[A-Za-z0-9])?"
 
 
@@ -26,6 +27,8 @@ class TargetConfig(PluginConfig):
     (2026-07-28), or whatever it is found to."""
     policies: dict[str, Any] = {}
     """Policies of the requests to it."""
+    login: Annotated[dict[str, Any], Kinds] | None = None
+    """How its users log in to it, each for themselves: one kind, with that kind's own configuration."""
     tools: Tools = Tools()
     """Which of its tools clients see, and how."""
     prompts: Prompts = Prompts()

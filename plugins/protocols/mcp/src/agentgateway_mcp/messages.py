@@ -44,8 +44,8 @@ class McpCall(Content):
     comes back, `rules` the authorization of this route; `looked_at` is the thing of a list, or of a completion, that
     these rules are asked about: its kind, its target, its name. `processors` see requests and results as wholes;
     `said_of_it` is what they have to say of the message to expressions, `edits` what they did to the headers of its
-    requests to servers: the values of each, none where it is taken out. `quarantined` says
-    that a tool was refused because it has changed.
+    requests to servers: the values of each, none where it is taken out. `quarantined` says that a tool was refused
+    because it has changed; `login` is what the user answered to the gateway's own question whether to log in.
     """
 
     __slots__ = (
@@ -54,6 +54,7 @@ class McpCall(Content):
         "edits",
         "error_code",
         "judges",
+        "login",
         "looked_at",
         "name",
         "processors",
@@ -79,6 +80,7 @@ class McpCall(Content):
         self.rules: list[McpRules] = []
         self.error_code: int | None = None
         self.looked_at: tuple[str, str | None, str] | None = None
+        self.login: str | None = None
         self.changed_by_guard = False
         self.processors: list[Processor] = []
         self.said_of_it: dict[str, Any] = {}

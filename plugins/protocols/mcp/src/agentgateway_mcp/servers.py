@@ -113,6 +113,11 @@ class Server:
         """`host:port`, or the command, for people."""
         raise NotImplementedError
 
+    @property
+    def url(self) -> str | None:
+        """Where all of its messages go by HTTP, None for servers that have no such place."""
+        return None
+
     async def prepare(self, exchange: Exchange) -> None:
         """Set `exchange.outgoing` for `exchange.call`, an `Ask`; the target's policies edit it then."""
 

@@ -74,6 +74,10 @@ class StreamableHttp(Server):
     def endpoint(self) -> str:
         return self._url.partition("://")[2]
 
+    @property
+    def url(self) -> str:
+        return self._url + self._target
+
     async def prepare(self, exchange: Exchange) -> None:
         ask = asked(exchange)
         headers = exchange.request.headers.end_to_end(OWN)
