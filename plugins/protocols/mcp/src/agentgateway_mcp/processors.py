@@ -49,8 +49,8 @@ class Processor:
 async def past_processors(
     exchange: Exchange, call: McpCall, names: Names, limit: int, answer: Callable[[], Awaitable[Reply]]
 ) -> Reply:
-    """What comes of a message that they have a word in. What is about one thing is asked about when its server is known, by
-    `ask_before_one`."""
+    """What comes of a message that they have a word in. What is about one thing is asked about when its server is
+    known, by `ask_before_one`."""
     if not call.is_request and call.purpose != "listen":
         return await answer()
     if call.is_request and call.kind is None and call.method != "completion/complete":
