@@ -1,5 +1,6 @@
 """What the core offers itself keeps the contracts that it asks of everybody."""
 
+from pathlib import Path
 from typing import Any, ClassVar
 
 from agentgateway.testing import (
@@ -8,6 +9,7 @@ from agentgateway.testing import (
     PolicyContract,
     ProtocolContract,
     SectionContract,
+    StoreContract,
 )
 
 SIMULATED = {"provider": {"simulator": {}}}
@@ -77,6 +79,23 @@ class TestInternalBackend(BackendContract):
 class TestLlmSection(SectionContract):
     name = "llm"
     config: ClassVar[Any] = {"models": [{"name": "a", "provider": "simulator"}, {"name": "*", "provider": "simulator"}]}
+
+
+class TestMemory(StoreContract):
+    name = "memory"
+    shared = lasting = False
+    wrong = "memory:here"
+
+    def url(self, folder: Path) -> str:
+        return "memory:"
+
+
+class TestSqlite(StoreContract):
+    name = "sqlite"
+    wrong = "sqlite:"
+
+    def url(self, folder: Path) -> str:
+        return "sqlite:state.sqlite"
 
 
 class TestHttp(ProtocolContract):

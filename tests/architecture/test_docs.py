@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click import Context
 from click.testing import CliRunner
 
 from agentgateway._host import config
@@ -68,8 +69,13 @@ def test_nothing_that_is_installed_is_said_to_be_missing(part):
     assert offered.isdisjoint(re.findall(r"`([^`]*)`", missing[1].partition("Compatible servers")[0]))
 
 
+def commands() -> list[str]:
+    """The core's own, and those of plugins."""
+    return main.list_commands(Context(main))
+
+
 def test_every_command_is_on_the_operations_page():
-    for name in main.commands:
+    for name in commands():
         assert f"agentgateway {name}" in page("operations.md"), name
 
 
@@ -112,6 +118,6 @@ def test_the_schema_is_a_valid_schema_without_dangling_references(made):
 
 
 def test_the_command_line_answers_help_for_every_command():
-    for name in main.commands:
+    for name in commands():
         done = subprocess.run([COMMAND, name, "--help"], capture_output=True, text=True, check=True)
         assert "Usage:" in done.stdout

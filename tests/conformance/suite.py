@@ -15,7 +15,7 @@ PACKAGE = "@modelcontextprotocol/conformance"
 WIRE = "wire-schema-valid"
 UNSEEN = {"dns-rebinding-protection", "server-sse-multiple-streams", "server-stateless"}
 """The scenarios whose messages the suite does not see itself, so that it does not hold them against the schema."""
-_FOLDER = re.compile(r"server-(.+)-\d{4}-\d\d-\d\dT[\d-]+Z")
+_FOLDER = re.compile(r"(?:server-)?(.+)-\d{4}-\d\d-\d\dT[\d-]+Z")
 _BAD = ("FAILURE", "WARNING")
 SECONDS = 90
 
@@ -59,14 +59,23 @@ class Report:
         }
 
 
-def required(revision: str) -> list[str]:
-    """The server scenarios that a revision of the protocol demands, by the suite's own list."""
-    return list(yaml.safe_load(there(PACKAGE, f"requirements/{revision}.yaml").read_text())["server"])
+def required(revision: str, leg: str = "server") -> list[str]:
+    """The scenarios that a revision of the protocol demands of a server or a client, by the suite's own list."""
+    return list(yaml.safe_load(there(PACKAGE, f"requirements/{revision}.yaml").read_text())[leg])
 
 
 async def run(url: str, revision: str, folder: Path) -> Report:
     """Every scenario of a revision against a server. `folder` is for the results, and empty."""
-    command = [*node(PACKAGE, "dist/index.js"), "server", "--url", url, "--requirements", revision, "-o", str(folder)]
+    return await _run(folder, "server", "--url", url, "--requirements", revision)
+
+
+async def run_client(command: str, revision: str, folder: Path) -> Report:
+    """Every scenario of a revision with a client, which is that command and the URL of a server."""
+    return await _run(folder, "client", "--command", command, "--requirements", revision, "--timeout", "60000")
+
+
+async def _run(folder: Path, *arguments: str) -> Report:
+    command = [*node(PACKAGE, "dist/index.js"), *arguments, "-o", str(folder)]
     process = await asyncio.create_subprocess_exec(
         *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
@@ -83,8 +92,8 @@ async def run(url: str, revision: str, folder: Path) -> Report:
 
 def _results(folder: Path) -> dict[str, list[Check]]:
     found = {}
-    for file in sorted(folder.glob("*/checks.json")):
-        scenario = _FOLDER.fullmatch(file.parent.name)
+    for file in sorted(folder.glob("**/checks.json")):
+        scenario = _FOLDER.fullmatch(file.parent.relative_to(folder).as_posix())
         assert scenario, file
         found[scenario[1]] = [
             Check(one["id"], one["status"], one.get("errorMessage", ""), one.get("details"))

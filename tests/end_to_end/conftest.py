@@ -107,10 +107,14 @@ WITH_ONE_FACE = frozenset(
     (
         *("azure", "bedrock", "bedrock_invoked", "cost", "final_transformations", "google", "guard_matrix", "jwt_sign"),
         *(
+            "kept_usage",
+            "mcp_eras",
             "mcp_guardrails",
             "mcp_limits",
+            "mcp_logins",
             "mcp_oauth",
             "mcp_openapi",
+            "mcp_pins",
             "mcp_targets",
             "older_sdks",
             "prompt_caching",

@@ -44,6 +44,7 @@ class Server:
     events: list[Json] = field(default_factory=list)
     size: int = 4096
     modern: bool = True
+    legacy: bool = True
     sessions: set[str] = field(default_factory=set)
     opened: int = 0
     hangs: bool = False
@@ -63,6 +64,9 @@ class Server:
             return b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n"
         wanted, method = message["id"], message["method"]
         headers = {}
+        if not self.legacy and request.headers.get("mcp-protocol-version", "") < MODERN:
+            error = {"code": -32022, "message": "Unsupported protocol version", "data": {"supported": [MODERN]}}
+            return reply(400, {"jsonrpc": "2.0", "id": wanted, "error": error})
         if method == "initialize":
             self.opened += 1
             headers["mcp-session-id"] = f"{self.name}-{self.opened}"
@@ -78,7 +82,7 @@ class Server:
             return reply(404, {"jsonrpc": "2.0", "id": wanted, "error": error})
         if callable(result):
             result = result(message.get("params", {}))
-        last = {"jsonrpc": "2.0", "id": wanted, "result": result}
+        last = {"jsonrpc": "2.0", "id": wanted, **(result if "error" in result else {"result": result})}
         return self._stream(last) if self.events or self.hangs else reply(200, last, headers=headers)
 
     async def _stream(self, last: Json) -> AsyncIterator[bytes]:

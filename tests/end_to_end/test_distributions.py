@@ -1,6 +1,7 @@
 """Wheels in empty environments: the core with one provider, each plugin alone, a stranger's plugin."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -152,6 +153,8 @@ def test_a_strangers_plugin_is_the_equal_of_ours(wheels, empty, tmp_path):
         "greeting": ("policy", "1.2.3"),
         "shouting": ("guard", "1.2.3"),
         "acme": ("provider", "1.2.3"),
+        "hail": ("command", "1.2.3"),
+        "broken": ("command", "1.2.3"),
     }
     made = empty.run("agentgateway", "schema").stdout
     assert "Whom to greet." in made
@@ -166,6 +169,14 @@ def test_a_strangers_plugin_is_the_equal_of_ours(wheels, empty, tmp_path):
     assert explained.returncode == 0, explained.stderr
     (greeting,) = [line for line in explained.stdout.splitlines() if "pre_request" in line and "greeting" in line][:1]
     assert f"{config}:7" in greeting
+    helped = empty.run("agentgateway", "--help").stdout
+    assert re.search(r"^  hail +Print the targets of FILE\.$", helped, re.M)
+    assert re.search(r"^  broken +\(cannot be loaded\)$", helped, re.M)
+    assert empty.run("agentgateway", "hail", "-f", str(config)).stdout == "hail acme\nhail models\n"
+    missing = empty.run("agentgateway", "hail", "-f", "nowhere.yaml")
+    assert missing.returncode == 1 and missing.stderr.startswith("error: nowhere.yaml: cannot read")
+    fails = empty.run("agentgateway", "broken", "--any", "words")
+    assert fails.returncode == 1 and fails.stderr.startswith("error: the command `broken` cannot be loaded")
 
 
 def test_a_strangers_tests_run_our_contract_suites(wheels, empty, tmp_path):

@@ -185,10 +185,11 @@ async def test_resources_carry_their_target(world: World) -> None:
     assert world.a.asked("resources/read")[0].json()["params"]["uri"] == "note://1"
 
 
-async def test_a_server_of_the_older_era_sends_clients_of_the_newer_one_to_a_session(world: World) -> None:
+async def test_servers_of_two_eras_are_one_to_clients_of_either(world: World) -> None:
     client = world.clients["three"]
-    got = await client.modern("server/discover", {})
-    assert (got.status_code, got.json()["error"]["code"]) == (404, -32601)
+    assert (await client.new("server/discover"))["result"]["supportedVersions"] == [MODERN]
+    assert "c_slow" in names(await client.new("tools/list"))
+    assert (await client.new("tools/call", name="c_slow"))["result"]["content"] == said("c")["content"]
     assert (await client.open())["protocolVersion"] == LEGACY
     assert "c_slow" in names(await client.old("tools/list"))
 

@@ -35,6 +35,10 @@ gateways: {{default: {{port: 0}}}}
 routes:
 - matches: [{{path: {{pathPrefix: /everything}}}}]
   backends: [{{mcp: {{targets: [{{name: everything, mcp: {{host: "{everything}"}}}}]}}}}]
+- matches: [{{path: {{pathPrefix: /sessions}}}}]
+  backends: [{{mcp: {{targets: [{{name: everything, era: sessions, mcp: {{host: "{everything}"}}}}]}}}}]
+- matches: [{{path: {{pathPrefix: /stateless}}}}]
+  backends: [{{mcp: {{targets: [{{name: everything, era: stateless, mcp: {{host: "{everything}"}}}}]}}}}]
 - matches: [{{path: {{pathPrefix: /npm}}}}]
   backends: [{{mcp: {{targets: [{{name: npm, mcp: {{host: "{npm}"}}}}]}}}}]
 - matches: [{{path: {{pathPrefix: /children}}}}]
@@ -48,9 +52,11 @@ routes:
   backends:
   - mcp:
       targets:
-      - {{name: one, mcp: {{host: "{everything}"}}}}
+      - {{name: one, era: stateless, mcp: {{host: "{everything}"}}}}
       - {{name: two, mcp: {{host: "{npm}"}}}}
 """
+
+NAMES = ("everything", "npm", "children", "both", "sessions", "stateless")
 
 LISTS: list[Step] = [["tools"], ["prompts"], ["resources"], ["templates"]]
 EVERYTHING: list[Step] = [
@@ -111,6 +117,8 @@ ERAS = [
     *(("edge", "python", "legacy"), ("edge", "python", "auto"), ("edge", "python-1", "legacy")),
     *(("edge", "fastmcp", "auto"), ("edge", "typescript", "legacy"), ("twin", "python", "auto")),
 ]
+CROSSING = ("python", "python-1", "typescript")
+"""Clients that go every step at a server of the other era, too."""
 
 
 async def follow(client: str, mode: str, visits: list[tuple[str, list[Step]]]) -> list[Any]:
@@ -162,7 +170,7 @@ async def front(serve_all, everything, npm_everything: str, repository: Path) ->
     child = json.dumps(command), json.dumps([*arguments, "stdio"])
     programs = {"child": child, "python": json.dumps(sys.executable), "repository": json.dumps(str(repository))}
     served = await serve_all(GATEWAY.format(everything=direct, npm=npm_everything, **programs))
-    names = {name: f"http://127.0.0.1:{served.port}/{name}" for name in ("everything", "npm", "children", "both")}
+    names = {name: f"http://127.0.0.1:{served.port}/{name}" for name in NAMES}
     yield {**names, "everything-direct": direct, "npm-direct": npm_everything}
 
 
@@ -197,7 +205,18 @@ def renamed(target: str, done: list[Any]) -> list[Any]:
 def ageless(done: list[Any]) -> list[Any]:
     """Without what results have in one era only."""
     own = ("_meta", "ttlMs", "cacheScope")
-    return [[name, {key: one for key, one in result.items() if key not in own}, heard] for name, result, heard in done]
+
+    def without(result: Any) -> Any:
+        return {key: one for key, one in result.items() if key not in own} if isinstance(result, dict) else result
+
+    return [[name, without(result), heard] for name, result, heard in done]
+
+
+def missing(done: list[Any], mode: str) -> list[Any]:
+    """What came of asking for a resource that there is not, as the versions with sessions have it that were asked."""
+    code = "-32602" if mode == "auto" else "-32002"
+    told = re.sub(r'(?<="code": )-32602(?=, "message": "[^"]*Resource not)', code, json.dumps(done))
+    return json.loads(told.replace("MCP error -32602: Resource not", f"MCP error {code}: Resource not"))
 
 
 def assert_names(both: list[Any], one: list[Any], two: list[Any]) -> None:
@@ -218,19 +237,26 @@ async def test_a_client_sees_what_it_sees_without(front: dict[str, str], client:
         *((front["npm-direct"], NPM), (front["npm"], NPM)),
         (front["both"], [step for part in steps for step in part]),
         (front["children"], [*named("two", NPM), *TIME, *GIT]),
+        (front["sessions" if mode == "auto" else "stateless"], EVERYTHING if client in CROSSING else LISTS),
     ]
-    everything, behind, npm, npm_behind, both, children = await follow(client, mode, visits)
-    assert everything[0][0] == ("2026-07-28" if mode == "auto" else "2025-11-25")
+    everything, behind, npm, npm_behind, both, children, bridged = await follow(client, mode, visits)
+    spoken = "2026-07-28" if mode == "auto" else "2025-11-25"
+    assert everything[0][0] == spoken
     same(everything, behind)
 
-    assert npm[0][0] == "2025-11-25"
-    assert {"roots"} <= heard_of(npm) == heard_of(npm_behind)
-    same(settled(npm), settled(npm_behind))
+    gone = ("tasks",) if mode == "auto" else ()
+    able = {key: one for key, one in npm[0][1].items() if key not in gone}
+    assert (npm[0][0], npm_behind[0]) == ("2025-11-25", [spoken, able, []])  # it knows sessions only
+    assert {"roots"} <= heard_of(npm) - {"log"} == heard_of(npm_behind) - {"log"}
+    same(settled(ageless(npm[1:])), settled(ageless(npm_behind[1:])))
 
-    assert both[0][0] == "2025-11-25"  # what the older of the two speaks
+    assert both[0][0] == spoken
     assert_names(both[1:5], everything[1:5], npm[1:5])
-    same(settled(ageless([*renamed("one", everything), *renamed("two", npm)])), settled(ageless(both[5:])))
+    asked = [*missing(renamed("one", everything), mode), *renamed("two", npm)]
+    same(settled(ageless(asked)), settled(ageless(both[5:])))
 
-    same(settled(renamed("two", npm)), settled(children[1:-2]))
+    same(settled(ageless(renamed("two", npm))), settled(ageless(children[1:-2])))
     assert "+9.0h" in children[-2][1]["content"][0]["text"], children[-2]
     assert "trunk" in children[-1][1]["content"][0]["text"], children[-1]
+
+    same(ageless(missing(everything[: len(bridged)], mode)), ageless(bridged))

@@ -2,6 +2,7 @@
 
 import io
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from email.parser import BytesParser
@@ -20,7 +21,7 @@ LINES = b'{"custom_id": "one", "method": "POST", "url": "/v1/chat/completions", 
 FILE = {"id": "file-1", "object": "file", "bytes": len(LINES), "created_at": 1, "filename": "b.jsonl"}
 FILE |= {"purpose": "batch", "status": "processed"}
 BATCH = {"id": "batch_1", "object": "batch", "endpoint": "/v1/chat/completions", "status": "validating"}
-BATCH |= {"input_file_id": "file-1", "completion_window": "24h", "created_at": 1}
+BATCH |= {"input_file_id": "file-1", "completion_window": "24h", "created_at": int(time.time())}
 MESSAGE = {"type": "message", "role": "assistant", "content": [{"type": "text", "text": "shorter"}]}
 RESPONSE = {"id": "resp_1", "object": "response", "created_at": 1, "model": "gpt-5", "status": "completed"}
 RESPONSE |= {"output": [], "parallel_tool_calls": True, "tool_choice": "auto", "tools": []}
@@ -296,12 +297,13 @@ async def test_limits_count_them(world):
         await served.openai.files.retrieve("file-1")
 
 
-async def test_what_a_batch_used_is_the_clients_to_read_and_charged_to_nobody(world):
-    """Each poll tells the same tokens."""
+async def test_limits_take_what_a_batch_used_from_who_sees_its_end_first(world):
     served = await world("{localRateLimit: [{type: tokens, maxTokens: 5, tokensPerFill: 1, fillInterval: 1h}]}")
-    for _ in range(3):
-        assert (await served.openai.batches.retrieve("batch_2")).usage.output_tokens == 6
-    assert "gen_ai.usage" not in await served.gateway.logged("http.path=/v1/batches/batch_2")
+    assert (await served.openai.batches.retrieve("batch_2")).usage.output_tokens == 6
+    line = await served.gateway.logged("http.path=/v1/batches/batch_2")
+    assert "gen_ai.usage.input_tokens=5 gen_ai.usage.output_tokens=6" in line
+    with pytest.raises(openai.RateLimitError):
+        await served.openai.batches.retrieve("batch_2")
 
 
 async def test_an_error_that_quotes_the_key_is_told_without_it(world):

@@ -26,7 +26,10 @@ from typing import Any
 
 LIMIT = 2**24
 """Bytes of a line that a gateway may say: a reader that gave up on one would keep the process from ending."""
-ALSO = ("asyncio.runners", "celpy", "httptools", "hypercorn.asyncio", "hypercorn.config", "uvloop")
+ALSO = (
+    *("asyncio.runners", "celpy", "cryptography.hazmat.primitives.ciphers.aead", "httptools", "httpx"),
+    *("hypercorn.asyncio", "hypercorn.config", "uvloop"),
+)
 
 
 def number(value: int) -> bytes:

@@ -17,6 +17,7 @@
     │   ├── ConnectFailed   503  no connection: name, refusal, TLS
     │   ├── NoEndpoint      503  nobody left to ask
     │   └── UpstreamTimeout 504  too slow
+    ├── StoreFailed         503  the store of the gateway's state cannot be used
     ├── RequestTimeout      504  the route's own deadline passed
     ├── Disconnected        499  the client left: nobody reads this one
     ├── Drained             503  the gateway ended before this was done: nobody reads this one either
@@ -197,6 +198,14 @@ class UpstreamTimeout(UpstreamError):
     code = "upstream_timeout"
     reason = "Timeout"
     default_message = "the upstream did not answer in time"
+
+
+class StoreFailed(GatewayError):
+    """The store could not do its work (`config.store`). The detail names neither keys nor values."""
+
+    status = 503
+    code = "store_unavailable"
+    default_message = "the gateway's state is unavailable"
 
 
 class Disconnected(GatewayError):

@@ -13,12 +13,14 @@ Protocol    agentgateway.protocols      what a backend names as the language its
 Dialect     agentgateway.dialects       a wire format of model calls (see `agentgateway.llm.calls`)
 getter      agentgateway.variables      a variable of expressions: a function from the exchange to its value
 Catalog     agentgateway.catalogs       a `plugin` of `config.modelCatalog`
+Store       agentgateway.stores         the scheme of `config.store.url`
+a command   agentgateway.commands       `agentgateway NAME` (see `agentgateway.commands`)
 ==========  ==========================  =====================================================================
 
 Every class names its configuration model as `Config`; the loader validates the file's value with it and passes the
-result and a `Host` to the constructor (a `Catalog` takes neither). Constructors have no side effects: work starts in
-`start` and ends in `stop`, which is called also when start failed half-way. The entry point's module imports nothing
-heavy.
+result and a `Host` to the constructor (a `Catalog` takes neither, a `Store` its URL). Constructors have no side
+effects: work starts in `start` and ends in `stop`, which is called also when start failed half-way. The entry point's
+module imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -96,6 +98,11 @@ class Host:
         """Token buckets under that name, exact across the workers of this machine; they survive a reload."""
         raise NotImplementedError
 
+    def store(self, name: str) -> Store:
+        """The gateway's one store (`config.store`), as a view of the keys below that name, which is the same for
+        whoever asks for it. Nothing is opened before something is asked of it; the gateway starts and stops it."""
+        raise NotImplementedError
+
     def counter(self, name: str, text: str, labels: Sequence[str]) -> Counter:
         """A metric `agentgateway_<name>_total`; asking twice gives the same one."""
         raise NotImplementedError
@@ -136,6 +143,46 @@ class Buckets:
         """Take `amount` if it is there. With `force` it is taken anyway and the bucket may go below zero (a charge
         after the fact); `amount=0` asks whether anything is left."""
         raise NotImplementedError
+
+
+class Store:
+    """Keys to bytes: what has to outlast a process. `url` is `config.store.url`, whose scheme is the name in the entry-
+    point group; relative file names start at `folder`. The constructor raises `ConfigError` for a URL that makes no
+    sense, and opens nothing.
+
+    What several processes open by one URL they share. A key is any text. Every method raises `StoreFailed` when the
+    store cannot do its work; none holds up the event loop. One that is cancelled may have done its work all the same.
+    """
+
+    def __init__(self, url: str, folder: Path) -> None:
+        raise NotImplementedError
+
+    async def get(self, key: str) -> bytes | None:
+        """The value, None where there is none, or it has expired."""
+        raise NotImplementedError
+
+    async def put(self, key: str, value: bytes, *, ttl: float | None = None) -> None:
+        """Set a value, which expires after `ttl` seconds; None is never, also where the one before it had a time."""
+        raise NotImplementedError
+
+    async def swap(self, key: str, old: bytes | None, new: bytes | None, *, ttl: float | None = None) -> bool:
+        """Compare and set, at once for everybody: if the value is `old` (None: there is none) it becomes `new` (None:
+        it is deleted). Whether it was."""
+        raise NotImplementedError
+
+    async def delete(self, key: str) -> None:
+        """Remove a value, if there is one."""
+        raise NotImplementedError
+
+    async def keys(self, prefix: str) -> list[str]:
+        """The keys that begin so, in order."""
+        raise NotImplementedError
+
+    async def start(self) -> None:
+        """Open it, before anything is asked of it."""
+
+    async def stop(self) -> None:
+        """Close it."""
 
 
 class Policy:
@@ -512,6 +559,7 @@ __all__ = [
     "RouteDraft",
     "Section",
     "Segment",
+    "Store",
     "StreamGuarantee",
     "Taken",
     "Verdict",

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import subprocess
+import sys
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -29,7 +32,7 @@ async def ports(make_runtime, caplog) -> AsyncIterator[Callable[..., Any]]:
         runtime = make_runtime()
         made.append(AdminPorts(StaticConfig(**given)))
         made[-1].open()
-        made[-1].serve(OwnView(runtime))
+        made[-1].serve(OwnView(runtime), aside=True)
         lines = [record.getMessage().split() for record in caplog.records if "listening" in record.getMessage()]
         return runtime, {words[3].strip("()"): words[2] for words in lines}
 
@@ -63,6 +66,49 @@ async def test_metrics_are_shown_in_either_format(ports, path):
         assert rich.headers["content-type"].startswith("application/openmetrics-text")
         (family,) = openmetrics_families(rich.text)
         assert family.samples[0].labels == {"route": "one"}
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/healthz/ready"])
+async def test_probes_are_only_read(ports, path):
+    runtime, urls = ports()
+    runtime.ready = True
+    url = urls["stats" if path == "/metrics" else "readiness"] + path
+    async with httpx.AsyncClient() as client:
+        whole, head = await client.get(url), await client.head(url)
+        assert (head.status_code, head.content, head.headers["content-length"]) == (200, b"", str(len(whole.content)))
+        refused = await client.post(url, content=b"x" * 1000)
+        assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD")
+
+
+def test_what_is_only_for_people_is_imported_when_one_asks():
+    """Idle memory is what every sidecar pays."""
+    script = """
+import asyncio, sys, httpx
+from types import SimpleNamespace
+from agentgateway._host.admin_ports import AdminPorts
+from agentgateway._host.config import StaticConfig
+
+async def dump(): return {"config": {}}
+async def snapshot(): return []
+view = SimpleNamespace(ready=lambda: True, dump=dump, snapshot=snapshot, set_level=None)
+
+async def main():
+    ports = AdminPorts(StaticConfig(**{f"{name}Addr": f"unix:{sys.argv[1]}/{name}" for name in NAMES}))
+    ports.open()
+    ports.serve(view, aside=True)
+    for name, path in zip(NAMES, ("/healthz/ready", "/metrics", "/config_dump")):
+        transport = httpx.AsyncHTTPTransport(uds=f"{sys.argv[1]}/{name}")
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            answers = await asyncio.gather(client.get(path), client.get(path))
+        print(name, *[answer.status_code for answer in answers], "quart" in sys.modules)
+    await ports.close()
+
+NAMES = ("readiness", "stats", "admin")
+asyncio.run(main())
+"""
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run([sys.executable, "-c", script, folder], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines() == ["readiness 200 200 False", "stats 200 200 False", "admin 200 200 True"], done
 
 
 async def test_the_configuration_is_dumped(ports):

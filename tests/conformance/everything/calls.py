@@ -1,5 +1,6 @@
 """One request to a tool or a prompt, and how what serves it talks to the client: alike in both eras of the protocol."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -76,7 +77,8 @@ class Call:
             if all(key in self.answers for key in questions):
                 return self.answers
             raise InputRequired(questions, state)
-        return {key: await self._ask_now(question) for key, question in questions.items()}
+        answers = await asyncio.gather(*map(self._ask_now, questions.values()))
+        return dict(zip(questions, answers, strict=True))
 
     async def _ask_now(self, question: Json) -> Json:
         answer = await self.context.session.send_request(

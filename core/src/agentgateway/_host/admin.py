@@ -1,18 +1,14 @@
-"""The admin ports: health and readiness, metrics, and what is configured. Quart applications.
+"""The admin port: what is configured, for people. A Quart application, imported when somebody asks.
 
 ==========================================  =======  ===================================================================
-`config.readinessAddr` (127.0.0.1:15021)    GET      `/healthz/live`, `/healthz/ready`: 200, or 503 before it serves and
-                                                     while it drains
-`config.statsAddr` (127.0.0.1:15020)        GET      `/metrics`, `/stats/prometheus`: Prometheus text, or OpenMetrics
-                                                     for who asks for it
 `config.adminAddr` (127.0.0.1:15000)        GET      `/config_dump`: the configuration, secrets redacted
                                             GET      `/logging`: the level of log messages
                                             POST     `/logging?level=debug`, `/logging?reset`: change it until the
                                                      next start
 ==========================================  =======  ===================================================================
 
-Nobody is authenticated: whoever reaches these ports may use them. On a loopback address the admin port answers only
-requests that name a loopback host, so that a web page cannot reach it by a name of its own (DNS rebinding).
+Nobody is authenticated: whoever reaches the port may use it. On a loopback address it answers only requests that name
+a loopback host, so that a web page cannot reach it by a name of its own (DNS rebinding).
 """
 
 from __future__ import annotations
@@ -24,37 +20,6 @@ from urllib.parse import urlsplit
 from quart import Quart, Response, request
 
 from agentgateway._host.admin_ports import LEVELS, View
-from agentgateway._host.metrics import render
-
-OPENMETRICS = "application/openmetrics-text"
-
-
-def health(view: View) -> Quart:
-    app = Quart("agentgateway.health")
-
-    @app.get("/healthz/live")
-    async def live() -> Response:
-        return text("alive\n")
-
-    @app.get("/healthz/ready")
-    async def ready() -> Response:
-        return text("ready\n") if view.ready() else text("not ready\n", 503)
-
-    return app
-
-
-def stats(view: View) -> Quart:
-    app = Quart("agentgateway.stats")
-
-    @app.get("/metrics")
-    @app.get("/stats/prometheus")
-    async def metrics() -> Response:
-        wanted = OPENMETRICS in request.headers.get("accept", "")
-        kind = f"{OPENMETRICS}; version=1.0.0" if wanted else "text/plain; version=0.0.4"
-        shown = render(await view.snapshot(), openmetrics=wanted)
-        return Response(shown, content_type=f"{kind}; charset=utf-8")
-
-    return app
 
 
 def admin(view: View, level: str, *, loopback: bool) -> Quart:

@@ -1,11 +1,14 @@
-"""The sockets of the admin ports, and who answers behind them. Quart is imported when they begin to serve."""
+"""The sockets of the admin ports, and who answers behind them."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
+from agentgateway._host import probes
 from agentgateway._host.config import HttpFrontend, StaticConfig
 from agentgateway._host.face import App, Receive, Runtime, Scope, Send
 from agentgateway._host.metrics import Snapshot
@@ -79,34 +82,20 @@ class AdminPorts:
         for name, sock in self._sockets.items():
             announce(sock, "http", name)
 
-    @property
-    def any(self) -> bool:
-        """Whether there is one; none, when all are `off`."""
-        return bool(self._sockets)
-
-    def serve(self, view: View) -> None:
-        """Answer from now on."""
+    def serve(self, view: View, *, aside: bool) -> None:
+        """Answer from now on. `aside` says that what is imported late is imported in a thread."""
         limits = HttpFrontend()
         for name, sock in self._sockets.items():
-            port = Port(sock, self._app(name, view), lambda: limits, Traffic())
+            port = Port(sock, self._app(name, view, aside), lambda: limits, Traffic())
             port.listen()
             self._ports.append(port)
 
-    def _app(self, name: str, view: View) -> App:
-        from agentgateway._host import admin
-
-        settings = self._settings
+    def _app(self, name: str, view: View, aside: bool) -> App:
         if name == "readiness":
-            app: Any = admin.health(view)
-        elif name == "stats":
-            app = admin.stats(view)
-        else:
-            app = admin.admin(view, settings.logging.level, loopback=admin.is_local(str(settings.admin_addr)))
-
-        async def application(scope: Scope, receive: Receive, send: Send) -> None:
-            await app(scope, receive, send)
-
-        return application
+            return probes.health(view)
+        if name == "stats":
+            return probes.stats(view)
+        return Late(partial(admin_of, view, self._settings), aside)
 
     async def close(self) -> None:
         for port in self._ports:
@@ -118,3 +107,31 @@ class AdminPorts:
         if not await ended(self._ports, 0.5):
             await cancelled(self._ports, 0.5)
         await asyncio.sleep(0)
+
+
+class Late:
+    """An ASGI application that is made when the first request comes."""
+
+    def __init__(self, make: Callable[[], App], aside: bool) -> None:
+        self._make = make
+        self._aside = aside
+        self._making = asyncio.Lock()
+        self._app: App | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self._making:
+            if self._app is None:
+                self._app = await asyncio.to_thread(self._make) if self._aside else self._make()
+        await self._app(scope, receive, send)
+
+
+def admin_of(view: View, settings: StaticConfig) -> App:
+    """Quart's application; the first time that takes 300 ms."""
+    from agentgateway._host import admin
+
+    app = admin.admin(view, settings.logging.level, loopback=admin.is_local(str(settings.admin_addr)))
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        await app(scope, receive, send)  # type: ignore[arg-type]
+
+    return application

@@ -1,16 +1,16 @@
-"""The command `agentgateway`: serve (the default), validate, schema, plugins, explain."""
+"""The commands of the core: serve (the default), validate, schema, plugins, explain."""
 
 from __future__ import annotations
 
 import json
-import os
 import sys
-import traceback
 from typing import Any
 
 import click
 
 from agentgateway import __version__
+from agentgateway._host.program import OwnGateways, Program
+from agentgateway.commands import Failure
 from agentgateway.errors import ConfigError
 
 EPILOG = """
@@ -27,33 +27,6 @@ Try it without any key:
 FILE = click.option("-f", "--file", metavar="FILE", help="The configuration file; `-` reads standard input.")
 
 
-class Failure(click.ClickException):
-    """A configuration that cannot be used: exit code 1, the message as it is."""
-
-    def show(self, file: Any = None) -> None:
-        click.echo(f"error: {self.message}", err=True)
-
-
-class Program(click.Group):
-    """The command. A standard output that takes nothing is told in one line."""
-
-    def main(self, *args: Any, **kwargs: Any) -> Any:
-        try:
-            return super().main(*args, **kwargs)
-        except OSError as error:
-            if not written_by_click(error):
-                raise
-            click.echo(f"error: cannot write to standard output: {error.strerror}", err=True)
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python tries again, and complains
-            sys.exit(1)
-
-
-def written_by_click(error: OSError) -> bool:
-    """Whether it is what click meant to print that did not go out."""
-    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    return frame.f_globals.get("__name__") == "click.utils"
-
-
 @click.group(
     cls=Program, invoke_without_command=True, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]}
 )
@@ -67,6 +40,7 @@ def main(context: click.Context, file: str | None, validate_only: bool) -> None:
     Without a command it serves FILE: it listens where the file says, reloads the file when it changes, and drains on
     SIGTERM.
     """
+    context.obj = OwnGateways()
     if context.invoked_subcommand is not None:
         if file is not None:
             raise click.UsageError(f"put -f behind the command: agentgateway {context.invoked_subcommand} -f {file}")

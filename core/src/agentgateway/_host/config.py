@@ -144,6 +144,14 @@ class SessionConfig(PluginConfig):
     ends."""
 
 
+class StoreConfig(PluginConfig):
+    """`config.store`: where state is kept that has to outlast the process."""
+
+    url: Secret | None = None
+    """`memory:`, `sqlite:FILE`, or another installed kind. Without it an SQLite file in the user's state folder, made
+    when it is first needed."""
+
+
 class StaticConfig(PluginConfig):
     """`config`: settings of the process. Changing them needs a restart, but for `modelCatalog`."""
 
@@ -173,6 +181,8 @@ class StaticConfig(PluginConfig):
     """Which metrics, with which labels."""
     session: SessionConfig = SessionConfig()
     """What sessions are sealed with."""
+    store: StoreConfig = StoreConfig()
+    """Where state is kept that has to outlast the process."""
     sensitive_headers: list[HeaderName] = []
     """Headers to redact besides the well-known ones."""
     model_catalog: list[CatalogSource] = []

@@ -120,6 +120,7 @@ class Conversation:
             self._done = True
             if self._watchdog is not None:
                 self._watchdog.close()
+            intake.left = self._task = self._exchange = None  # else each request is a cycle, its bodies with it
 
     # --- in ----------------------------------------------------------------------------------------------------------
 
@@ -208,7 +209,6 @@ class Conversation:
             exchange.sent_bytes = await self._whole(reply)
         elif bodiless(self._scope["method"], reply.status):
             await discard(reply)
-            reply.body = b""
             await self._whole(reply)
         else:
             await self._stream(exchange, reply)

@@ -24,8 +24,9 @@ from agentgateway.errors import ConfigError, ConnectFailed, InternalError
 from agentgateway.exchange import Body, Exchange, Headers, Outgoing, Reply, UpgradeRequest
 from agentgateway.expressions import Expression, ExpressionSyntaxError, UnknownVariable
 from agentgateway.expressions import compile as compile_expression
-from agentgateway.interfaces import Buckets, Counter, Host, Level
+from agentgateway.interfaces import Buckets, Counter, Host, Level, Store
 from agentgateway.settings import Secret
+from agentgateway.stores import MemoryStore, Shelf
 from agentgateway.variables import environment
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ class Lends:
     clients: list[httpx.AsyncClient] = field(default_factory=list)
     session_key: Secret | None = None
     """`config.session.key`."""
+    store: Store = field(default_factory=MemoryStore)
+    """`config.store`."""
     always: list[Placed] = field(default_factory=list)
     """Participants of every chain that no configuration names: the request metrics."""
 
@@ -185,6 +188,9 @@ class PluginHost(Host):
         if name not in self._lends.buckets:
             self._lends.buckets[name] = self._lends.make_buckets(name)
         return self._lends.buckets[name]
+
+    def store(self, name: str) -> Store:
+        return Shelf(self._lends.store, name)
 
     def counter(self, name: str, text: str, labels: Sequence[str]) -> Counter:
         return self._lends.metrics.counter(f"agentgateway_{name}_total", text, labels)

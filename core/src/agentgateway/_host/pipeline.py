@@ -20,6 +20,7 @@ from agentgateway._host.upstream import attempts
 from agentgateway.errors import Disconnected, GatewayError, InternalError, RequestTimeout
 from agentgateway.exchange import ClientGone, Exchange, Reply
 from agentgateway.hookspecs import Later
+from agentgateway.streams import aclose
 
 logger = logging.getLogger("agentgateway.pipeline")
 
@@ -208,7 +209,9 @@ def checked(answer: object, name: str) -> Reply:
 
 
 async def discard(reply: Reply | None) -> None:
-    """Let go of a reply nobody will read, and of the connection it comes from."""
-    close = getattr(reply.body, "aclose", None) if reply is not None else None
-    if close is not None:
-        await close()
+    """Let go of a stream that nobody will read any more, and of the connection it comes from. A reply keeps nothing of
+    it: streams know their exchange, and the two would be in memory until the collector of cycles comes."""
+    if reply is None or isinstance(reply.body, bytes):
+        return
+    stream, reply.body = reply.body, b""
+    await aclose(stream)

@@ -24,7 +24,10 @@ GROUPS = {
     "agentgateway.dialects": "dialect",
     "agentgateway.variables": "variable",
     "agentgateway.catalogs": "catalog",
+    "agentgateway.mcp_logins": "MCP login",
     "agentgateway.mcp_targets": "MCP target",
+    "agentgateway.stores": "store",
+    "agentgateway.commands": "command",
 }
 
 

@@ -20,6 +20,7 @@ from agentgateway._host.metrics import PREFIX, Metrics
 from agentgateway._host.price_sources import PriceSources, slots_of
 from agentgateway._host.request_metrics import RequestMetrics
 from agentgateway._host.sockets import CannotListen
+from agentgateway._host.state import opened, store_of
 from agentgateway._host.transport import Transport
 from agentgateway._host.watch import FileWatch
 from agentgateway.buckets import MemoryBuckets
@@ -57,6 +58,7 @@ class Runtime:
         self.reloads = self.metrics.counter("agentgateway_config_reloads_total", "Reloads by outcome.", ("outcome",))
         ENVIRONMENT.update(podName=environ.get("POD_NAME", ""), namespace=environ.get("NAMESPACE", ""))
         lends = Lends(Transport(pool_limits(settings)), self.metrics, environ, buckets_in(shared_folder))
+        lends.store = store_of(settings, document, environ)
         if shared_folder is not None:
             from agentgateway._host.shared_evictions import SharedEvictions
 
@@ -80,16 +82,21 @@ class Runtime:
         self._old: set[asyncio.Task[None]] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    async def start(self) -> None:
-        """Start the plugins, and watch the file unless it came from standard input."""
+    async def open(self) -> None:
+        """Open the store, and start the plugins. Raises `ConfigError` for a store that cannot be used."""
+        await opened(self._lends.store, self.gateway.document)
         await self.gateway.start()
+
+    async def start(self) -> None:
+        """What serving needs: the plugins, prices, and an eye on the file unless it came from standard input."""
+        await self.open()
         self._prices.start()
         if self._file not in (None, "-"):
             self._watch = FileWatch(self.gateway.document.files)
             self._tasks.add(asyncio.create_task(self._follow(self._watch)))
 
     async def stop(self) -> None:
-        """Stop watching, then the plugins, then the connections."""
+        """Stop watching, then the plugins, then the connections and the store."""
         self.ready = False
         for task in (*self._tasks, *self._old):
             task.cancel()
@@ -101,6 +108,7 @@ class Runtime:
         for client in self._lends.clients:
             await client.aclose()
         await self._lends.transport.aclose()
+        await self._lends.store.stop()
         LINES.flush()
         LINES.outlet.close()
 

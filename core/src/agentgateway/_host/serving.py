@@ -10,7 +10,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Mapping
-from importlib import import_module
 from typing import Any
 
 from agentgateway._host.admin_ports import AdminPorts, OwnView, set_level
@@ -70,21 +69,14 @@ async def alone(runtime: Runtime, settings: StaticConfig) -> int:
     shutdown = on_signals()
     on_hang_up(runtime.ask_to_reload, shutdown.set)
 
-    async def admin() -> None:
-        await asyncio.to_thread(import_module, "agentgateway._host.admin")  # some 300 ms, and requests come meanwhile
-        ports.serve(OwnView(runtime))
-
     def started(server: Server) -> None:
         logger.info("ready")
-        if ports.any:
-            tasks.append(asyncio.create_task(admin()))
+        ports.serve(OwnView(runtime), aside=True)
 
-    tasks: list[asyncio.Task[None]] = []
     await runtime.start()
     try:
         await serve(runtime, OwnSockets(ipv6=settings.enable_ipv6), shutdown=shutdown, started=started)
     finally:
-        await asyncio.gather(*tasks)
         await runtime.stop()
         await ports.close()
     return 0

@@ -108,7 +108,7 @@ class Supervisor:
         await asyncio.sleep(0)
 
     async def _show(self, ports: AdminPorts) -> None:
-        ports.serve(self._crew)
+        ports.serve(self._crew, aside=False)  # no thread may run while a process is forked
 
     async def _until_due(self) -> None:
         await self._wake.wait()

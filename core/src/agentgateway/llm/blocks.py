@@ -1,4 +1,4 @@
-"""Streams of blocks that follow each other: Anthropic's messages, Bedrock's Converse."""
+"""Streams of blocks that follow each other: Anthropic's messages, Bedrock's Converse, Gemini's parts."""
 
 from __future__ import annotations
 

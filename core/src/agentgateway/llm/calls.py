@@ -289,6 +289,24 @@ class LlmReply(Content):
         return f"<LlmReply {self.dialect.name}>"
 
 
+class PlainReply(LlmReply):
+    """A whole reply that is a text and no document: its `document` has the one key `text`."""
+
+    @classmethod
+    def read(cls, dialect: Dialect, raw: bytes) -> PlainReply:
+        try:
+            return cls(dialect, {"text": raw.decode()}, raw)
+        except UnicodeDecodeError:
+            raise UpstreamError("the upstream's reply is not UTF-8 text") from None
+
+    def segments(self) -> list[Segment]:
+        return self.dialect.reply_segments(self.document, self.mark_changed)
+
+    def body(self) -> bytes:
+        text: str = self.document["text"]
+        return text.encode() if self.raw is None or self.changed else self.raw
+
+
 __all__ = [
     "CacheMark",
     "ChatCall",
@@ -311,6 +329,7 @@ __all__ = [
     "PartEnded",
     "PartKind",
     "PartStarted",
+    "PlainReply",
     "Reasoning",
     "Refusal",
     "ResponseFormat",

@@ -115,11 +115,11 @@ class Dialect:
     of the model's name there. `plain` and `prepare` edit a call's document in place and say whether they changed it.
 
     `model_in_path` says that a call's model, and whether its reply is streamed, stand in its path and not in its
-    document; `replies` that its replies are documents, where others (sound) pass as they come; `forms` that its calls
-    may be forms (`multipart/form-data`), which are never held whole, and `form_texts` which fields of those hold what
-    somebody wrote. `stream_content_type` is the media type of
-    streams: those of another type than server-sent events bring their own `parser`. `error_header` is a header that
-    tells an error's type besides its body.
+    document; `replies` that its replies are documents, where others (sound) pass as they come, and `plain_replies` that
+    they may be a plain text instead, which is read as a document with the one key `text`; `forms` that its calls may be
+    forms (`multipart/form-data`), which are never held whole, and `form_texts` which fields of those hold what
+    somebody wrote. `stream_content_type` is the media type of streams: those of another type than server-sent events
+    bring their own `parser`. `error_header` is a header that tells an error's type besides its body.
 
     `unread` says that nobody reads the texts of its calls and replies, so that guards refuse them; `passes` how such
     calls are passed on (`detect`: the reply is looked at for its usage; `opaque`: it is not), if that is not left to
@@ -132,6 +132,7 @@ class Dialect:
     client_header: ClassVar[str] = ""
     model_in_path: ClassVar[bool] = False
     replies: ClassVar[bool] = True
+    plain_replies: ClassVar[bool] = False
     forms: ClassVar[bool] = False
     form_texts: ClassVar[tuple[str, ...]] = ()
     stream_content_type: ClassVar[str] = CONTENT_TYPE

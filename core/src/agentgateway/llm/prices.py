@@ -107,6 +107,8 @@ NO_CATALOG: Priced = (Status.NO_CATALOG, None)
 MISSING: Priced = (Status.MISSING, None)
 UNPRICED: Priced = (Status.UNPRICED, None)
 _EXACT = Status.EXACT
+_AT_OTHER_RATES = "batches"
+"""The operation whose tokens have rates of their own, half of the others, which no catalogue has a word for."""
 Names = tuple[str | None, ...]
 """The names that a call's model may be listed under; the first that is known counts."""
 
@@ -261,7 +263,10 @@ def priced(exchange: Exchange) -> Priced:
         return NO_CATALOG
     known = exchange.priced
     if known is None or known[0] is not catalogue or known[1] is not usage:
-        known = exchange.priced = (catalogue, usage, catalogue.price(target.provider, models_of(exchange), usage))
+        looked_up = catalogue.price(target.provider, models_of(exchange), usage)
+        if getattr(exchange.call, "operation", None) == _AT_OTHER_RATES and looked_up[0] is _EXACT:
+            looked_up = UNPRICED
+        known = exchange.priced = (catalogue, usage, looked_up)
     found: Priced = known[2]
     return found
 
@@ -275,6 +280,8 @@ def rates_of(exchange: Exchange) -> dict[str, float] | None:
     """The rates that a call is charged by, as expressions read them (`llm.costRates`): USD for a million tokens, and
     nothing where there is no rate."""
     catalogue, target, usage = PRICES.catalogue, exchange.target, exchange.usage
+    if getattr(exchange.call, "operation", None) == _AT_OTHER_RATES:
+        return None
     prices = catalogue.find(target.provider, models_of(exchange)) if catalogue is not None and target else None
     if prices is None:
         return None

@@ -65,9 +65,9 @@ class LlmProtocol(Protocol):
 
     def content(self, exchange: Exchange) -> Content | None:
         reply = exchange.reply
-        if reply is None or not isinstance(reply.body, bytes) or reply.status >= 400 or not is_document(exchange):
+        if reply is None or not isinstance(reply.body, bytes) or reply.status >= 400:
             return None
-        if reply.content is None and isinstance(exchange.call, LlmCall):
+        if reply.content is None and isinstance(exchange.call, LlmCall) and is_document(exchange):
             reply.content = LlmReply.read(exchange.call.dialect, reply.body)
         return reply.content
 

@@ -6,6 +6,7 @@ import time
 import zlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from typing import Protocol, cast
 
 from agentgateway.errors import UpstreamError
 from agentgateway.exchange import Exchange, Reply
@@ -16,6 +17,14 @@ from agentgateway.llm.framed import meter
 from agentgateway.llm.streams import EVENT_ENDS, Translator, UsageSieve
 
 LONGEST = 64 * 1024 * 1024
+
+
+class Pushing(Protocol):
+    """A source that can hand its chunks over by itself."""
+
+    def push(self, on_chunk: Callable[[bytes], None], on_end: Callable[[Exception | None], None]) -> None: ...
+    def pause(self) -> None: ...
+    def resume(self) -> None: ...
 
 
 class LlmStream:
@@ -37,6 +46,7 @@ class LlmStream:
     ) -> None:
         self._exchange = exchange
         self._source = source
+        self._pushing: Pushing
         self._wanted = wanted
         self._meter = meter(speaks)
         same = speaks.name == wanted.name
@@ -67,9 +77,9 @@ class LlmStream:
     def push(self, on_chunk: Callable[[bytes], None], on_end: Callable[[Exception | None], None]) -> bool:
         """Have every chunk handed to `on_chunk` at once, in the callback of the upstream's socket; behind `on_end`,
         iteration gives what is left to say. Neither may raise. False where the source cannot do that."""
-        push = getattr(self._source, "push", None)
-        if push is None:
+        if not hasattr(self._source, "push"):
             return False
+        self._pushing = pushing = cast("Pushing", self._source)
 
         def pushed(chunk: bytes) -> None:
             if self._fault is None:
@@ -81,15 +91,15 @@ class LlmStream:
             if chunk and self._fault is None:
                 on_chunk(chunk)
 
-        push(pushed, on_end)
+        pushing.push(pushed, on_end)
         return True
 
     def pause(self) -> None:
         """Of what is pushed, no more for a while."""
-        self._source.pause()  # type: ignore[attr-defined]
+        self._pushing.pause()
 
     def resume(self) -> None:
-        self._source.resume()  # type: ignore[attr-defined]
+        self._pushing.resume()
 
     def _passed(self, chunk: bytes) -> bytes:
         """What the client gets for a chunk, perhaps nothing. Raises `UpstreamError` for an event beyond the limit."""

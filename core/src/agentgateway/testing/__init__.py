@@ -20,6 +20,7 @@ from agentgateway.testing.contracts import (
     ProtocolContract,
     ProviderContract,
     SectionContract,
+    StoreContract,
 )
 from agentgateway.testing.exchanges import chat, chat_reply, http
 from agentgateway.testing.hosts import LoopbackHost, make, run_phase
@@ -37,6 +38,7 @@ __all__ = [
     "ProviderContract",
     "Received",
     "SectionContract",
+    "StoreContract",
     "Upstream",
     "chat",
     "chat_reply",

@@ -18,7 +18,8 @@ from agentgateway.exchange import Exchange, Reply
 from agentgateway.expressions import Expression, ExpressionSyntaxError
 from agentgateway.expressions import compile as compile_expression
 from agentgateway.hookspecs import PHASES, Later
-from agentgateway.interfaces import Buckets, Counter, Host, Level, Policy
+from agentgateway.interfaces import Buckets, Counter, Host, Level, Policy, Store
+from agentgateway.stores import MemoryStore, Shelf
 from agentgateway.variables import environment
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class CountedLabels(Counter):
 
 
 class LoopbackHost(Host):
-    """Everything a plugin may borrow, in this process: real expressions, real buckets, an ordinary HTTP client.
+    """Everything a plugin may borrow, in this process: real expressions, buckets and store, an ordinary HTTP client.
 
     `at` is its place, also as keys (`response[0].words`: a guard of replies); `environ` is what `environment` answers
     from; `counters` holds what was counted, by name.
@@ -51,6 +52,7 @@ class LoopbackHost(Host):
         self.watched: set[Path] = set()
         self._environ = environ or {}
         self._buckets: dict[str, MemoryBuckets] = {}
+        self._store = MemoryStore()
         self._clients: list[httpx.AsyncClient] = []
 
     def expression(self, source: str) -> Expression:
@@ -77,6 +79,9 @@ class LoopbackHost(Host):
 
     def buckets(self, name: str) -> Buckets:
         return self._buckets.setdefault(name, MemoryBuckets())
+
+    def store(self, name: str) -> Store:
+        return Shelf(self._store, name)
 
     def counter(self, name: str, text: str, labels: Sequence[str]) -> CountedLabels:
         return self.counters.setdefault(name, CountedLabels())

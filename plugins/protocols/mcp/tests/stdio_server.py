@@ -43,6 +43,9 @@ def handle(message):
         else:
             info = {"serverInfo": {"name": "stdio", "version": "1"}, "capabilities": {"tools": {}}, "pid": os.getpid()}
             answer(id, {"protocolVersion": params.get("protocolVersion"), **info})
+    elif method == "server/discover":
+        info = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
+        answer(id, {**info, "supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}})
     elif method == "tools/list":
         answer(id, {"tools": [{"name": "me", "inputSchema": {"type": "object"}}]})
     elif method == "tools/call":

@@ -8,6 +8,7 @@ import pytest
 
 from agentgateway.testing import LoopbackHost, Upstream, make
 
+from .protected_server import User, World
 from .provider import AUDIENCE, Provider
 
 TRUST = httpx.create_ssl_context(trust_env=False)  # 40 ms each
@@ -50,3 +51,31 @@ async def protect(idp, host):
     yield build
     for policy in started:
         await policy.stop()
+
+
+@pytest.fixture
+async def world():
+    """A protected server at `world.url` + `/mcp`."""
+    protected = World()
+    async with Upstream(protected.answer) as upstream:
+        protected.url = upstream.url
+        yield protected
+
+
+@pytest.fixture
+async def user(world, host):
+    """`await user(…)`: a user of a started login with that configuration; `name` and the like are the user's own."""
+    started = []
+
+    async def build(lent: Any = None, **config: Any) -> User:
+        of_user = {key: config.pop(key) for key in ("name", "source", "host") if key in config}
+        target = config.pop("target", "tools")
+        login = make("agentgateway.mcp_logins", "authorizationCode", config, lent or host)
+        login.target, login.url = target, world.url + "/mcp"
+        started.append(login)
+        await login.start()
+        return User(login, world, **of_user)
+
+    yield build
+    for login in started:
+        await login.stop()

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from agentgateway._host.builtin.ai_config import Address, AiConfig, Vendor
 from agentgateway._host.builtin.ai_entry import Entry, base_of, entry_of, url_of
+from agentgateway._host.builtin.ai_kept import Ledger
 from agentgateway._host.builtin.ai_reply import incoming
 from agentgateway._host.builtin.ai_request import NOT_FORWARDED, AwaitedDefault, Default, Finish
 from agentgateway._host.builtin.models import allowed
@@ -38,6 +39,7 @@ class AiBackend(Backend):
 
     def __init__(self, config: AiConfig, host: Host) -> None:
         super().__init__(config, host)
+        self._ledger = Ledger(host.store("usage"))
         if config.provider is not None:
             self._targets = [self._target(config, config.provider, (), 0, {}, 1)]
         else:
@@ -181,7 +183,7 @@ class AiBackend(Backend):
         else:
             streams = call.stream or not call.whole or not outbound.dialect.replies
             reply = await self.host.send(exchange, stream=streams)
-        return await incoming(exchange, reply, call, outbound)
+        return await incoming(exchange, reply, call, outbound, self._ledger)
 
 
 async def answered(exchange: Exchange, call: LlmCall, model: str) -> Reply:

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 
+from agentgateway._host.builtin.ai_kept import Ledger, ending, made, once, told
 from agentgateway._host.builtin.ai_request import CREDENTIAL_FIELDS
 from agentgateway.errors import UpstreamError
 from agentgateway.exchange import Exchange, Outgoing, Reply
 from agentgateway.llm.beginnings import begun
-from agentgateway.llm.calls import Dialect, LlmCall, LlmReply
+from agentgateway.llm.calls import Dialect, LlmCall, LlmReply, PlainReply
 from agentgateway.llm.counting import COUNTING
 from agentgateway.llm.dialects.resources import Resource
 from agentgateway.llm.realtime import RealtimeCall, RealtimeSession
 from agentgateway.llm.replies import LlmStream, decompressed, learn, translated_error
+from agentgateway.llm.resources import ResourceCall
 from agentgateway.llm.watched import WatchedStream, look_at
 from agentgateway.sockets import Duplex
 
 NOT_RETURNED = frozenset((b"set-cookie", b"alt-svc", b"strict-transport-security", b"server", b"via"))
 """What a vendor's edge says to its own clients; `alt-svc` would lead ours around the gateway."""
 UNCODED = (b"", b"identity")
+PLAIN = (b"text/", b"application/x-subrip")
 
 
-async def incoming(exchange: Exchange, reply: Reply, call: LlmCall, outbound: LlmCall) -> Reply:
+async def incoming(exchange: Exchange, reply: Reply, call: LlmCall, outbound: LlmCall, ledger: Ledger) -> Reply:
     """The upstream's reply in the client's dialect, with an eye on its usage."""
     fields = first_of_each(reply.headers.raw)
     if not NOT_RETURNED.isdisjoint(fields):
@@ -32,6 +35,8 @@ async def incoming(exchange: Exchange, reply: Reply, call: LlmCall, outbound: Ll
     if reply.status < 400 and not source.replies:
         if isinstance(call, RealtimeCall) and isinstance(reply.body, Duplex):
             reply.body = RealtimeSession(exchange, reply.body, call, outbound.model)
+        if isinstance(outbound, ResourceCall):
+            await told(exchange, reply, outbound, ledger)
         return await localised(reply, source) if isinstance(source, Resource) and source.links else reply
     if reply.status < 400 and fields.get(b"content-type", b"").startswith(source.stream_content_type.encode()):
         reply.headers.remove("content-length")
@@ -42,8 +47,11 @@ async def incoming(exchange: Exchange, reply: Reply, call: LlmCall, outbound: Ll
         if exchange.attempt.others:
             reply.body = await begun(reply.body, source)
         reply.body = LlmStream(exchange, reply.body, source, target, call, hides_usage=outbound.prepared)
+        if "background" in outbound.document and in_background(outbound) and source.name == target.name:
+            reply.body = ending(exchange, reply.body, ledger, made_here=True)
         return reply
-    if reply.status < 400 and not call.whole and b"json" not in fields.get(b"content-type", b""):
+    plain = source.plain_replies and fields.get(b"content-type", b"").lower().startswith(PLAIN)
+    if reply.status < 400 and not (call.whole or plain) and b"json" not in fields.get(b"content-type", b""):
         return reply
     reply.body = await whole(reply.body)
     if (coding := fields.get(b"content-encoding", b"")) not in UNCODED:
@@ -53,15 +61,22 @@ async def incoming(exchange: Exchange, reply: Reply, call: LlmCall, outbound: Ll
         if source.name != target.name:
             translated_error(reply, source, target)
         return reply
-    content = LlmReply.read(source, reply.body)
+    content = (PlainReply if plain else LlmReply).read(source, reply.body)
     source.read_headers(content.document, reply.headers)
     exchange.usage = source.usage(content.document)
     exchange.response_model = source.reply_model(content.document)
+    if "background" in outbound.document and in_background(outbound):
+        await made(exchange, content.document, ledger)
     exchange.first_token_at = exchange.answered_at
     if COUNTING.watched:
         learn(exchange, call)
     reply.content = content if source.name == target.name else content.translated(target, call.canonical())
     return reply
+
+
+def in_background(call: LlmCall) -> bool:
+    """Whether a call asks for a response that goes on by itself, and is asked for later."""
+    return call.dialect.name == "responses" and call.document["background"] is True
 
 
 async def localised(reply: Reply, source: Resource) -> Reply:
@@ -103,11 +118,6 @@ SHORTEST_SECRET = 8
 def first_of_each(fields: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     """Header fields by name; of those that came more than once, the first."""
     return dict(reversed(fields))
-
-
-async def once(body: bytes) -> AsyncIterator[bytes]:
-    """A stream that arrived whole with its head."""
-    yield body
 
 
 LONGEST = 64 * 1024 * 1024

@@ -151,6 +151,7 @@ class Transcriptions(Forwarded):
     texts: ClassVar[tuple[str, ...]] = ("prompt", "keywords")
     forms: ClassVar[bool] = True
     form_texts: ClassVar[tuple[str, ...]] = ("prompt", "keywords")
+    plain_replies: ClassVar[bool] = True
     end_marker: ClassVar[bytes] = b"transcript.text.done"
     text_keys: ClassVar[tuple[bytes, ...]] = (b"delta",)
 

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 from agentgateway.errors import InvalidRequest, UpstreamError
 from agentgateway.exchange import Usage
-from agentgateway.llm.calls import Json, StreamDecoder, StreamEncoder
+from agentgateway.llm.blocks import BlockEncoder
+from agentgateway.llm.calls import Json, StreamDecoder
 from agentgateway.llm.chat import (
     Delta,
     Ended,
@@ -185,50 +186,31 @@ def _text(holder: Json, key: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-class Encoder(StreamEncoder):
-    """One part is told at a time: what belongs to another waits until the open one has ended. A call of a tool is told
-    when it is whole, and a signature with the part that follows its thought."""
+class Encoder(BlockEncoder):
+    """A call of a tool is told when it is whole, and a signature with the part that follows its thought."""
 
     def __init__(self) -> None:
-        self._over = False
+        super().__init__()
         self._head: Json = {}
-        self._open: PartStarted | None = None
+        self._part_open = PartStarted(0, "text")
         self._arguments: list[str] = []
         self._signature = ""
-        self._waiting: dict[int, list[Delta]] = {}
 
-    def feed(self, delta: Delta) -> bytes:
-        if self._over:
-            return b""
-        match delta:
-            case Started():
-                self._head = {"modelVersion": delta.model, "responseId": delta.id or new_id()}
-                return b""
-            case Ended():
-                return self._end(delta)
-            case Failed():
-                return self.fail(delta.facts)
-        if self._open is not None and delta.index != self._open.index:
-            self._waiting.setdefault(delta.index, []).append(delta)
-            return b""
-        out = self._write(delta)
-        while self._open is None and self._waiting:
-            out += b"".join(map(self._write, self._waiting.pop(next(iter(self._waiting)))))
-        return out
-
-    def end(self) -> bytes:
+    def _start(self, started: Started) -> bytes:
+        self._head = {"modelVersion": started.model, "responseId": started.id or new_id()}
         return b""
 
-    def fail(self, facts: ErrorFacts) -> bytes:
-        if self._over:
-            return b""
-        self._over = True
-        return encode(dump(encode_error(facts)))
+    def _opening(self, part: PartStarted) -> bytes:
+        self._part_open, self._arguments = part, []
+        out = b""
+        if self._signature and part.kind in ("thinking", "redacted_thinking"):
+            out = self._part(thought(""))
+        if part.kind == "redacted_thinking":
+            out += self._chunk(withheld(part.data))
+        return out
 
-    def _write(self, delta: Delta) -> bytes:
+    def _piece(self, delta: Delta) -> bytes:
         match delta:
-            case PartStarted():
-                return self._start(delta)
             case TextDelta():
                 return self._part({"text": delta.text})
             case ThinkingDelta():
@@ -237,22 +219,11 @@ class Encoder(StreamEncoder):
                 self._signature += delta.signature
             case ToolArgumentsDelta():
                 self._arguments.append(delta.json)
-            case PartEnded():
-                return self._finish()
         return b""
 
-    def _start(self, part: PartStarted) -> bytes:
-        self._open, self._arguments = part, []
-        out = b""
-        if self._signature and part.kind in ("thinking", "redacted_thinking"):
-            out = self._part(thought(""))
-        if part.kind == "redacted_thinking":
-            out += self._chunk(withheld(part.data))
-        return out
-
-    def _finish(self) -> bytes:
-        part, self._open = self._open, None
-        if part is None or part.kind != "tool_use":
+    def _closing(self) -> bytes:
+        part = self._part_open
+        if part.kind != "tool_use":
             return b""
         call = {"id": part.id, "name": part.name, "args": arguments("".join(self._arguments))}
         return self._part({"functionCall": call})
@@ -269,7 +240,6 @@ class Encoder(StreamEncoder):
         return encode(dump({"candidates": [candidate], **self._head}))
 
     def _end(self, ended: Ended) -> bytes:
-        self._over = True
         part: Json = {"text": ""}
         if self._signature:
             part["thoughtSignature"] = wire_signature(self._signature)
@@ -280,3 +250,6 @@ class Encoder(StreamEncoder):
         }
         usage = write_usage(ended.usage or Usage())
         return encode(dump({"candidates": [candidate], "usageMetadata": usage, **self._head}))
+
+    def _error(self, facts: ErrorFacts) -> bytes:
+        return encode(dump(encode_error(facts)))

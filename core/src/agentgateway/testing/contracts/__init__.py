@@ -10,6 +10,7 @@ from agentgateway.testing.contracts.plugin import CANARY, HEAVY, PluginContract
 from agentgateway.testing.contracts.policies import PolicyContract
 from agentgateway.testing.contracts.protocols import ProtocolContract
 from agentgateway.testing.contracts.sections import SectionContract
+from agentgateway.testing.contracts.stores import StoreContract
 from agentgateway.testing.contracts.upstreams import BackendContract, CredentialContract, ProviderContract
 
 __all__ = [
@@ -25,4 +26,5 @@ __all__ = [
     "ProtocolContract",
     "ProviderContract",
     "SectionContract",
+    "StoreContract",
 ]

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from agentgateway.fetching import NotFetched, fetch
 from agentgateway_auth_jwt.keys import Keys, read_keys
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("agentgateway.jwt")
 
 MAX_BYTES = 1024 * 1024
-HEADERS = {"accept": "application/json", "accept-encoding": "identity"}  # so that MAX_BYTES is what is held
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,23 +84,15 @@ class RemoteKeys:
 
     async def _refresh(self, client: httpx.AsyncClient) -> bool:
         try:
-            text = await self._fetch(client)
+            pace = self._pace
+            raw = await fetch(client, self._url, accept="application/json", limit=MAX_BYTES, seconds=pace.fetch)
+            text = raw.decode()
             if text != self._text:
                 self._put(read_keys(text))
                 self._text = text
         except Exception as error:  # a transport may raise anything, and this task must outlive it
-            said = str(error) if type(error) is ValueError else type(error).__name__  # others may quote the URL
+            told = type(error) in (NotFetched, ValueError)  # others may quote the URL
+            said = str(error) if told else type(error).__name__
             logger.warning("cannot fetch the keys of %s: %s", self._name, said)
             return False
         return True
-
-    async def _fetch(self, client: httpx.AsyncClient) -> str:
-        body = bytearray()
-        async with asyncio.timeout(self._pace.fetch), client.stream("GET", self._url, headers=HEADERS) as response:
-            if response.status_code != 200:
-                raise ValueError(f"status {response.status_code}")
-            async for chunk in response.aiter_bytes():
-                body += chunk
-                if len(body) > MAX_BYTES:
-                    raise ValueError(f"more than {MAX_BYTES} bytes")
-        return body.decode()

@@ -12,10 +12,11 @@ from pydantic_core import to_json
 
 from agentgateway.errors import UpstreamError
 from agentgateway.exchange import Exchange
+from agentgateway_mcp.bridging import SELF
+from agentgateway_mcp.callers import Caller
 from agentgateway_mcp.door import gone
 from agentgateway_mcp.errors import METHOD_NOT_FOUND, McpError
 from agentgateway_mcp.fan import gather
-from agentgateway_mcp.merging import NAME, VERSION
 from agentgateway_mcp.messages import McpCall
 from agentgateway_mcp.replies import LISTS, read_message
 from agentgateway_mcp.servers import Answer, Ask, Said, Server
@@ -24,9 +25,6 @@ from agentgateway_mcp.tracing import traced
 
 if TYPE_CHECKING:
     from agentgateway_mcp.plugin import McpBackend
-
-SELF = {"capabilities": {}, "clientInfo": {"name": NAME, "version": VERSION}}
-"""What the gateway says of itself where it opens a session of its own."""
 
 
 class Servers:
@@ -85,18 +83,29 @@ class Servers:
         raise UpstreamError("the server ended without an answer", detail=f"status {answer.status}")
 
     async def ask(self, target: str, message: bytes | dict[str, Any], *, resume_from: str | None = None) -> Answer:
-        """Ask one server. A session of its that has expired is opened anew, once."""
+        """Ask one server, in a version that it speaks."""
         call, session = self._call, self._call.session
         document = message if isinstance(message, dict) else call.document
         raw = to_json(message) if isinstance(message, dict) else message
         own, version = session.servers.get(target, (None, "")) if session is not None else (None, call.version)
-        if session is not None and own is not None:
-            own = self._backend.renewed(session, target) or own
         ask = Ask(call.purpose, raw, document if call.purpose == "send" else {}, version, own, resume_from)
-        if not self._backend.stateful and not call.modern and call.method != "initialize":
+        about = session.asked if session is not None else {}
+        return await self._backend.bridges[target].ask(Caller(self, self._exchange, target), ask, about)
+
+    @property
+    def alone(self) -> bool:
+        """Whether clients get no sessions."""
+        return not self._backend.stateful
+
+    async def direct(self, target: str, ask: Ask) -> Answer:
+        """Ask one server as the client does. A session of its that has expired is opened anew, once."""
+        call, session = self._call, self._call.session
+        if session is not None and ask.session is not None and (own := self._backend.renewed(session, target)):
+            ask = replace(ask, session=own)
+        if self.alone and not call.modern and call.method != "initialize":
             return await self._alone(target, ask)
         answer = await self.sent(target, ask)
-        if answer.status != 404 or session is None or own is None or call.purpose == "end" or not session.asked:
+        if answer.status != 404 or session is None or ask.session is None or call.purpose == "end" or not session.asked:
             return answer
         await answer.close()
         renewed = await self._reopen(target, session)
@@ -135,7 +144,7 @@ class Servers:
         await (await self.sent(target, Ask("send", to_json(done), done, version, answer.session))).close()
         return answer.session
 
-    async def sent(self, target: str, ask: Ask) -> Answer:
+    async def sent(self, target: str, ask: Ask, *, again: bool = False) -> Answer:
         """One exchange of the gateway's own with a server, through that target's policies."""
         exchange, member = self._exchange, self._members[target]
         child = Exchange(exchange.request, exchange.source, parent=exchange)
@@ -148,9 +157,21 @@ class Servers:
                 reply.status, whole=reply.body if isinstance(reply.body, bytes) else b"", headers=reply.headers
             )
         server: Server = member.facts
+        login = self._backend.logins.get(target)
+        if login is not None:
+            await login.attach(child)
         answer = await server.send(child)
         exchange.sent_at, exchange.answered_at = child.sent_at, child.answered_at
-        return answer
+        if login is not None and answer.status in (401, 403):
+            try:
+                better = await login.refused(child, answer, again=again)
+            except BaseException:
+                await answer.close()
+                raise
+            if better:
+                await answer.close()
+                return await self.sent(target, ask, again=True)
+        return await self._backend.pinning.screened(target, ask, answer, self._backend.host.body_limit)
 
 
 class Ending:

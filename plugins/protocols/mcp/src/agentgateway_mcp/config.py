@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from agentgateway.settings import Duration, PluginConfig, problem
 from agentgateway_mcp.edits import Prompts, Resources, Tools
+from agentgateway_mcp.known_eras import Era
+from agentgateway_mcp.pins import ToolPinning
 
+Kinds = Field(min_length=1, max_length=1, json_schema_extra={"x-kinds": "agentgateway.mcp_logins"})
 NAME = r"[A-Za-z0-9](?:[A-Za-z0-9.\-]*[A-Za-z0-9])?"
 
 
@@ -19,14 +22,21 @@ class TargetConfig(PluginConfig):
 
     name: str = Field(pattern=f"^{NAME}$", max_length=64)
     """What stands in front of the names of its tools and prompts. No `_`: that is where the two are told apart."""
+    era: Era = "auto"
+    """Which versions of the protocol it speaks: those with `sessions` (until 2025-11-25), the one that is `stateless`
+    (2026-07-28), or whatever it is found to."""
     policies: dict[str, Any] = {}
     """Policies of the requests to it."""
+    login: Annotated[dict[str, Any], Kinds] | None = None
+    """How its users log in to it, each for themselves: one kind, with that kind's own configuration."""
     tools: Tools = Tools()
     """Which of its tools clients see, and how."""
     prompts: Prompts = Prompts()
     """The same of its prompts."""
     resources: Resources = Resources()
     """The same of its resources."""
+    tool_pinning: ToolPinning | None = None
+    """As `toolPinning` of the backend, which holds where it is absent."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> TargetConfig:
@@ -63,6 +73,8 @@ class McpConfig(PluginConfig):
     """Host names that requests may name besides, without a port."""
     allowed_origins: list[str] = []
     """Origins (`https://app.example.com`) of pages that may ask besides."""
+    tool_pinning: ToolPinning = ToolPinning()
+    """What becomes of tools that are not what they were when their server was first asked."""
     timeout: Duration = Field(30.0, gt=0)
     """How long a server may take over its part of a list, or over opening a session."""
 

@@ -8,8 +8,9 @@ from urllib.parse import urlsplit
 
 from agentgateway.errors import Forbidden
 from agentgateway.exchange import Exchange
-from agentgateway.hookspecs import hookimpl
+from agentgateway.hookspecs import Later, hookimpl
 from agentgateway_mcp.errors import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, McpError
+from agentgateway_mcp.logins import settle, visited
 from agentgateway_mcp.messages import McpCall
 from agentgateway_mcp.naming import Names
 from agentgateway_mcp.sessions import is_over, owner_of
@@ -30,13 +31,19 @@ class Door:
         self._origins = frozenset(origin.lower() for origin in backend.config.allowed_origins)
 
     @hookimpl
-    def accept(self, exchange: Exchange) -> None:
+    def accept(self, exchange: Exchange) -> Later | None:
         if self._backend.config.dns_rebinding_protection:
             self._check_origin(exchange)
         call = exchange.call
+        if self._backend.logins:
+            if (visit := visited(self._backend.logins, exchange)) is not None:
+                return visit
+            if isinstance(call, McpCall) and call.modern:
+                settle(call)
         if isinstance(call, McpCall) and exchange.unread is None:
             self._find_session(exchange, call)
             resolve(call, self._backend.names)
+        return None
 
     @hookimpl
     def authz(self, exchange: Exchange) -> None:

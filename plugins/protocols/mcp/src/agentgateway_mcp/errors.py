@@ -17,6 +17,8 @@ REFUSED = -32001
 LIMITED = -32003
 HEADER_MISMATCH = -32020
 UNSUPPORTED_VERSION = -32022
+URL_ELICITATION_REQUIRED = -32042
+"""Of 2025-11-25 alone."""
 
 CODES: Mapping[int, int] = {401: REFUSED, 403: REFUSED, 404: METHOD_NOT_FOUND, 429: LIMITED}
 """Codes for errors of the gateway's own, by status; below 500 it is the client's doing."""

@@ -13,7 +13,7 @@ from agentgateway_mcp.servers import Purpose
 
 if TYPE_CHECKING:
     from agentgateway_mcp.processors import Processor
-    from agentgateway_mcp.rules import Rules
+    from agentgateway_mcp.rules import McpRules
     from agentgateway_mcp.sessions import Opened
 
 MODERN = "2026-07-28"
@@ -44,7 +44,8 @@ class McpCall(Content):
     comes back, `rules` the authorization of this route; `looked_at` is the thing of a list, or of a completion, that
     these rules are asked about: its kind, its target, its name. `processors` see requests and results as wholes;
     `said_of_it` is what they have to say of the message to expressions, `edits` what they did to the headers of its
-    requests to servers: the values of each, none where it is taken out.
+    requests to servers: the values of each, none where it is taken out. `quarantined` says that a tool was refused
+    because it has changed; `login` is what the user answered to the gateway's own question whether to log in.
     """
 
     __slots__ = (
@@ -53,10 +54,12 @@ class McpCall(Content):
         "edits",
         "error_code",
         "judges",
+        "login",
         "looked_at",
         "name",
         "processors",
         "purpose",
+        "quarantined",
         "raw",
         "rules",
         "said_of_it",
@@ -74,13 +77,15 @@ class McpCall(Content):
         self.target: str | None = None
         self.name: str | None = None
         self.judges: list[Judge] = []
-        self.rules: list[Rules] = []
+        self.rules: list[McpRules] = []
         self.error_code: int | None = None
         self.looked_at: tuple[str, str | None, str] | None = None
+        self.login: str | None = None
         self.changed_by_guard = False
         self.processors: list[Processor] = []
         self.said_of_it: dict[str, Any] = {}
         self.edits: dict[str, list[bytes]] = {}
+        self.quarantined = False
 
     @property
     def modern(self) -> bool:
@@ -122,6 +127,8 @@ class McpCall(Content):
             fields["mcp.resource.type"] = self.kind
         if self.name is not None and self.kind in FIELDS:
             fields[FIELDS[self.kind]] = self.name
+        if self.quarantined:
+            fields["mcp.tool.quarantined"] = True
         if self.error_code is not None:
             fields["mcp.error.code"] = self.error_code
         return fields

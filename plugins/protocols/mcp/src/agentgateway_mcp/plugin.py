@@ -11,11 +11,14 @@ from agentgateway.errors import ConfigError, NotFound
 from agentgateway.exchange import Exchange, Reply, Target
 from agentgateway.hookspecs import hookimpl
 from agentgateway.interfaces import Backend, Bucket, Host, Layer, Participant
+from agentgateway_mcp.bridging import Bridge
 from agentgateway_mcp.config import McpConfig
 from agentgateway_mcp.door import Door
 from agentgateway_mcp.edits import Seen
+from agentgateway_mcp.logins import Login
 from agentgateway_mcp.messages import McpCall
 from agentgateway_mcp.naming import Names
+from agentgateway_mcp.pinning import Pinning, place_of
 from agentgateway_mcp.relay import Relay
 from agentgateway_mcp.servers import Ask, Server
 from agentgateway_mcp.sessions import Opened, Seal
@@ -34,18 +37,29 @@ class McpBackend(Backend):
     def __init__(self, config: McpConfig, host: Host) -> None:
         super().__init__(config, host)
         self._servers: dict[str, Server] = {}
+        self.bridges: dict[str, Bridge] = {}
+        self.logins: dict[str, Login] = {}
         for index, target in enumerate(config.targets):
             kind, settings = target.kind
             at = f"targets[{index}].{kind}"
             server = self._servers[target.name] = host.build("agentgateway.mcp_targets", kind, settings, at)
             server.label, server.session_ttl = target.name, config.session_idle
+            self.bridges[target.name] = Bridge(server, target.name, target.era, config)
             if server.pipes and target.policies:
                 message = f"a target of kind `{kind}` gets no HTTP request that policies could edit"
                 raise ConfigError(message, path=f"{host.at}.targets[{index}].policies")
+            if target.login is not None:
+                self.logins[target.name] = self._login(index, target.name, target.login)
         several = len(self._servers) > 1
         prefixed = config.prefix_mode == "always" or (config.prefix_mode == "conditional" and several)
         seen = {target.name: Seen(target.tools, target.prompts, target.resources) for target in config.targets}
         self.names = Names(seen, prefixed=prefixed)
+        rules = {target.name: target.tool_pinning or config.tool_pinning for target in config.targets}
+        self.places = {
+            target.name: place_of(target.kind[0], target.name, self._servers[target.name].endpoint)
+            for target in config.targets
+        }
+        self.pinning = Pinning(host, rules, self.places, self.names)
         self.stateful = config.stateful_mode == "stateful"
         self.seal = Seal(host.key(f"mcp session {host.at}"), host.at)
         self._ended = host.buckets("mcp sessions")
@@ -53,6 +67,16 @@ class McpBackend(Backend):
         self._renewed: OrderedDict[tuple[str, str], str] = OrderedDict()
         labels = ("method", "resource_type", "server", "resource")
         self._count = host.counter("mcp_requests", "Messages of MCP clients.", labels)
+
+    def _login(self, index: int, target: str, given: dict[str, Any]) -> Login:
+        ((kind, settings),) = given.items()
+        url = self._servers[target].url
+        if url is None:
+            message = "users can log in to targets of kind `mcp` only"
+            raise ConfigError(message, path=f"{self.host.at}.targets[{index}].login")
+        login: Login = self.host.build("agentgateway.mcp_logins", kind, settings, f"targets[{index}].login.{kind}")
+        login.target, login.url = target, url
+        return login
 
     # --- what the pipeline sees ---------------------------------------------------------------------------------------
 
@@ -65,17 +89,19 @@ class McpBackend(Backend):
         return [Layer((*self.host.path, "targets", index, "policies"), policies, "backend")]
 
     def attends(self) -> Iterable[Participant]:
-        return (Participant(Door(self), "mcp"), Participant(Counted(self._count), "mcp"))
+        return [Participant(hooks, "mcp") for hooks in (Door(self), Counted(self._count))]
 
     async def start(self) -> None:
-        for server in self._servers.values():
-            await server.start()
+        parts: list[Server | Login] = [*self._servers.values(), *self.logins.values()]
+        for part in parts:
+            await part.start()
 
     async def stop(self) -> None:
         failures = []
-        for server in self._servers.values():
+        parts: list[Bridge | Login | Server] = [*self.bridges.values(), *self.logins.values(), *self._servers.values()]
+        for part in parts:
             try:
-                await server.stop()
+                await part.stop()
             except Exception as error:
                 failures.append(error)
         if failures:

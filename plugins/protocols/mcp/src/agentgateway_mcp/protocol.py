@@ -13,6 +13,7 @@ from agentgateway.interfaces import Host, Protocol
 from agentgateway.llm.documents import check, read_object
 from agentgateway_mcp.eras import speak
 from agentgateway_mcp.errors import INVALID_REQUEST, PARSE_ERROR, REFUSED, McpError, rpc_error
+from agentgateway_mcp.logins import LoginRequired, told
 from agentgateway_mcp.messages import McpCall
 from agentgateway_mcp.replies import McpReply, read_message
 
@@ -78,17 +79,27 @@ class McpProtocol(Protocol):
     def error(self, exchange: Exchange, error: GatewayError) -> Reply:
         """A JSON-RPC error; what a guard refuses is the answer of a request that was understood (200)."""
         call = exchange.call if isinstance(exchange.call, McpCall) else None
-        told = rpc_error(error)
+        if isinstance(error, LoginRequired) and call is not None and call.is_request:
+            return _login(call, error)
+        rpc = rpc_error(error)
         if isinstance(error, GuardRejected):
-            told["code"] = REFUSED
+            rpc["code"] = REFUSED
         if call is not None:
-            call.error_code = told["code"]
-        document = {"jsonrpc": "2.0", "id": request_id(call), "error": told}
+            call.error_code = rpc["code"]
+        document = {"jsonrpc": "2.0", "id": request_id(call), "error": rpc}
         status = 200 if isinstance(error, GuardRejected) and call is not None and call.is_request else error.status
         reply = Reply(status, Headers([(b"content-type", JSON.encode())]), to_json(document))
         for name, value in error.headers:
             reply.headers.add(name.lower(), value)
         return reply
+
+
+def _login(call: McpCall, error: LoginRequired) -> Reply:
+    """The answer to a request that has to wait for a login: it was understood (200)."""
+    response = told(call, error)
+    call.error_code = response["error"]["code"] if "error" in response else None
+    document = {"jsonrpc": "2.0", "id": request_id(call), **response}
+    return Reply(200, Headers([(b"content-type", JSON.encode()), (b"cache-control", b"no-store")]), to_json(document))
 
 
 def request_id(call: McpCall | None) -> Any:

@@ -23,6 +23,7 @@ from agentgateway_mcp.replies import LISTS, Outward, read_message
 from agentgateway_mcp.rules import may_call
 from agentgateway_mcp.servers import Answer, Said
 from agentgateway_mcp.sessions import ASKED, opened
+from agentgateway_mcp.subscribing import asked_of, begun
 
 if TYPE_CHECKING:
     from agentgateway_mcp.plugin import McpBackend
@@ -89,7 +90,7 @@ class Relay:
             raise unknown(call)
         if call.processors:
             await ask_before_one(self._exchange, call, self._names)
-        if not may_call(self._exchange, call):
+        if not may_call(self._exchange, call) or (call.kind == "tool" and await self._backend.pinning.refuses(call)):
             raise unknown(call)
         return await self._through(call.target)
 
@@ -130,6 +131,8 @@ class Relay:
             return
 
         async def has(target: str) -> bool:
+            if call.kind == "tool" and await self._backend.pinning.holds(target, wanted or ""):
+                return True
             cursor: str | None = None
             for page in range(PAGES):
                 params = self._meta() | ({"cursor": cursor} if cursor else {})
@@ -166,6 +169,8 @@ class Relay:
         more = {target: result["nextCursor"] for target, result in results.items() if result.get("nextCursor")}
         for target, result in results.items():
             Outward(self._exchange, call, self._names, target).result(result)
+        if key == "tools" and not self._names.prefixed:
+            self._backend.pinning.shadow(results)
         merged: dict[str, Any] = {key: merging.listed(key, named, results)}
         if (cursor := cursor_of(more)) is not None:
             merged["nextCursor"] = cursor
@@ -186,29 +191,27 @@ class Relay:
 
     async def _subscribe(self) -> Reply:
         """`subscriptions/listen`: one stream of everything that the servers tell; one word that it has begun."""
-        config, call = self._backend.config, self._call
-        asked = {target: partial(self._servers.ask, target, call.body()) for target in self._members}
+        config, names, call = self._backend.config, self._names, self._call
+        asked = {target: partial(self._servers.ask, target, asked_of(names, target, call)) for target in self._members}
         answers = await gather(asked, config.timeout, fail_open=True)
         streams = {target: one for target, one in answers.items() if one.messages is not None}
         if not streams:
             raise McpError(METHOD_NOT_FOUND, "Method not found: subscriptions/listen", status=404)
-        return self._stream(Merged(streams), acknowledged=True)
+        first = await begun(names, streams, call, config.timeout)
+        return self._stream(Merged(streams), first)
 
-    def _stream(self, merged: Merged, *, acknowledged: bool = False) -> Reply:
-        body = OwnedStream(self._told(merged, acknowledged), Closing(merged))
+    def _stream(self, merged: Merged, first: dict[str, Any] | None = None) -> Reply:
+        body = OwnedStream(self._told(merged, first), Closing(merged))
         return Reply(200, Headers(list(EVENTS)), body, upstream=True)
 
-    async def _told(self, merged: Merged, once: bool) -> AsyncGenerator[bytes, None]:
-        """The messages of several streams. Of the words that they have begun, the first is passed on."""
-        begun = False
+    async def _told(self, merged: Merged, first: dict[str, Any] | None) -> AsyncGenerator[bytes, None]:
+        """The messages of several streams, and what comes before them."""
+        if first is not None:
+            yield event(Said(to_json(first)))
         async for target, said in merged:
             if not said.data:
                 continue
             document = read_message(said.data)
-            if once and document.get("method") == "notifications/subscriptions/acknowledged":
-                if begun:
-                    continue
-                begun = True
             try:
                 Outward(self._exchange, self._call, self._names, target).message(document)
                 note(self._call, document)
@@ -255,7 +258,10 @@ class Relay:
         """The answer to `initialize`, with the id of the session."""
         version = str(message["result"].get("protocolVersion", "")) if isinstance(message["result"], dict) else ""
         servers = {
-            target: (answer.session, str((results or {}).get(target, {}).get("protocolVersion", version)))
+            target: (
+                answer.session,
+                answer.version or str((results or {}).get(target, {}).get("protocolVersion", version)),
+            )
             for target, answer in answers.items()
         }
         reply = whole(message)

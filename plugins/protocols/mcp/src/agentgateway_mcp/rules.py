@@ -4,71 +4,44 @@ no list, and when it is asked for, it does not exist."""
 from __future__ import annotations
 
 import re
-from typing import ClassVar, Self
+from collections.abc import Sequence
+from typing import ClassVar
 
-from pydantic import ConfigDict, model_validator
-
-from agentgateway.errors import ConfigError, ConfigErrors
 from agentgateway.exchange import Exchange
 from agentgateway.expressions import Expression
 from agentgateway.hookspecs import hookimpl
 from agentgateway.interfaces import Host, Level, Policy
-from agentgateway.settings import CelText, PluginConfig, problem
+from agentgateway.rules import Compiled, Rule, Rules
+from agentgateway.settings import CelText, PluginConfig
 from agentgateway_mcp.messages import McpCall
 
 ARGUMENTS = re.compile(r"\barguments\b")
 """What a rule names that reads a call's arguments."""
 
 
-class McpRule(PluginConfig):
-    """One rule: an expression, and what it means when it is true."""
-
-    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
-
-    allow: CelText | None = None
-    """True lets it pass, unless another rule refuses it."""
-    deny: CelText | None = None
-    """True refuses it, and so does an error."""
-    require: CelText | None = None
-    """Anything but true refuses it."""
-
-    @model_validator(mode="after")
-    def _one_effect(self) -> Self:
-        if sum(text is not None for text in (self.allow, self.deny, self.require)) != 1:
-            raise problem("expected exactly one of allow, deny, require")
-        return self
-
-
 class McpAuthorizationConfig(PluginConfig):
     """Which tools, prompts, resources and tasks there are for whom."""
 
-    rules: tuple[CelText | McpRule, ...]
+    rules: tuple[CelText | Rule, ...]
     """Expressions over `mcp.tool`, `mcp.prompt`, `mcp.resource`, `mcp.task` (`target`, `name`, a call's `arguments`)
     and everything else, each an `allow` unless it says otherwise. Any `deny` that is true refuses; then any `require`
     that is not true; then one `allow` must be true, where there are any."""
 
 
-class Rules:
-    """What one place of the file says."""
+class McpRules:
+    """What one place of the file says. Each rule with whether it reads a call's arguments."""
 
-    def __init__(self, rules: list[McpRule], host: Host) -> None:
-        wrong: list[ConfigError] = []
+    def __init__(self, rules: Sequence[str | Rule], host: Host) -> None:
+        compiled = Rules(rules, host)
+        waits = [
+            any(ARGUMENTS.search(text) for text in rule.model_dump(exclude_none=True).values())
+            for rule in compiled.given
+        ]
 
-        def compiled(effect: str) -> tuple[tuple[Expression, bool], ...]:
-            found = []
-            for index, rule in enumerate(rules):
-                if (text := getattr(rule, effect)) is not None:
-                    try:
-                        found.append((host.expression(text), ARGUMENTS.search(text) is not None))
-                    except ConfigError as error:
-                        path = f"{host.at}.rules[{index}]"
-                        told = ConfigError(error.message, path=path, file=error.file, line=error.line, hint=error.hint)
-                        wrong.append(told)
-            return tuple(found)
+        def marked(rules: Compiled) -> tuple[tuple[Expression, bool], ...]:
+            return tuple((rule, waits[index]) for index, rule in rules)
 
-        self._denies, self._requires, self._allows = compiled("deny"), compiled("require"), compiled("allow")
-        if wrong:
-            raise wrong[0] if len(wrong) == 1 else ConfigErrors(wrong)
+        self._denies, self._requires, self._allows = map(marked, (compiled.denies, compiled.requires, compiled.allows))
 
     def allow(self, exchange: Exchange, *, listed: bool = False) -> bool:
         """Whether what `mcp` is in expressions may pass. In a list there are no arguments: rules that read them wait
@@ -91,8 +64,7 @@ class McpAuthorization(Policy):
 
     def __init__(self, config: McpAuthorizationConfig, host: Host) -> None:
         super().__init__(config, host)
-        read = [rule if isinstance(rule, McpRule) else McpRule(allow=rule) for rule in config.rules]
-        self._rules = Rules(read, host)
+        self._rules = McpRules(config.rules, host)
 
     @hookimpl
     def authz(self, exchange: Exchange) -> None:

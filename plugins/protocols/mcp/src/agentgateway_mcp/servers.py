@@ -27,7 +27,7 @@ class Ask(Content):
     `message` is the JSON-RPC message as bytes, with the names that this server knows; `document` the same parsed.
     `version` is the protocol's (`2025-11-25`), empty in an `initialize`; from 2026-07-28 on there are no sessions.
     `session` is the server's own session id, None where there is none; `resume_from` the last event that the client
-    has (`Last-Event-ID`), in the server's terms.
+    has (`Last-Event-ID`), in the server's terms. `fields` are headers that this message has besides.
     """
 
     purpose: Purpose
@@ -36,6 +36,7 @@ class Ask(Content):
     version: str = ""
     session: str | None = None
     resume_from: str | None = None
+    fields: tuple[tuple[str, str], ...] = ()
 
     @property
     def method(self) -> str:
@@ -71,7 +72,8 @@ class Answer:
 
     `status` is 200 with messages, 202 for what wants none, 404 for a session that is gone, 405 where nothing is to be
     listened to, any other error as the server has it. `messages` ends after the response to a request; whoever takes
-    an answer closes it. `whole` is the only message, where no other can come. `session` is a new session's id.
+    an answer closes it. `whole` is the only message, where no other can come. `session` is a new session's id, and
+    `version` what is spoken in it, where that is another version than the message says.
     """
 
     status: int
@@ -79,6 +81,7 @@ class Answer:
     whole: bytes | None = None
     session: str | None = None
     headers: Headers = field(default_factory=Headers)
+    version: str = ""
 
     async def close(self) -> None:
         """Let go of what is still to come: the request is cancelled."""
@@ -109,6 +112,11 @@ class Server:
     def endpoint(self) -> str:
         """`host:port`, or the command, for people."""
         raise NotImplementedError
+
+    @property
+    def url(self) -> str | None:
+        """Where all of its messages go by HTTP, None for servers that have no such place."""
+        return None
 
     async def prepare(self, exchange: Exchange) -> None:
         """Set `exchange.outgoing` for `exchange.call`, an `Ask`; the target's policies edit it then."""

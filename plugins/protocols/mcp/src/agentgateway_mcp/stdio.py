@@ -98,6 +98,8 @@ class Stdio(LiveServer):
     async def unbound(self, ask: Ask, exchange: Exchange) -> Answer:
         if ask.version < MODERN or ask.method == "initialize":
             return await super().unbound(ask, exchange)
+        if ask.purpose == "end":
+            return self._end_shared()
         if ask.purpose != "send":
             return Answer(405)
         if not ask.wants_answer:
@@ -112,6 +114,14 @@ class Stdio(LiveServer):
             self._start(shared)
             self._shared = shared
         return shared
+
+    def _end_shared(self) -> Answer:
+        """The child of all is of no use: it does not know this version. That it may have ended over it says nothing of
+        how it does in a session."""
+        shared, self._shared, self._restarts = self._shared, None, Restarts()
+        if shared is not None and not shared.ended:
+            self.retire(shared)
+        return Answer(200)
 
     def _start(self, session: ChildSession) -> None:
         if (wait := self._restarts.wait) > 0:

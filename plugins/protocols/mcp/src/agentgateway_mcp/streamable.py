@@ -74,6 +74,10 @@ class StreamableHttp(Server):
     def endpoint(self) -> str:
         return self._url.partition("://")[2]
 
+    @property
+    def url(self) -> str:
+        return self._url + self._target
+
     async def prepare(self, exchange: Exchange) -> None:
         ask = asked(exchange)
         headers = exchange.request.headers.end_to_end(OWN)
@@ -88,6 +92,8 @@ class StreamableHttp(Server):
             headers.add("last-event-id", ask.resume_from)
         if ask.version >= MODERN and ask.method:
             headers.update(routing(ask))
+        if ask.fields:
+            headers.update(ask.fields)
         exchange.outgoing = Outgoing(METHODS[ask.purpose], self._url, self._target, headers, ask.message)
 
     async def send(self, exchange: Exchange) -> Answer:

@@ -14,7 +14,7 @@ from agentgateway.locations import Location
 from agentgateway.settings import FileInlineOrRemote, PluginConfig, Secret, problem
 from agentgateway_mcp_oauth.addresses import origin, trustworthy
 
-_SCOPE = re.compile(r"[!#-\[\]-~]+")  # RFC 6749 section 3.3
+SCOPE = re.compile(r"[!#-\[\]-~]+")  # RFC 6749 section 3.3
 
 
 def issuer_url(url: str) -> str:
@@ -98,7 +98,7 @@ class ResourceMetadata(PluginConfig):
     @field_validator("scopes_supported")
     @classmethod
     def _are_scopes(cls, scopes: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        if not all(_SCOPE.fullmatch(scope) for scope in scopes or ()):
+        if not all(SCOPE.fullmatch(scope) for scope in scopes or ()):
             raise problem("a scope has no blanks, quotes, backslashes or control characters", "RFC 6749 section 3.3")
         return scopes
 

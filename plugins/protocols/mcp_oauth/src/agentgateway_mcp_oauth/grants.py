@@ -104,10 +104,10 @@ def _token(document: dict[str, Any]) -> Token:
     value = document.get("access_token")
     if not isinstance(value, str) or not value or str(document.get("token_type", "")).lower() not in ("bearer", "n_a"):
         raise ProviderFailed(detail="the token endpoint gave no bearer token")
-    return Token(value, time.time() + _lifetime(document.get("expires_in")))
+    return Token(value, time.time() + lifetime(document.get("expires_in")))
 
 
-def _lifetime(said: object) -> float:
+def lifetime(said: object) -> float:
     """Seconds; some vendors write them as text."""
     if not isinstance(said, int | float | str) or isinstance(said, bool):
         return UNSAID

@@ -21,7 +21,10 @@ PASSED_BACK = ("www-authenticate", "retry-after")
 
 
 class ProviderFailed(UpstreamError):
-    """The identity provider did not answer, or not as it should."""
+    """The identity provider did not answer, or not as it should. `said` is the status of an answer without a document
+    in it."""
+
+    said: int | None = None
 
     code = "authorization_server_unavailable"
     default_message = "the authorization server cannot be asked"
@@ -67,11 +70,17 @@ async def ask(
 
 def _document(status: int, content: bytes) -> dict[str, Any]:
     if not (200 <= status < 300 or status >= 400):
-        raise ProviderFailed(detail=f"status {status}")
+        raise _said(status, f"status {status}")
     try:
         document = from_json(content)
     except ValueError:
         document = None
     if not isinstance(document, dict):
-        raise ProviderFailed(detail=f"status {status}, and not a JSON object")
+        raise _said(status, f"status {status}, and not a JSON object")
     return document
+
+
+def _said(status: int, detail: str) -> ProviderFailed:
+    error = ProviderFailed(detail=detail)
+    error.said = status
+    return error

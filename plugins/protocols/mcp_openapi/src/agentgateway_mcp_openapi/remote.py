@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from agentgateway.fetching import NotFetched, fetch
 from agentgateway_mcp_openapi.document import DocumentError
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("agentgateway.mcp.openapi")
 
 MAX_BYTES = 16 * 1024 * 1024
-HEADERS = {"accept": "application/json, application/yaml;q=0.9, */*;q=0.5", "accept-encoding": "identity"}
+ACCEPT = "application/json, application/yaml;q=0.9, */*;q=0.5"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,21 +61,15 @@ class RemoteDocument:
         try:
             await self._put(await self._fetch(client))
         except Exception as error:  # a transport may raise anything, and this task must outlive it
-            said = str(error) if isinstance(error, DocumentError) else type(error).__name__  # others may quote the URL
+            told = isinstance(error, DocumentError | NotFetched)  # others may quote the URL
+            said = str(error) if told else type(error).__name__
             logger.warning("cannot use the OpenAPI document of %s: %s", self._name, said)
             return False
         return True
 
     async def _fetch(self, client: httpx.AsyncClient) -> str:
-        body = bytearray()
-        async with asyncio.timeout(self._pace.fetch), client.stream("GET", self._url, headers=HEADERS) as response:
-            if response.status_code != 200:
-                raise DocumentError(f"status {response.status_code}")
-            async for chunk in response.aiter_bytes():
-                body += chunk
-                if len(body) > MAX_BYTES:
-                    raise DocumentError(f"more than {MAX_BYTES} bytes")
+        raw = await fetch(client, self._url, accept=ACCEPT, limit=MAX_BYTES, seconds=self._pace.fetch)
         try:
-            return body.decode("utf-8-sig")
+            return raw.decode("utf-8-sig")
         except UnicodeDecodeError:
             raise DocumentError("not UTF-8 text") from None

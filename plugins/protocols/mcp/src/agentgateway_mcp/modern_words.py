@@ -1,0 +1,80 @@
+"""What a server of 2026-07-28 says, put into words of the versions with sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from agentgateway_mcp.envelope import SERVER_KEY, SUBSCRIPTION_KEY, Json, member, without
+from agentgateway_mcp.errors import INVALID_PARAMS
+from agentgateway_mcp.legacy_words import RESOURCE_NOT_FOUND
+from agentgateway_mcp.messages import LEGACY
+
+UNKNOWN_BEFORE = ("resultType", "ttlMs", "cacheScope")
+INPUT_REQUIRED = "input_required"
+LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
+
+
+def initialized(discovery: Json, wanted: Any) -> Json:
+    """The result of `initialize` from that of `server/discover`, in the version that the client asks for, if there is
+    such a one."""
+    server = member(discovery, "_meta").get(SERVER_KEY)
+    told: Json = {
+        "protocolVersion": wanted if wanted in LEGACY else LEGACY[-1],
+        "capabilities": without(member(discovery, "capabilities"), ("extensions", "tasks")),
+        "serverInfo": server if isinstance(server, dict) else {"name": "unknown", "version": "0"},
+    }
+    if isinstance(discovery.get("instructions"), str):
+        told["instructions"] = discovery["instructions"]
+    return told
+
+
+def legacy_response(document: Json, method: str, wanted: Any) -> Json:
+    """A response without what the versions with sessions do not know."""
+    told: Json = {"jsonrpc": "2.0", "id": wanted}
+    if isinstance(document.get("result"), dict):
+        return {**told, "result": legacy_result(document["result"], method)}
+    return {**told, "error": legacy_error(member(document, "error"), method)}
+
+
+def legacy_result(result: Json, method: str) -> Json:
+    told = without(result, UNKNOWN_BEFORE)
+    if "_meta" in told:
+        meta = without(member(told, "_meta"), (SERVER_KEY, SUBSCRIPTION_KEY))
+        told = {**told, "_meta": meta} if meta else without(told, ("_meta",))
+    if method == "tools/call" and not isinstance(told.get("structuredContent", {}), dict):
+        told = without(told, ("structuredContent",))
+    if method == "tools/list" and isinstance(told.get("tools"), list):
+        told["tools"] = [legacy_tool(tool) for tool in told["tools"]]
+    return told
+
+
+def legacy_tool(tool: Any) -> Any:
+    """A tool whose structured results, before 2026-07-28, can be objects only."""
+    schema = tool.get("outputSchema") if isinstance(tool, dict) else None
+    fits = schema is None or (isinstance(schema, dict) and schema.get("type") == "object")
+    return tool if fits else without(tool, ("outputSchema",))
+
+
+def legacy_error(error: Json, method: str) -> Json:
+    missing = method == "resources/read" and error.get("code") == INVALID_PARAMS
+    if missing and ("uri" in member(error, "data") or "not found" in str(error.get("message", "")).lower()):
+        return {**error, "code": RESOURCE_NOT_FOUND}
+    return error
+
+
+def legacy_notification(document: Json) -> Json:
+    """A notification that does not say which subscription it is of."""
+    params = member(document, "params")
+    if SUBSCRIPTION_KEY not in member(params, "_meta"):
+        return document
+    meta = without(params["_meta"], (SUBSCRIPTION_KEY,))
+    kept = {**params, "_meta": meta} if meta else without(params, ("_meta",))
+    return {**without(document, ("params",)), **({"params": kept} if kept else {})}
+
+
+def subscription(uris: Iterable[str]) -> Json:
+    """What a stream of everything unasked is in 2026-07-28."""
+    lists = dict.fromkeys(("toolsListChanged", "promptsListChanged", "resourcesListChanged"), True)
+    known = sorted(uris)
+    return {**lists, **({"resourceSubscriptions": known} if known else {})}

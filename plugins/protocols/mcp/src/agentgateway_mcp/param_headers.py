@@ -1,0 +1,95 @@
+"""Arguments of tools that have to stand in headers, too: what a tool's schema marks with `x-mcp-header` is mirrored in
+`Mcp-Param-…` (specification 2026-07-28, "Custom headers from tool parameters")."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+from agentgateway.exchange import Headers
+from agentgateway_mcp.envelope import Json, member
+from agentgateway_mcp.eras import unwrapped, wrapped
+
+MARK = "x-mcp-header"
+Path = tuple[str, ...]
+REMEMBERED = 4096
+"""Tools whose headers are remembered."""
+DEEPEST = 16
+
+
+class ParamHeaders:
+    """What a server's lists have said of its tools."""
+
+    def __init__(self) -> None:
+        self._tools: OrderedDict[str, dict[Path, str]] = OrderedDict()
+
+    def learn(self, result: Json) -> None:
+        """From a result of `tools/list`."""
+        tools = result.get("tools")
+        for tool in tools if isinstance(tools, list) else ():
+            if isinstance(tool, dict) and isinstance(tool.get("name"), str):
+                self._tools[tool["name"]] = dict(marked(member(tool, "inputSchema"), ()))
+        while len(self._tools) > REMEMBERED:
+            self._tools.popitem(last=False)
+
+    def of(self, document: Json) -> tuple[tuple[str, str], ...]:
+        """The headers of a request."""
+        params = member(document, "params")
+        if document.get("method") != "tools/call" or not isinstance(params.get("name"), str):
+            return ()
+        found = []
+        for path, name in self._tools.get(params["name"], {}).items():
+            text = rendered(value_at(member(params, "arguments"), path))
+            if text is not None:
+                found.append((f"mcp-param-{name.lower()}", wrapped(text)))
+        return tuple(found)
+
+    def disagree(self, document: Json, headers: Headers) -> str | None:
+        """The header of a request that does not say what the argument says."""
+        params = member(document, "params")
+        for path, name in self._tools.get(str(params.get("name")), {}).items():
+            field = f"mcp-param-{name.lower()}"
+            value, given = value_at(member(params, "arguments"), path), headers.all(field)
+            if len(given) != (0 if value is None else 1) or (given and not says(unwrapped(given[0]), value)):
+                return field
+        return None
+
+
+def says(text: str | None, value: Any) -> bool:
+    """Whether a header's text stands for a value. Numbers can be written in more than one way."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        with suppress(ValueError):
+            return text is not None and float(text) == value
+        return False
+    return text is not None and text == rendered(value)
+
+
+def marked(schema: Json, path: Path) -> Iterator[tuple[Path, str]]:
+    """The properties that have a header, by where they stand."""
+    if len(path) > DEEPEST:
+        return
+    for name, one in member(schema, "properties").items():
+        if isinstance(one, dict):
+            if isinstance(one.get(MARK), str) and is_token(one[MARK]):
+                yield (*path, name), one[MARK]
+            yield from marked(one, (*path, name))
+
+
+def is_token(name: str) -> bool:
+    """Whether it can be part of a header's name (RFC 9110 section 5.6.2)."""
+    return bool(name) and name.isascii() and all(char.isalnum() or char in "!#$%&'*+-.^_`|~" for char in name)
+
+
+def value_at(arguments: Any, path: Path) -> Any:
+    for name in path:
+        arguments = arguments.get(name) if isinstance(arguments, dict) else None
+    return arguments
+
+
+def rendered(value: Any) -> str | None:
+    """A value as it stands in a header; None for what does not stand in any."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, str | int | float) else None

@@ -1,0 +1,78 @@
+"""Streams of a server's messages, each of which somebody may put another one in the place of."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+from agentgateway.exchange import Stream
+from agentgateway.llm.sse import Event, Parser
+from agentgateway.streams import aclose
+from agentgateway_mcp.passing import event
+from agentgateway_mcp.servers import Said
+from agentgateway_mcp.streamable import said_in
+
+Sift = Callable[[bytes], Awaitable[bytes]]
+"""What goes in the place of a message; the same object for one that stays."""
+
+
+class Sifted:
+    """Messages that come one by one."""
+
+    def __init__(self, messages: AsyncIterator[Said], sift: Sift) -> None:
+        self._messages = messages
+        self._sift = sift
+
+    def __aiter__(self) -> AsyncIterator[Said]:
+        return self
+
+    async def __anext__(self) -> Said:
+        said = await self._messages.__anext__()
+        data = await self._sift(said.data) if said.data else said.data
+        return said if data is said.data else Said(data, said.event, said.retry)
+
+    async def aclose(self) -> None:
+        close = getattr(self._messages, "aclose", None)
+        if close is not None:
+            await close()
+
+
+class SiftedStream:
+    """The bytes of an event stream, event by event. What stays is the same to the byte. Whole events of which `skips`
+    says that they stay, all of them together, are not even read."""
+
+    def __init__(self, stream: Stream, sift: Sift, skips: Callable[[bytes], bool], limit: int) -> None:
+        self._stream = stream
+        self._sift = sift
+        self._skips = skips
+        self._parser = Parser(limit)
+        self._ended = False
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        while not self._ended:
+            try:
+                chunk = await self._stream.__anext__()
+                if not self._parser.waiting and chunk.endswith(b"\n\n") and self._skips(chunk):
+                    return chunk
+                events = self._parser.feed(chunk)
+            except StopAsyncIteration:
+                self._ended = True
+                events = self._parser.end()
+            if events:
+                return await self._passed(events)
+        raise StopAsyncIteration
+
+    async def _passed(self, events: Sequence[Event]) -> bytes:
+        return b"".join([await self._one(one) for one in events])
+
+    async def _one(self, one: Event) -> bytes:
+        if not one.data:
+            return one.raw
+        data = await self._sift(one.data)
+        said = said_in(one.raw, data) if data is not one.data else None
+        return event(said) if said is not None else one.raw
+
+    async def aclose(self) -> None:
+        await aclose(self._stream)
