@@ -29,6 +29,8 @@ OUT = HERE / "out"
 LEGACY, MODERN = "2025-11-25", "2026-07-28"
 META = {"io.modelcontextprotocol/protocolVersion": MODERN, "io.modelcontextprotocol/clientCapabilities": {}}
 OPENED = {"protocolVersion": LEGACY, "capabilities": {"tools": {}}, "serverInfo": {"name": "s", "version": "1"}}
+FOUND = {"resultType": "complete", "supportedVersions": [MODERN], "capabilities": {"tools": {}}}
+FOUND |= {"ttlMs": 0, "cacheScope": "private"}
 STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 TAKEN = b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n"
 CANCELLED = "notifications/cancelled"
@@ -53,7 +55,7 @@ def child(port: int) -> None:
         elif asked["method"] == "tools/call":
             back.send(b"begun")
         elif "id" in asked:
-            print(json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": OPENED}), flush=True)
+            print(json.dumps(answer(asked)), flush=True)
 
 
 class Notices(asyncio.DatagramProtocol):
@@ -111,13 +113,19 @@ class Holding(asyncio.Protocol):
             if method == CANCELLED and kind == "sse":
                 self._notices.over.put_nowait(time.monotonic())
         else:
-            text = json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": OPENED}).encode()
+            text = json.dumps(answer(asked)).encode()
             if kind == "sse":
                 self._transport.write(TAKEN)
                 Holding.stream.write(chunk(b"data: " + text + b"\n\n"))
             else:
                 head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(text)
                 self._transport.write(head + text)
+
+
+def answer(asked: dict[str, Any]) -> dict[str, Any]:
+    """The answer to anything but a call."""
+    result = FOUND if asked["method"] == "server/discover" else OPENED
+    return {"jsonrpc": "2.0", "id": asked["id"], "result": result}
 
 
 def chunk(data: bytes) -> bytes:

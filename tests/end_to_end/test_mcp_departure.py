@@ -16,12 +16,13 @@ import pytest_asyncio
 
 from agentgateway.testing.upstreams import chunk, reply, stream_head
 
-from .mcps import ACCEPT, ENVELOPE, LEGACY, MODERN, Client, Json, messages_in, tool
+from .mcps import ACCEPT, CAPABLE, ENVELOPE, LEGACY, MODERN, Client, Json, messages_in, tool
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 SCRIPT = Path(__file__).parents[2] / "plugins/protocols/mcp/tests/stdio_server.py"
 LIMIT = 64 * 1024
 OPENED = {"protocolVersion": LEGACY, "capabilities": {"tools": {}}, "serverInfo": {"name": "s", "version": "1"}}
+FOUND = {**CAPABLE["server/discover"], "capabilities": {"tools": {}}}
 TAKEN = reply(202, b"")
 BEGUN = {"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progressToken": "held", "progress": 0}}
 
@@ -73,7 +74,7 @@ class Upstreams:
             self.held.append(kind)
             await getattr(self, kind)(asked, reader, writer)
         else:
-            result = {"tools": [tool("say")]} if method == "tools/list" else OPENED
+            result = {"tools/list": {"tools": [tool("say")]}, "server/discover": FOUND}.get(str(method), OPENED)
             writer.write(reply(200, {"jsonrpc": "2.0", "id": asked["id"], "result": result}))
 
     async def waits(self, asked: Json, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -19,7 +19,6 @@ from agentgateway_mcp.logins import Login
 from agentgateway_mcp.messages import McpCall
 from agentgateway_mcp.naming import Names
 from agentgateway_mcp.pinning import Pinning, place_of
-from agentgateway_mcp.processors import ask_before_all, seen
 from agentgateway_mcp.relay import Relay
 from agentgateway_mcp.servers import Ask, Server
 from agentgateway_mcp.sessions import Opened, Seal
@@ -117,11 +116,7 @@ class McpBackend(Backend):
         call = exchange.call
         if not isinstance(call, McpCall) or exchange.target is None:
             raise NotFound("nothing answers at this path")
-        if not call.processors or not (call.is_request or call.purpose == "listen"):
-            return await Relay(self, exchange, call).answer()
-        if call.is_request and call.kind is None and call.method != "completion/complete":
-            await ask_before_all(exchange, call, self.names)
-        return await seen(exchange, call, await Relay(self, exchange, call).answer(), self.names, self.host.body_limit)
+        return await Relay(self, exchange, call).answer()
 
     # --- sessions -----------------------------------------------------------------------------------------------------
 

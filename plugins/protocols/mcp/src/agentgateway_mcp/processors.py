@@ -6,7 +6,7 @@ A policy brings its own in `authz`: `exchange.call.processors.append(...)`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any
 
 from pydantic_core import to_json
@@ -44,6 +44,18 @@ class Processor:
     async def after(self, exchange: Exchange, targets: Sequence[str], result: Params) -> Params | None:
         """A result, in the client's words. What is returned stands for it. Raises `GatewayError`."""
         return None
+
+
+async def past_processors(
+    exchange: Exchange, call: McpCall, names: Names, limit: int, answer: Callable[[], Awaitable[Reply]]
+) -> Reply:
+    """What comes of a message that they have a word in. What is about one thing is asked about when its server is
+    known, by `ask_before_one`."""
+    if not call.is_request and call.purpose != "listen":
+        return await answer()
+    if call.is_request and call.kind is None and call.method != "completion/complete":
+        await ask_before_all(exchange, call, names)
+    return await seen(exchange, call, await answer(), names, limit)
 
 
 async def ask_before_all(exchange: Exchange, call: McpCall, names: Names) -> None:

@@ -18,7 +18,7 @@ from agentgateway_mcp.errors import INVALID_PARAMS, METHOD_NOT_FOUND, McpError
 from agentgateway_mcp.fan import Merged, cursor_of, cursors_in, gather
 from agentgateway_mcp.messages import McpCall
 from agentgateway_mcp.passing import EVENTS, event, failure, judged, note, passed, whole
-from agentgateway_mcp.processors import ask_before_one
+from agentgateway_mcp.processors import ask_before_one, past_processors
 from agentgateway_mcp.replies import LISTS, Outward, read_message
 from agentgateway_mcp.rules import may_call
 from agentgateway_mcp.servers import Answer, Said
@@ -46,6 +46,13 @@ class Relay:
         self._members = {member.name: member for member in exchange.target.members}
 
     async def answer(self) -> Reply:
+        if not self._call.processors:
+            return await self._answer()
+        return await past_processors(
+            self._exchange, self._call, self._names, self._backend.host.body_limit, self._answer
+        )
+
+    async def _answer(self) -> Reply:
         call = self._call
         if call.purpose == "end":
             return await self._end()
