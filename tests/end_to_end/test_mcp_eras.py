@@ -228,7 +228,7 @@ async def test_the_file_says_what_a_server_speaks(world: World) -> None:
     assert not world.old.asked("server/discover")
 
 
-async def test_a_server_that_stops_speaking_a_version_is_found_out(serve_all: Any) -> None:
+async def test_a_server_that_comes_to_speak_another_version_is_found_out(serve_all: Any) -> None:
     server = Server("turning", {"tools/list": {"tools": [tool("echo")]}})
     server.upstream.answer = server.answer
     async with server.upstream, httpx.AsyncClient(timeout=20) as http:
@@ -237,6 +237,14 @@ async def test_a_server_that_stops_speaking_a_version_is_found_out(serve_all: An
         client = Client(http, f"http://127.0.0.1:{gateway.port}/mcp")
         assert "ttlMs" not in (await client.new("tools/list"))["result"]
         server.modern = False
+        assert (await client.new("tools/list"))["result"]["ttlMs"] == 0
+        server.modern, server.legacy = True, False
+        assert "ttlMs" not in (await client.new("tools/list"))["result"]
+        assert (await client.open())["protocolVersion"] == LEGACY
+        assert "result" in await client.old("tools/list")
+        server.modern, server.legacy = False, True
+        assert (await client.old("tools/list"))["error"]["message"] == "Session not found"
+        client.session = None
         assert (await client.new("tools/list"))["result"]["ttlMs"] == 0
         await gateway.stop()
         assert not server.sessions  # the gateway has ended its own
