@@ -10,6 +10,8 @@ from agentgateway_mcp.logins import LoginRequired
 from agentgateway_mcp_oauth import login as module
 from agentgateway_mcp_oauth import user_tokens
 from agentgateway_mcp_oauth.authorization import challenge
+from agentgateway_mcp_oauth.login import AuthorizationCode
+from agentgateway_mcp_oauth.user_config import AuthorizationCodeConfig
 from pydantic import ValidationError
 
 from agentgateway.errors import Forbidden, InternalError
@@ -489,7 +491,11 @@ async def test_who_does_not_want_to_log_in_is_not_asked_again(user, world, monke
 )
 def test_a_configuration_that_makes_no_sense_is_refused(config):
     with pytest.raises(ValidationError):
-        make("agentgateway.mcp_logins", "authorizationCode", config)
+        AuthorizationCodeConfig.model_validate(config)
+
+
+def test_nothing_need_be_said():
+    assert isinstance(make("agentgateway.mcp_logins", "authorizationCode", {}), AuthorizationCode)
 
 
 async def test_secrets_are_in_no_log_no_error_and_nowhere_in_the_store(user, world, host, caplog, monkeypatch):
