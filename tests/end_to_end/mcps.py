@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import parse_qs
 
 import httpx
 
@@ -91,6 +92,41 @@ class Server:
                 await asyncio.sleep(0.02)
                 yield chunk(b": waiting\n\n")
         yield LAST
+
+
+class Legacy:
+    """A server of the transport of 2024-11-05."""
+
+    def __init__(self) -> None:
+        self.streams: list[asyncio.Queue[bytes | None]] = []
+        self.upstream = Upstream(self.answer)
+
+    def answer(self, request: Received) -> bytes | AsyncIterator[bytes]:
+        if request.method == "GET":
+            self.streams.append(asyncio.Queue())
+            return self.stream(len(self.streams) - 1)
+        (number,) = parse_qs(request.target.partition("?")[2])["s"]
+        message = request.json()
+        results: Json = {
+            "initialize": {"protocolVersion": LEGACY, "capabilities": {"tools": {}}, "serverInfo": {"name": "legacy"}},
+            "tools/list": {"tools": [tool("say")]},
+            "tools/call": said(f"stream {number}"),
+        }
+        if message.get("method") in results:
+            last = {"jsonrpc": "2.0", "id": message["id"], "result": results[message["method"]]}
+            self.streams[int(number)].put_nowait(f"event: message\ndata: {json.dumps(last)}\n\n".encode())
+        return reply(202, b"")
+
+    async def stream(self, number: int) -> AsyncIterator[bytes]:
+        yield stream_head()
+        yield chunk(f"event: endpoint\ndata: /m?s={number}\n\n".encode())
+        while (event := await self.streams[number].get()) is not None:
+            yield chunk(event)
+        yield LAST
+
+    def end(self) -> None:
+        for stream in self.streams:
+            stream.put_nowait(None)
 
 
 CAPABLE: dict[str, Any] = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import Callable
+from typing import cast
 
 from agentgateway.interfaces import Link, PeerGone
 from agentgateway.peers import Incoming
@@ -63,8 +64,7 @@ class PeerLink(asyncio.Protocol, Link):
     # --- what the event loop calls ------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
         if self._accepted is not None:
             self._accepted(self)
 

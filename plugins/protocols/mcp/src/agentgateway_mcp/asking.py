@@ -24,6 +24,8 @@ from agentgateway_mcp.sessions import Opened
 if TYPE_CHECKING:
     from agentgateway_mcp.plugin import McpBackend
 
+RENEWALS = 2
+"""How often a session is opened anew for one message: what another worker has opened may have ended with that one."""
 SELF = {"capabilities": {}, "clientInfo": {"name": NAME, "version": VERSION}}
 """What the gateway says of itself where it opens a session of its own."""
 
@@ -84,22 +86,26 @@ class Servers:
         raise UpstreamError("the server ended without an answer", detail=f"status {answer.status}")
 
     async def ask(self, target: str, message: bytes | dict[str, Any], *, resume_from: str | None = None) -> Answer:
-        """Ask one server. A session of its that has expired is opened anew, once."""
+        """Ask one server. A session of its that has expired is opened anew; another time, where that one has, too."""
         call, session = self._call, self._call.session
         document = message if isinstance(message, dict) else call.document
         raw = to_json(message) if isinstance(message, dict) else message
         own, version = session.servers.get(target, (None, "")) if session is not None else (None, call.version)
         if session is not None and own is not None:
-            own = self._backend.renewed(session, target) or own
+            own = self._backend.renewals.get(session, target) or own
         ask = Ask(call.purpose, raw, document if call.purpose == "send" else {}, version, own, resume_from)
         if not self._backend.stateful and not call.modern and call.method != "initialize":
             return await self._alone(target, ask)
         answer = await self.sent(target, ask)
-        if answer.status != 404 or session is None or own is None or call.purpose == "end" or not session.asked:
+        if session is None or own is None or call.purpose == "end" or not session.asked:
             return answer
-        await answer.close()
-        renewed = await self._reopen(target, session)
-        return await self.sent(target, replace(ask, session=renewed))
+        for _ in range(RENEWALS):
+            if answer.status != 404:
+                break
+            await answer.close()
+            own = await self._reopen(target, session, own)
+            answer = await self.sent(target, replace(ask, session=own))
+        return answer
 
     async def _alone(self, target: str, ask: Ask) -> Answer:
         """Ask a server in a session of this message's own, which ends with the answer."""
@@ -116,13 +122,20 @@ class Servers:
     async def _ended(self, target: str, ask: Ask) -> None:
         await (await self.sent(target, ask)).close()
 
-    async def _reopen(self, target: str, session: Opened) -> str:
-        """Open a server's session as the client once did. Raises 404 where that fails: the client must do it."""
-        own = await self.open(target, session.asked, session.servers[target][1])
+    async def _reopen(self, target: str, session: Opened, lost: str) -> str:
+        """Open a server's session as the client once did, unless somebody else already has. Raises 404 where that
+        fails: the client must do it."""
+        renewals, version = self._backend.renewals, session.servers[target][1]
+        if (found := renewals.elsewhere(session, target, lost)) is not None:
+            return found
+        own = await self.open(target, session.asked, version)
         if own is None:
             raise gone()
-        self._backend.renew(session, target, own)
-        return own
+        server: Server = self._members[target].facts
+        kept = renewals.put(session, target, own, lost, shared=not server.resumable)
+        if kept != own:
+            await self._ended(target, Ask("end", version=version, session=own))
+        return kept
 
     async def open(self, target: str, params: dict[str, Any], version: str) -> str | None:
         """Open a session with a server: its id, None where it has none."""

@@ -3,7 +3,6 @@ comes back as one answer."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
@@ -17,11 +16,9 @@ from agentgateway_mcp.edits import Seen
 from agentgateway_mcp.messages import McpCall
 from agentgateway_mcp.naming import Names
 from agentgateway_mcp.relay import Relay
+from agentgateway_mcp.renewals import Renewals
 from agentgateway_mcp.servers import Ask, Server
 from agentgateway_mcp.sessions import Opened, Seal
-
-RENEWED = 10_000
-"""Sessions of servers that expired under a client's, and were opened anew."""
 
 
 class McpBackend(Backend):
@@ -50,7 +47,7 @@ class McpBackend(Backend):
         self.seal = Seal(host.key(f"mcp session {host.at}"), host.at)
         self._ended = host.buckets("mcp sessions")
         self._once = Bucket(1, 1, config.session_lifetime)
-        self._renewed: OrderedDict[tuple[str, str], str] = OrderedDict()
+        self.renewals = Renewals(host.peers, host.at, config.session_lifetime)
         labels = ("method", "resource_type", "server", "resource")
         self._count = host.counter("mcp_requests", "Messages of MCP clients.", labels)
 
@@ -99,15 +96,6 @@ class McpBackend(Backend):
 
     def end(self, session: Opened) -> None:
         self._ended.take(session.nonce, self._once, force=True)
-
-    def renewed(self, session: Opened, target: str) -> str | None:
-        """The session of a server that was opened in place of the one in the client's id."""
-        return self._renewed.get((session.nonce, target))
-
-    def renew(self, session: Opened, target: str, own: str) -> None:
-        self._renewed[(session.nonce, target)] = own
-        if len(self._renewed) > RENEWED:
-            self._renewed.popitem(last=False)
 
 
 class Counted:
