@@ -106,7 +106,16 @@ def face(request: pytest.FixtureRequest) -> str:
 WITH_ONE_FACE = frozenset(
     (
         *("azure", "bedrock", "bedrock_invoked", "cost", "final_transformations", "google", "guard_matrix", "jwt_sign"),
-        *("mcp_oauth", "mcp_openapi", "mcp_targets", "mcp_workers", "older_sdks", "prompt_caching", "responses", "token_counts"),
+        *(
+            "mcp_oauth",
+            "mcp_openapi",
+            "mcp_targets",
+            "mcp_workers",
+            "older_sdks",
+            "prompt_caching",
+            "responses",
+            "token_counts",
+        ),
         "vertex",
     )
 )

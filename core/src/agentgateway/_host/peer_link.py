@@ -48,9 +48,10 @@ class PeerLink(asyncio.Protocol, Link):
             self._let_go()
 
     def abort(self) -> None:
-        self._closed = True
-        self._transport.abort()
-        self._let_go()
+        if not self._closed:  # else what was said is still on its way
+            self._closed = True
+            self._transport.abort()
+            self._let_go()
 
     def _let_go(self) -> None:
         self._incoming.end(lost=True)

@@ -35,8 +35,11 @@ class Door:
             self._check_origin(exchange)
         call = exchange.call
         if isinstance(call, McpCall) and exchange.unread is None:
-            self._find_session(exchange, call)
-            resolve(call, self._backend.names)
+            if call.ticket is not None:
+                self._find_stream(exchange, call, call.ticket)
+            else:
+                self._find_session(exchange, call)
+                resolve(call, self._backend.names)
 
     @hookimpl
     def authz(self, exchange: Exchange) -> None:
@@ -81,11 +84,26 @@ class Door:
         if text is None:
             raise McpError(INVALID_REQUEST, "Missing session ID")
         session = self._backend.seal.open(text)
-        if session is None or is_over(session, self._backend.config.session_lifetime):
+        if session is None or session.stream or is_over(session, self._backend.config.session_lifetime):
             raise gone()
         if set(session.servers) - set(self._backend.names.targets) or self._backend.has_ended(session):
             raise gone()
         call.session = session
+
+    def _find_stream(self, exchange: Exchange, call: McpCall, ticket: str) -> None:
+        """The same for the transport of 2024-11-05, where a stream stands for the session. Raises `McpError`."""
+        if call.purpose == "listen":
+            return
+        if not ticket:
+            raise McpError(INVALID_REQUEST, "Missing session ID")
+        session = self._backend.seal.open(ticket)
+        if session is None or not session.stream or is_over(session, self._backend.config.session_lifetime):
+            raise gone()
+        call.session, call.stream, call.owner = session, session.stream, session.owner
+        try:
+            resolve(call, self._backend.names)
+        except McpError as error:
+            exchange.unread = error  # told on the stream, as soon as it is known that it is the caller's
 
 
 def gone() -> McpError:

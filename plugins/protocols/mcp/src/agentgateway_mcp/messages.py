@@ -42,6 +42,9 @@ class McpCall(Content):
     that the message is about), and `session`, which the client's session id stands for. `judges` are guards of what
     comes back, `rules` the authorization of this route; `looked_at` is the thing of a list, or of a completion, that
     these rules are asked about: its kind, its target, its name.
+
+    A message of the transport of 2024-11-05 has the `ticket` that it came with, empty where there was none. The backend
+    adds the address of the `stream` that it is for, and whose that is, as `owner`.
     """
 
     __slots__ = (
@@ -51,11 +54,14 @@ class McpCall(Content):
         "judges",
         "looked_at",
         "name",
+        "owner",
         "purpose",
         "raw",
         "rules",
         "session",
+        "stream",
         "target",
+        "ticket",
         "version",
     )
 
@@ -72,6 +78,9 @@ class McpCall(Content):
         self.error_code: int | None = None
         self.looked_at: tuple[str, str | None, str] | None = None
         self.changed_by_guard = False
+        self.ticket: str | None = None
+        self.stream = ""
+        self.owner = ""
 
     @property
     def modern(self) -> bool:
