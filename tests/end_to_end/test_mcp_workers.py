@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from .mcps import LEGACY, Client, Json, Legacy, answer_in, messages_in
+from .mcps import LEGACY, Client, Json, Legacy, answer_in, messages_in, streamed
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 SCRIPT = Path(__file__).parents[2] / "plugins/protocols/mcp/tests/stdio_server.py"
@@ -38,6 +39,9 @@ class World:
         await client.open()
         return client
 
+    def stream(self) -> Any:
+        return streamed(self.http, f"{self.gateway.url}/child/sse", {})
+
     async def sessions(self, count: int) -> list[Client]:
         """Some sessions, which do not all live in the same worker."""
         made = [await self.session() for _ in range(count)]
@@ -59,7 +63,7 @@ async def world(serve_all: Any) -> AsyncIterator[World]:
             "gateways": {"default": {"port": 0, "address": "127.0.0.1"}},
             "routes": [
                 {
-                    "matches": [{"path": {"exact": f"/{name}"}}],
+                    "matches": [{"path": {"pathPrefix": f"/{name}"}}],
                     "backends": [{"mcp": {"targets": [{"name": name, **of}]}}],
                 }
                 for name, of in targets.items()
@@ -225,6 +229,51 @@ async def test_a_crash_is_told_and_the_session_opened_anew_for_all(world: World)
     got = await asyncio.gather(*map(client.send, asked))
     after = {answer_in(one)["result"]["pid"] for one in got}
     assert len({*after, *[await pid(client) for _ in range(8)]}) == 1 and before not in after
+
+
+async def test_a_stream_gets_the_answers_of_all_workers(world: World) -> None:
+    for _ in range(3):
+        async with world.stream() as stream:
+            process = (await stream.open())["pid"]
+            assert {(await stream.ask("me"))["result"]["pid"] for _ in range(8)} == {process}
+            await stream.send("ask", "q", what="elicitation/create")
+            async with asyncio.timeout(20):
+                asked = await stream.heard.get()
+            await stream.post({"jsonrpc": "2.0", "id": asked["id"], "result": {"action": "accept"}})
+            assert (await stream.answer("q"))["result"]["client_said"] == {"action": "accept"}
+            big = await stream.ask("echo", big="ä" * 300_000)
+            assert len(big["result"]["big"]) == 300_000
+            assert (await stream.ask("tools/call"))["error"]["code"] == -32602
+            for number in range(6):
+                await stream.send("hold", number)
+        await gone(process)
+        late = await stream.send("me", 1)
+        assert late.status_code == 404
+
+
+async def test_a_killed_worker_leaves_no_request_of_a_stream_unanswered(world: World) -> None:
+    """Near the last one: it kills a worker."""
+    async with AsyncExitStack() as stack:
+        streams = [await stack.enter_async_context(world.stream()) for _ in range(4)]
+        for stream in streams:
+            await stream.open()
+            for number in range(6):
+                await stream.send("hold", f"held {number}")
+        victim = parent((await streams[0].ask("me"))["result"]["pid"])
+        os.kill(victim, signal.SIGKILL)
+        await gone(victim)
+        errors = 0
+        for stream in streams:
+            await asyncio.sleep(0.1)
+            if stream.reading.done():
+                assert (await stream.send("me", 1)).status_code == 404
+                continue
+            again = await stream.ask("me")
+            assert "result" in again, again
+            told = [one["error"]["code"] for one in stream.others if str(one.get("id")).startswith("held")]
+            assert set(told) <= {-32603}
+            errors += len(told)
+        assert errors or all(stream.reading.done() for stream in streams)
 
 
 async def test_a_killed_worker_takes_only_its_own_sessions_along(world: World) -> None:

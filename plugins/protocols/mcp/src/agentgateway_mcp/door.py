@@ -22,7 +22,7 @@ LOOPBACK = ("127.", "::1", "::ffff:127.")
 
 
 class Door:
-    """Participant in `accept` and `authz`."""
+    """Participant in `accept`, `authz` and `log`."""
 
     def __init__(self, backend: McpBackend) -> None:
         self._backend = backend
@@ -47,6 +47,13 @@ class Door:
         call = exchange.call
         if isinstance(call, McpCall) and call.session is not None and call.session.owner != owner_of(exchange):
             raise gone()
+
+    @hookimpl
+    def log(self, exchange: Exchange) -> None:
+        """Begin what is answered on a stream: whatever comes of the reply that said so, it was accepted."""
+        call = exchange.call
+        if isinstance(call, McpCall) and call.then is not None:
+            self._backend.run(call.then.begin())
 
     def _check_origin(self, exchange: Exchange) -> None:
         request = exchange.request

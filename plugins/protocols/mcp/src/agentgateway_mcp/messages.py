@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic_core import to_json
@@ -35,6 +36,14 @@ KINDS = {
 """What a method is about, in the words of expressions (`mcp.tool`) and of metrics."""
 
 
+@dataclass(frozen=True, slots=True)
+class Afterwards:
+    """What an exchange leaves to be done, `begin`; or nothing after all, `give_up`."""
+
+    begin: Callable[[], Coroutine[Any, Any, None]]
+    give_up: Callable[[], object] = lambda: None
+
+
 class McpCall(Content):
     """What a client sent: a JSON-RPC message, or the wish to listen (GET) or to end the session (DELETE).
 
@@ -44,7 +53,8 @@ class McpCall(Content):
     these rules are asked about: its kind, its target, its name.
 
     A message of the transport of 2024-11-05 has the `ticket` that it came with, empty where there was none. The backend
-    adds the address of the `stream` that it is for, and whose that is, as `owner`.
+    adds the address of the `stream` that it is for, whose that is, as `owner`, and what is to be done when its exchange
+    is over, as `then`.
     """
 
     __slots__ = (
@@ -61,6 +71,7 @@ class McpCall(Content):
         "session",
         "stream",
         "target",
+        "then",
         "ticket",
         "version",
     )
@@ -80,6 +91,7 @@ class McpCall(Content):
         self.changed_by_guard = False
         self.ticket: str | None = None
         self.stream = ""
+        self.then: Afterwards | None = None
         self.owner = ""
 
     @property

@@ -1,13 +1,13 @@
 """Messages of the transport of 2024-11-05: posted, accepted (202), and answered on the client's stream.
 
-A message takes the way of every other one up to the servers. From there on its POST is over: what comes back, what
-guards say of it and what goes wrong are told on the stream, in whichever worker that is.
+A message takes the way of every other one up to the servers. There its POST is over, and when that has left every
+phase behind, the servers are asked: what comes back, what guards say of it and what goes wrong are told on the stream,
+in whichever worker that is.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json, to_json
@@ -20,7 +20,7 @@ from agentgateway_mcp.door import gone
 from agentgateway_mcp.elsewhere import expected, while_wanted
 from agentgateway_mcp.errors import INVALID_REQUEST, LIMITED, McpError
 from agentgateway_mcp.event_stream import ASKED, OPENED, SAID, divert
-from agentgateway_mcp.messages import McpCall
+from agentgateway_mcp.messages import Afterwards, McpCall
 from agentgateway_mcp.passing import refusal
 from agentgateway_mcp.relay import Relay
 from agentgateway_mcp.sessions import owner_of
@@ -35,11 +35,8 @@ async def accepted(backend: McpBackend, exchange: Exchange, call: McpCall) -> Re
     """Take a message. A request is answered later; anything else has reached its servers when this returns."""
     link = await _entered(backend, call)
     if call.is_request:
-
-        async def begin() -> None:
-            backend.run(_answered(backend, exchange, call, link))
-
-        return _afterwards(begin, link.close)
+        call.then = Afterwards(lambda: _answered(backend, exchange, call, link), link.close)
+        return Reply(202, Headers([(b"content-length", b"0")]), Nothing(), upstream=True)
     try:
         reply = await Relay(backend, exchange, call).answer()
         if not isinstance(reply.body, bytes):
@@ -118,42 +115,27 @@ def told_on_stream(peers: Peers, exchange: Exchange, error: GatewayError, docume
         return None
     if call.owner != owner_of(exchange):
         return None
-    stream = call.stream
-
-    async def tell() -> None:
-        try:
-            link = await peers.call(stream)
-            await expected(link)
-            await link.send(SAID + to_json(document))
-            link.close()
-        except (PeerGone, UpstreamError):
-            pass  # the stream is no more
-
-    return _afterwards(tell)
+    if call.then is not None:
+        call.then.give_up()
+    call.then = Afterwards(lambda: _tell(peers, call.stream, to_json(document)))
+    return Reply(202)
 
 
-def _afterwards(begin: Callable[[], Awaitable[None]], give_up: Callable[[], object] = lambda: None) -> Reply:
-    return Reply(202, Headers([(b"content-length", b"0")]), Afterwards(begin, give_up), upstream=True)
+async def _tell(peers: Peers, stream: str, message: bytes) -> None:
+    try:
+        link = await peers.call(stream)
+        await expected(link)
+        await link.send(SAID + message)
+        link.close()
+    except PeerGone:
+        pass
 
 
-class Afterwards:
-    """An empty body. It is asked for when everybody on the way back has seen the reply: then `begin` is called, and
-    `give_up` where nobody asks."""
+class Nothing:
+    """An empty body that is a stream: guards of streams look at what comes of a message one by one."""
 
-    def __init__(self, begin: Callable[[], Awaitable[None]], give_up: Callable[[], object]) -> None:
-        self._begin: Callable[[], Awaitable[None]] | None = begin
-        self._give_up = give_up
-
-    def __aiter__(self) -> Afterwards:
+    def __aiter__(self) -> Nothing:
         return self
 
     async def __anext__(self) -> bytes:
-        begin, self._begin = self._begin, None
-        if begin is not None:
-            await begin()
         raise StopAsyncIteration
-
-    async def aclose(self) -> None:
-        if self._begin is not None:
-            self._begin = None
-            self._give_up()

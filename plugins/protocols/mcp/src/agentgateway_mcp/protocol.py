@@ -13,7 +13,7 @@ from agentgateway.interfaces import Host, Protocol
 from agentgateway.llm.documents import check, read_object
 from agentgateway_mcp.eras import speak
 from agentgateway_mcp.errors import INVALID_REQUEST, PARSE_ERROR, REFUSED, UNSUPPORTED_VERSION, McpError, rpc_error
-from agentgateway_mcp.messages import McpCall
+from agentgateway_mcp.messages import MODERN, McpCall
 from agentgateway_mcp.posts import told_on_stream
 from agentgateway_mcp.replies import McpReply, read_message
 from agentgateway_mcp.tickets import is_stream_path, take_ticket
@@ -55,10 +55,10 @@ class McpProtocol(Protocol):
             _negotiate(call, request)
         else:
             raise InvalidRequest("method not allowed", status=405, headers=(("allow", "GET, POST"),))
-        call.ticket = ticket
-        speak(call, request.headers)
-        if call.modern:
+        if (request.headers.get("mcp-protocol-version") or "") >= MODERN:
             raise McpError(UNSUPPORTED_VERSION, "versions without sessions are not spoken at this path")
+        speak(call, request.headers)
+        call.ticket = ticket
 
     async def _message(self, exchange: Exchange) -> McpCall:
         request = exchange.request
