@@ -5,12 +5,14 @@ import contextlib
 import os
 import stat
 import sys
+import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from agentgateway._host.agreements import PRUNED_EVERY
+from agentgateway._host.agreements import PRUNED_EVERY, Agreements
 from agentgateway._host.shared_peers import SharedPeers
 from agentgateway.interfaces import Link, PeerGone
 from agentgateway.peers import ROOM, LocalPeers
@@ -172,6 +174,23 @@ async def test_an_agreement_ends(both) -> None:
     for number in range(PRUNED_EVERY):
         one.agree(str(number), "x", seconds=60)
     assert one.agreed("name") == "b"
+
+
+def test_many_agree_in_the_same_moment(tmp_path: Path) -> None:
+    start = threading.Barrier(8)
+
+    def say(number: int) -> str:
+        agreements = Agreements(tmp_path)
+        start.wait()
+        try:
+            return agreements.agree("name", str(number), "", 60)
+        finally:
+            agreements.close()
+
+    for _ in range(20):
+        (tmp_path / "agreements.sqlite").unlink(missing_ok=True)
+        with ThreadPoolExecutor(8) as pool:
+            assert len(set(pool.map(say, range(8)))) == 1
 
 
 WORKER = """

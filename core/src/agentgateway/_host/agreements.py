@@ -57,5 +57,7 @@ class Agreements:
 
             self._connection = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None)
             self._connection.execute("PRAGMA synchronous = OFF")  # it ends with the gateway
+            self._connection.execute("BEGIN IMMEDIATE")  # else two that make the table stand in each other's way
             self._connection.execute(_TABLE)
+            self._connection.execute("COMMIT")
         return self._connection
