@@ -120,6 +120,7 @@ class Relayed:
     def __init__(self, link: Link) -> None:
         self._link = link
         self._over = False
+        self._last = b"{}"
 
     def __aiter__(self) -> AsyncIterator[Said]:
         return self
@@ -128,11 +129,14 @@ class Relayed:
         try:
             data = await self._link.receive()
         except PeerGone:
-            raise ended() from None
+            if not is_response(self._last):
+                raise ended() from None
+            data = None  # all was said but the end
         if data is None:
             self._over = True
             self._link.close()
             raise StopAsyncIteration
+        self._last = data
         return Said(data)
 
     async def aclose(self) -> None:
@@ -146,6 +150,15 @@ async def expected(link: Link) -> bytes:
     if frame is None:
         raise PeerGone
     return frame
+
+
+def is_response(message: bytes) -> bool:
+    """Whether it is one, and no request, notification, or nonsense."""
+    try:
+        document = from_json(message)
+    except ValueError:
+        return False
+    return isinstance(document, dict) and "id" in document and "method" not in document
 
 
 def ended() -> UpstreamError:

@@ -2,8 +2,8 @@
 by GET, learns from its first event where to post messages to, and gets everything that servers say on it.
 
 A stream lives in one worker, and messages come to any. Each opens a link to the stream for as long as it is under way.
-There the stream says which session it has, and whether there is room for another message; then come frames of one of
-three kinds, and the end.
+There the stream says which session it has, and whether there is room for another message; then come frames of several
+kinds, and the end.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ from agentgateway_mcp.tickets import reference
 if TYPE_CHECKING:
     from agentgateway_mcp.plugin import McpBackend
 
-ASKED, OPENED, SAID = b"?", b"=", b"!"
-"""Kinds of frames: the id of the request that the link is for, a new session (sealed), a message for the client."""
+ASKED, OPENED, SAID, ANSWERED = b"?", b"=", b"!", b"."
+"""Kinds of frames: the id of the request that the link is for, a new session (sealed), a message for the client, and
+the one that answers the request."""
 UNDER_WAY = 64
 """Messages of one stream at the same time."""
 KEEP_ALIVE = 15.0
@@ -110,6 +111,7 @@ class EventStream:
                 elif kind == OPENED:
                     self._session = content.decode()
                 else:
+                    request = request if kind == SAID else None
                     await self._letters.send(content)
         except PeerGone:
             if request is not None:

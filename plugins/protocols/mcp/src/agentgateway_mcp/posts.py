@@ -17,9 +17,9 @@ from agentgateway.exchange import Exchange, Headers, Reply
 from agentgateway.interfaces import Link, PeerGone, Peers
 from agentgateway.streams import aclose
 from agentgateway_mcp.door import gone
-from agentgateway_mcp.elsewhere import expected, while_wanted
+from agentgateway_mcp.elsewhere import expected, is_response, while_wanted
 from agentgateway_mcp.errors import INVALID_REQUEST, LIMITED, McpError
-from agentgateway_mcp.event_stream import ASKED, OPENED, SAID, divert
+from agentgateway_mcp.event_stream import ANSWERED, ASKED, OPENED, SAID, divert
 from agentgateway_mcp.messages import Afterwards, McpCall
 from agentgateway_mcp.passing import refusal
 from agentgateway_mcp.relay import Relay
@@ -86,9 +86,10 @@ async def _answer(backend: McpBackend, exchange: Exchange, call: McpCall, link: 
 
     async def put(message: bytes) -> None:
         nonlocal answered
-        document = from_json(message)
-        answered = answered or (isinstance(document, dict) and "method" not in document)
-        await link.send(SAID + message)
+        last = is_response(message)
+        if not (last and answered):
+            answered = answered or last
+            await link.send((ANSWERED if last else SAID) + message)
 
     try:
         reply = await Relay(backend, exchange, call).answer()
@@ -99,12 +100,12 @@ async def _answer(backend: McpBackend, exchange: Exchange, call: McpCall, link: 
             raise UpstreamError("the server ended without an answer")
     except GatewayError as error:
         logger.info("a request of a stream failed: %s", error.detail or error.message)
-        await link.send(SAID + to_json(refusal(call, error)))
+        await put(to_json(refusal(call, error)))
     except PeerGone:
         raise
     except Exception:
         logger.exception("a request of a stream failed")
-        await link.send(SAID + to_json(refusal(call, InternalError())))
+        await put(to_json(refusal(call, InternalError())))
 
 
 def told_on_stream(peers: Peers, exchange: Exchange, error: GatewayError, document: Any) -> Reply | None:
