@@ -101,8 +101,8 @@ async def _answer(backend: McpBackend, exchange: Exchange, call: McpCall, link: 
             raise UpstreamError("the server ended without an answer")
     except GatewayError as error:
         logger.info("a request of a stream failed: %s", error.detail or error.message)
-        waits = isinstance(error, LoginRequired)
-        await put(to_json(waiting_for_login(call, error) if waits else refusal(call, error)))
+        told = waiting_for_login(call, error) if isinstance(error, LoginRequired) else refusal(call, error)
+        await put(to_json(told))
     except PeerGone:
         raise
     except Exception:
