@@ -15,7 +15,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from pydantic_core import from_json
 
 from agentgateway._host.builtin.ai_entry import entry_of
-from agentgateway._host.inline import in_a_task
 from agentgateway.errors import StoreFailed, UpstreamError
 from agentgateway.exchange import Exchange, Reply, Usage
 from agentgateway.interfaces import Store
@@ -43,7 +42,6 @@ class Ledger:
         """Give the exchange the usage of those that nobody has counted; it keeps what it has if that is nothing."""
         if not used:
             return
-        await in_a_task()
         counting = asyncio.ensure_future(self._count(exchange, used))
         try:
             await asyncio.shield(counting)
