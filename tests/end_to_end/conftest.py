@@ -116,6 +116,7 @@ WITH_ONE_FACE = frozenset(
             "mcp_openapi",
             "mcp_pins",
             "mcp_targets",
+            "mcp_workers",
             "older_sdks",
             "prompt_caching",
             "responses",

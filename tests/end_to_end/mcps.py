@@ -3,8 +3,10 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import parse_qs, urljoin
 
 import httpx
 
@@ -15,6 +17,7 @@ Json = dict[str, Any]
 MODERN = "2026-07-28"
 LEGACY = "2025-11-25"
 ACCEPT = "application/json, text/event-stream"
+INFO = {"name": "test", "version": "1"}
 ENVELOPE = {
     "io.modelcontextprotocol/protocolVersion": MODERN,
     "io.modelcontextprotocol/clientCapabilities": {},
@@ -97,6 +100,41 @@ class Server:
         yield LAST
 
 
+class Legacy:
+    """A server of the transport of 2024-11-05."""
+
+    def __init__(self) -> None:
+        self.streams: list[asyncio.Queue[bytes | None]] = []
+        self.upstream = Upstream(self.answer)
+
+    def answer(self, request: Received) -> bytes | AsyncIterator[bytes]:
+        if request.method == "GET":
+            self.streams.append(asyncio.Queue())
+            return self.stream(len(self.streams) - 1)
+        (number,) = parse_qs(request.target.partition("?")[2])["s"]
+        message = request.json()
+        results: Json = {
+            "initialize": {"protocolVersion": LEGACY, "capabilities": {"tools": {}}, "serverInfo": {"name": "legacy"}},
+            "tools/list": {"tools": [tool("say")]},
+            "tools/call": said(f"stream {number}"),
+        }
+        if message.get("method") in results:
+            last = {"jsonrpc": "2.0", "id": message["id"], "result": results[message["method"]]}
+            self.streams[int(number)].put_nowait(f"event: message\ndata: {json.dumps(last)}\n\n".encode())
+        return reply(202, b"")
+
+    async def stream(self, number: int) -> AsyncIterator[bytes]:
+        yield stream_head()
+        yield chunk(f"event: endpoint\ndata: /m?s={number}\n\n".encode())
+        while (event := await self.streams[number].get()) is not None:
+            yield chunk(event)
+        yield LAST
+
+    def end(self) -> None:
+        for stream in self.streams:
+            stream.put_nowait(None)
+
+
 CAPABLE: dict[str, Any] = {
     "initialize": lambda params: {
         "protocolVersion": params["protocolVersion"],
@@ -164,6 +202,78 @@ def answer_in(got: httpx.Response) -> Json:
 def messages_in(text: str) -> list[Json]:
     lines = [line.removeprefix("data: ") for line in text.splitlines() if line.startswith("data: ")]
     return [json.loads(line) for line in lines if line]
+
+
+@dataclass
+class Stream:
+    """A client of the transport of 2024-11-05: its stream, and the messages that came on it."""
+
+    http: httpx.AsyncClient
+    url: str
+    headers: dict[str, str]
+    opened: httpx.Response
+    endpoint: str = ""
+    heard: "asyncio.Queue[Json]" = field(default_factory=asyncio.Queue)
+    others: list[Json] = field(default_factory=list)
+    reading: "asyncio.Task[None] | None" = None
+
+    async def read(self) -> None:
+        name = ""
+        async for line in self.opened.aiter_lines():
+            if line.startswith("event: "):
+                name = line.removeprefix("event: ")
+            elif line.startswith("data: ") and name == "endpoint":
+                self.endpoint = line.removeprefix("data: ")
+            elif line.startswith("data: "):
+                self.heard.put_nowait(json.loads(line.removeprefix("data: ")))
+
+    @property
+    def ticket(self) -> str:
+        return self.endpoint.partition("sessionId=")[2]
+
+    async def post(self, message: Any, **headers: str) -> httpx.Response:
+        return await self.http.post(urljoin(self.url, self.endpoint), json=message, headers={**self.headers, **headers})
+
+    async def send(self, method: str, id: Any = None, **params: Any) -> httpx.Response:
+        message = {"jsonrpc": "2.0", "method": method, "params": params}
+        return await self.post(message if id is None else {**message, "id": id})
+
+    async def ask(self, method: str, **params: Any) -> Json:
+        """The response to a request."""
+        posted = await self.send(method, "asked", **params)
+        assert (posted.status_code, posted.content) == (202, b""), posted.text
+        return await self.answer("asked")
+
+    async def answer(self, id: Any) -> Json:
+        async with asyncio.timeout(20):
+            while True:
+                message = await self.heard.get()
+                if message.get("id") == id:
+                    return message
+                self.others.append(message)
+
+    async def open(self) -> Json:
+        answered = await self.ask("initialize", protocolVersion=LEGACY, capabilities={}, clientInfo=INFO)
+        assert (await self.send("notifications/initialized")).status_code == 202
+        result: Json = answered["result"]
+        return result
+
+
+@asynccontextmanager
+async def streamed(http: httpx.AsyncClient, url: str, headers: dict[str, str]) -> AsyncIterator[Stream]:
+    """A stream, until it is left."""
+    async with http.stream("GET", url, headers={"accept": "text/event-stream", **headers}) as opened:
+        stream = Stream(http, url, headers, opened)
+        stream.reading = asyncio.create_task(stream.read())
+        async with asyncio.timeout(20):
+            while not stream.endpoint:
+                assert not stream.reading.done(), opened
+                await asyncio.sleep(0.005)
+        try:
+            yield stream
+        finally:
+            stream.reading.cancel()
+            await asyncio.gather(stream.reading, return_exceptions=True)
 
 
 Scripted = Callable[..., Server]

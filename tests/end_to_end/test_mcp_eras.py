@@ -3,9 +3,11 @@ clients see of it is in test_mcp_clients.py."""
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -19,6 +21,7 @@ from .mcps import ENVELOPE, LEGACY, MODERN, Client, Json, Server, answer_in, mes
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(60)]
 
+SCRIPT = Path(__file__).parents[2] / "plugins/protocols/mcp/tests/stdio_server.py"
 QUESTION = {
     "method": "elicitation/create",
     "params": {"message": "who?", "requestedSchema": {"type": "object", "properties": {}}},
@@ -53,6 +56,10 @@ class Asking(Server):
         told = said(f"hello {self.answered[-1]['result']['content']['name']}")
         yield chunk(event({"jsonrpc": "2.0", "id": wanted, "result": told}))
         yield LAST
+
+
+def program(option: str) -> Json:
+    return {"name": "program", "stdio": {"cmd": sys.executable, "args": ["-S", str(SCRIPT), option]}}
 
 
 def event(message: Json) -> bytes:
@@ -105,6 +112,8 @@ async def running(serve_all: Any) -> AsyncIterator[World]:
             "new": ({"targets": [target["new"]]}, {}),
             "both": ({"targets": [target["old"], target["new"]]}, {}),
             "bare": ({"targets": [target["new"]], "statefulMode": "stateless"}, {}),
+            "program": ({"targets": [program("--refuse")]}, {}),
+            "quitter": ({"targets": [program("--sessions")]}, {}),
             "fixed": ({"targets": [{**target["old"], "era": "sessions"}]}, {}),
         }
         config: Json = {
@@ -219,7 +228,7 @@ async def test_the_file_says_what_a_server_speaks(world: World) -> None:
     assert not world.old.asked("server/discover")
 
 
-async def test_a_server_that_stops_speaking_a_version_is_found_out(serve_all: Any) -> None:
+async def test_a_server_that_comes_to_speak_another_version_is_found_out(serve_all: Any) -> None:
     server = Server("turning", {"tools/list": {"tools": [tool("echo")]}})
     server.upstream.answer = server.answer
     async with server.upstream, httpx.AsyncClient(timeout=20) as http:
@@ -228,6 +237,14 @@ async def test_a_server_that_stops_speaking_a_version_is_found_out(serve_all: An
         client = Client(http, f"http://127.0.0.1:{gateway.port}/mcp")
         assert "ttlMs" not in (await client.new("tools/list"))["result"]
         server.modern = False
+        assert (await client.new("tools/list"))["result"]["ttlMs"] == 0
+        server.modern, server.legacy = True, False
+        assert "ttlMs" not in (await client.new("tools/list"))["result"]
+        assert (await client.open())["protocolVersion"] == LEGACY
+        assert "result" in await client.old("tools/list")
+        server.modern, server.legacy = False, True
+        assert (await client.old("tools/list"))["error"]["message"] == "Session not found"
+        client.session = None
         assert (await client.new("tools/list"))["result"]["ttlMs"] == 0
         await gateway.stop()
         assert not server.sessions  # the gateway has ended its own
@@ -312,6 +329,22 @@ async def test_without_state_a_server_that_knows_no_sessions_gets_none(world: Wo
     message = {"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": "later", "arguments": {}}}
     got = await client.send(message, **{"mcp-protocol-version": LEGACY})
     assert answer_in(got)["result"] == said("hello nobody")
+
+
+async def test_a_program_that_knows_no_sessions_is_shared_by_those_that_have_some(world: World) -> None:
+    client = world.clients["program"]
+    pids = []
+    for _ in range(2):
+        await client.open()
+        pids.append((await client.old("tools/call", name="me", arguments={}))["result"]["content"][0]["text"])
+    assert pids[0] == pids[1]
+
+
+async def test_a_program_that_ends_over_the_question_what_it_speaks_is_started_again(world: World) -> None:
+    first = await world.clients["quitter"].new("tools/call", name="me", arguments={})
+    second = await world.clients["quitter"].new("tools/call", name="me", arguments={})
+    assert first["result"]["content"] == second["result"]["content"]
+    assert first["result"]["resultType"] == "complete"
 
 
 # --- a server of each -------------------------------------------------------------------------------------------------

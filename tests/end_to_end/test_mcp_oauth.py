@@ -3,6 +3,7 @@ of identity provider there is, and no token goes further than the gateway."""
 
 import importlib.util
 import json
+import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -44,8 +45,9 @@ PATHS = {
     "keycloak": "/realms/x",
     "okta": "/oauth2/default",
     "authentik": "/application/o/mcp/",
+    "brokered": "/realms/y",
 }
-KINDS = ("plain", "auth0", "okta", "keycloak", "descope", "authentik", "entra")
+KINDS = ("plain", "auth0", "okta", "keycloak", "descope", "authentik", "entra", "brokered")
 HELLO = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "editor", "version": "1"}}
 CLIENT_ID = "https://editor.example.com/client.json"
 CONFIG = """
@@ -54,7 +56,7 @@ config:
   statsAddr: "off"
   readinessAddr: "off"
   logging: {level: debug, format: json}
-gateways: {default: {port: 0, address: 127.0.0.1}}
+gateways: {default: {port: PORT, address: 127.0.0.1}}
 frontendPolicies:
   accessLog: {add: {who: jwt.sub}}
 routes:
@@ -110,18 +112,23 @@ async def world(serve_all: Any) -> AsyncIterator[World]:
     async with AsyncExitStack() as stack:
         upstream = await stack.enter_async_context(Upstream(tools))
         providers, routes = {}, ""
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
         for kind in (*KINDS, "exchange"):
             path = PATHS.get(kind, "")
             place = SERVER if kind in ("plain", "auth0", "exchange") else path.rstrip("/") + OPENID
             provider = providers[kind] = idps.Provider(path, (place,))
             provider.url = (await stack.enter_async_context(Upstream(provider.answer))).url
             provider.changes = {"signed_metadata": None, "client_id_metadata_document_supported": kind == "descope"}
-            if kind != "plain":
+            if kind not in ("plain", "brokered"):
                 provider.changes["authorization_response_iss_parameter_supported"] = None
             if kind == "exchange":
                 continue
             policy: dict[str, Any] = {"issuer": provider.issuer, "audiences": [idps.AUDIENCE]}
-            policy |= {} if kind == "plain" else {"provider": {kind: {}}}
+            policy |= {} if kind == "plain" else {"provider": {"keycloak" if kind == "brokered" else kind: {}}}
+            if kind == "brokered":  # a provider that puts its own name into its answers
+                about = {"resource": f"http://127.0.0.1:{port}/brokered/mcp"}
+                policy |= {"resourceMetadata": about, "brokersAnswers": True}
             if kind in ("auth0", "authentik"):
                 policy["clientId"] = "app-1"
             if kind == "entra":
@@ -135,7 +142,7 @@ async def world(serve_all: Any) -> AsyncIterator[World]:
         trusted = providers["plain"]
         policy = {"issuer": trusted.issuer, "audiences": [idps.AUDIENCE], "jwks": json.dumps(trusted.jwks())}
         routes += route("outbound", policy, upstream.address, backendAuth=credential)
-        gateway = await serve_all(CONFIG + routes)
+        gateway = await serve_all(CONFIG.replace("PORT", str(port)) + routes)
         yield World(gateway.urls["default"], gateway, upstream, providers)
 
 

@@ -9,55 +9,16 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs
 
 import httpx
 import pytest
 import pytest_asyncio
 
-from agentgateway.testing import Received, Upstream
-from agentgateway.testing.upstreams import LAST, chunk, reply, stream_head
-
-from .mcps import LEGACY, Client, Json, said, tool
+from .mcps import LEGACY, Client, Json, Legacy
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 SCRIPT = Path(__file__).parents[2] / "plugins/protocols/mcp/tests/stdio_server.py"
-
-
-class Legacy:
-    """A server of the legacy transport."""
-
-    def __init__(self) -> None:
-        self.streams: list[asyncio.Queue[bytes | None]] = []
-        self.upstream = Upstream(self.answer)
-
-    def answer(self, request: Received) -> bytes | AsyncIterator[bytes]:
-        if request.method == "GET":
-            self.streams.append(asyncio.Queue())
-            return self.stream(len(self.streams) - 1)
-        (number,) = parse_qs(request.target.partition("?")[2])["s"]
-        message = request.json()
-        results: Json = {
-            "initialize": {"protocolVersion": LEGACY, "capabilities": {"tools": {}}, "serverInfo": {"name": "legacy"}},
-            "tools/list": {"tools": [tool("say")]},
-            "tools/call": said(f"stream {number}"),
-        }
-        if message.get("method") in results:
-            last = {"jsonrpc": "2.0", "id": message["id"], "result": results[message["method"]]}
-            self.streams[int(number)].put_nowait(f"event: message\ndata: {json.dumps(last)}\n\n".encode())
-        return reply(202, b"")
-
-    async def stream(self, number: int) -> AsyncIterator[bytes]:
-        yield stream_head()
-        yield chunk(f"event: endpoint\ndata: /m?s={number}\n\n".encode())
-        while (event := await self.streams[number].get()) is not None:
-            yield chunk(event)
-        yield LAST
-
-    def end(self) -> None:
-        for stream in self.streams:
-            stream.put_nowait(None)
 
 
 @dataclass

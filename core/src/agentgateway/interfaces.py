@@ -53,13 +53,14 @@ class Host:
     """What the gateway lends a plugin: everything it may need from outside itself. One for each place in the file.
 
     `at` is that place (`routes[0].policies.jwtAuth`), for messages, and `path` the same as keys; `level` whether it
-    stands on a gateway or listener, a route, or a backend.
+    stands on a gateway or listener, a route, or a backend. `peers` are the other workers.
     """
 
     at: str
     path: tuple[str | int, ...]
     level: Level
     body_limit: int
+    peers: Peers
 
     def expression(self, source: str) -> Expression:
         """Compile CEL against the exchange's variables. Raises `ConfigError` with the place."""
@@ -183,6 +184,62 @@ class Store:
 
     async def stop(self) -> None:
         """Close it."""
+
+
+class PeerGone(Exception):
+    """Nobody is there: a worker has ended, or what it had at an address; or the other end of a link broke off."""
+
+
+class Link:
+    """Frames between two workers, both ways and in order. Who calls opens it and closes it; for who answers it is
+    closed at the end of that. What either end sends waits for its reader, up to some 256 KiB and one frame."""
+
+    async def send(self, frame: bytes) -> None:
+        """Send, at the pace the other end reads. Raises `PeerGone`."""
+        raise NotImplementedError
+
+    async def receive(self) -> bytes | None:
+        """The next frame; None when the other end has said all it had to say. Raises `PeerGone`."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """All is said: the other end gets what was sent, and then None."""
+        raise NotImplementedError
+
+    def abort(self) -> None:
+        """Break off: the other end gets `PeerGone`."""
+        raise NotImplementedError
+
+
+Answering: TypeAlias = Callable[[Link], Awaitable[None]]
+
+
+class Peers:
+    """The workers of this gateway, to each other: what lives in one of them has an address and is reached from all.
+    A process alone has the same, with nobody but itself."""
+
+    def open(self, answering: Answering) -> str:
+        """An address that nobody can guess, until it is closed. `answering` is run for every link that somebody opens
+        to it, and is to end when `Link.receive` or `Link.send` say that the other end has left."""
+        raise NotImplementedError
+
+    def close(self, address: str) -> None:
+        """Nobody is there any more. Links that are open stay so."""
+        raise NotImplementedError
+
+    async def call(self, address: str) -> Link:
+        """A link to what is at an address, whichever worker that is in. Raises `PeerGone`, and `UpstreamError` when
+        that worker cannot be reached for now."""
+        raise NotImplementedError
+
+    def agree(self, name: str, value: str, instead_of: str = "", *, seconds: float) -> str:
+        """Have all workers take `value` for that name, for so many seconds; but where another one has said something
+        since it was `instead_of`, take that. What holds now."""
+        raise NotImplementedError
+
+    def agreed(self, name: str) -> str:
+        """What holds for that name; empty for nothing."""
+        raise NotImplementedError
 
 
 class Policy:
@@ -538,6 +595,7 @@ class Lowered:
 
 __all__ = [
     "PASS",
+    "Answering",
     "Backend",
     "BackendDraft",
     "Bucket",
@@ -551,8 +609,11 @@ __all__ = [
     "Host",
     "Layer",
     "Level",
+    "Link",
     "Lowered",
     "Participant",
+    "PeerGone",
+    "Peers",
     "Policy",
     "Protocol",
     "Provider",

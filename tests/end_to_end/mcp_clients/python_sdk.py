@@ -6,6 +6,7 @@ from typing import Any
 
 import mcp_types as types
 from mcp import Client, MCPError
+from mcp.client.sse import sse_client
 from steps import WAIT, filled, heard, pages, run
 
 
@@ -14,7 +15,7 @@ class Session:
         self.heard: list[Any] = []
         self.changed: set[str] = set()
         self.client = Client(
-            url,
+            sse_client(url) if url.endswith("/sse") else url,
             mode=mode,
             cache=None,
             log_level="debug",

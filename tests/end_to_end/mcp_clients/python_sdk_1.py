@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 from mcp import ClientSession, McpError, types
+from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamablehttp_client
 from pydantic import AnyUrl
 from steps import filled, heard, pages, run
@@ -21,7 +22,8 @@ class Session:
 
     @asynccontextmanager
     async def _opened(self) -> AsyncIterator[None]:
-        async with streamablehttp_client(self.url) as (read, write, _):
+        transport = sse_client if self.url.endswith("/sse") else streamablehttp_client
+        async with transport(self.url) as (read, write, *_):
             self.client = ClientSession(
                 read,
                 write,

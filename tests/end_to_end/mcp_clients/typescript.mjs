@@ -9,6 +9,7 @@ const require = createRequire(pathToFileURL(process.argv[2] + "/"));
 const load = (name) => import(pathToFileURL(require.resolve(`@modelcontextprotocol/sdk/${name}`)));
 const { Client } = await load("client/index.js");
 const { StreamableHTTPClientTransport } = await load("client/streamableHttp.js");
+const { SSEClientTransport } = await load("client/sse.js");
 const schemas = await load("types.js");
 
 const VALUES = { string: "said", integer: 7, number: 7.5, boolean: true };
@@ -110,9 +111,10 @@ class Session {
 
 async function follow(url, steps) {
   const session = new Session();
-  const transport = new StreamableHTTPClientTransport(new URL(url));
+  const Transport = url.endsWith("/sse") ? SSEClientTransport : StreamableHTTPClientTransport;
+  const transport = new Transport(new URL(url));
   await session.client.connect(transport);
-  const done = [[transport.protocolVersion, session.client.getServerCapabilities(), []]];
+  const done = [[transport.protocolVersion ?? transport._protocolVersion, session.client.getServerCapabilities(), []]];
   for (const [name, ...given] of steps) {
     session.heard = [];
     const said = await session.step(name, ...given).catch((error) => {
@@ -121,7 +123,7 @@ async function follow(url, steps) {
     });
     done.push([name, said, session.heard]);
   }
-  await transport.terminateSession();
+  await transport.terminateSession?.();
   await session.client.close();
   return done;
 }

@@ -25,6 +25,7 @@ from agentgateway.exchange import Body, Exchange, Headers, Outgoing, Reply, Upgr
 from agentgateway.expressions import Expression, ExpressionSyntaxError, UnknownVariable
 from agentgateway.expressions import compile as compile_expression
 from agentgateway.interfaces import Buckets, Counter, Host, Level, Store
+from agentgateway.peers import LocalPeers
 from agentgateway.settings import Secret
 from agentgateway.stores import MemoryStore, Shelf
 from agentgateway.variables import environment
@@ -52,6 +53,7 @@ class Lends:
     environ: Mapping[str, str]
     make_buckets: Callable[[str], Buckets] = lambda name: MemoryBuckets()
     buckets: dict[str, Buckets] = field(default_factory=dict)
+    peers: LocalPeers = field(default_factory=LocalPeers)
     evictions: SharedEvictions | None = None
     """What workers share of the health of endpoints; None for a process alone."""
     origins: dict[tuple[str, TlsSettings | None, Proxy | None], Origin] = field(default_factory=dict)
@@ -98,6 +100,7 @@ class PluginHost(Host):
         self.path = path
         self.level = level
         self.body_limit = body_limit
+        self.peers = lends.peers
         self.at = document.error(path, "").path
 
     def expression(self, source: str) -> Expression:

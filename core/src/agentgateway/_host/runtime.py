@@ -45,8 +45,10 @@ class Runtime:
         environ: Mapping[str, str],
         settings: StaticConfig,
         shared_folder: Path | None = None,
+        number: int = 0,
     ) -> None:
-        """`shared_folder` is where several workers of one gateway keep what they share. Raises `ConfigError`."""
+        """`shared_folder` is where several workers of one gateway keep what they share, `number` which of them this
+        one is. Raises `ConfigError`."""
         self._file = file
         self._environ = environ
         self.metrics = Metrics(settings.metrics.remove)
@@ -61,8 +63,10 @@ class Runtime:
         lends.store = store_of(settings, document, environ)
         if shared_folder is not None:
             from agentgateway._host.shared_evictions import SharedEvictions
+            from agentgateway._host.shared_peers import SharedPeers
 
             lends.evictions = SharedEvictions(shared_folder)
+            lends.peers = SharedPeers(shared_folder, number)
         counted = RequestMetrics(self.metrics, own_labels(settings, document))
         lends.always.append(Placed(counted, "metrics", "gateway", ""))
         self._prices = PriceSources()
@@ -85,6 +89,7 @@ class Runtime:
     async def open(self) -> None:
         """Open the store, and start the plugins. Raises `ConfigError` for a store that cannot be used."""
         await opened(self._lends.store, self.gateway.document)
+        await self._lends.peers.start()
         await self.gateway.start()
 
     async def start(self) -> None:
@@ -105,6 +110,7 @@ class Runtime:
         if self._watch is not None:
             await self._watch.close()
         await self.gateway.stop()
+        await self._lends.peers.stop()
         for client in self._lends.clients:
             await client.aclose()
         await self._lends.transport.aclose()

@@ -116,7 +116,7 @@ def several(file: str, document: Document, environ: Mapping[str, str], settings:
     def work(context: WorkerContext) -> int:
         try:
             now = document if file == "-" else read(file, environ=environ)  # it may have changed since
-            return run(as_worker(context, Runtime(file, now, environ, settings, context.folder)))
+            return run(as_worker(context, Runtime(file, now, environ, settings, context.folder, context.number)))
         except (CannotListen, ConfigError) as error:
             logger.error("%s", error)
             return 1

@@ -19,6 +19,7 @@ from agentgateway.expressions import Expression, ExpressionSyntaxError
 from agentgateway.expressions import compile as compile_expression
 from agentgateway.hookspecs import PHASES, Later
 from agentgateway.interfaces import Buckets, Counter, Host, Level, Policy, Store
+from agentgateway.peers import LocalPeers
 from agentgateway.stores import MemoryStore, Shelf
 from agentgateway.variables import environment
 
@@ -50,6 +51,7 @@ class LoopbackHost(Host):
         self.body_limit = 2 * 1024 * 1024
         self.counters: dict[str, CountedLabels] = {}
         self.watched: set[Path] = set()
+        self.peers = LocalPeers()
         self._environ = environ or {}
         self._buckets: dict[str, MemoryBuckets] = {}
         self._store = MemoryStore()

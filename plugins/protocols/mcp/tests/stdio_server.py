@@ -44,6 +44,8 @@ def handle(message):
             info = {"serverInfo": {"name": "stdio", "version": "1"}, "capabilities": {"tools": {}}, "pid": os.getpid()}
             answer(id, {"protocolVersion": params.get("protocolVersion"), **info})
     elif method == "server/discover":
+        if "--sessions" in sys.argv:
+            sys.exit(5)
         info = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
         answer(id, {**info, "supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}})
     elif method == "tools/list":

@@ -5,6 +5,8 @@ from typing import Any
 
 import httpx
 import pytest
+from agentgateway_mcp_oauth.login import AuthorizationCode
+from agentgateway_mcp_oauth.user_config import AuthorizationCodeConfig
 
 from agentgateway.testing import LoopbackHost, Upstream, make
 
@@ -70,7 +72,7 @@ async def user(world, host):
     async def build(lent: Any = None, **config: Any) -> User:
         of_user = {key: config.pop(key) for key in ("name", "source", "host") if key in config}
         target = config.pop("target", "tools")
-        login = make("agentgateway.mcp_logins", "authorizationCode", config, lent or host)
+        login = AuthorizationCode(AuthorizationCodeConfig.model_validate(config), lent or host)
         login.target, login.url = target, world.url + "/mcp"
         started.append(login)
         await login.start()

@@ -10,6 +10,8 @@ from agentgateway_mcp.logins import LoginRequired
 from agentgateway_mcp_oauth import login as module
 from agentgateway_mcp_oauth import user_tokens
 from agentgateway_mcp_oauth.authorization import challenge
+from agentgateway_mcp_oauth.login import AuthorizationCode
+from agentgateway_mcp_oauth.user_config import AuthorizationCodeConfig
 from pydantic import ValidationError
 
 from agentgateway.errors import Forbidden, InternalError
@@ -287,7 +289,7 @@ async def test_a_client_that_is_not_known_any_more_registers_anew(user, world):
 
 async def test_a_token_near_its_end_is_refreshed_once_for_all_who_wait(user, world):
     ada = await user()
-    world.lifetime = 5
+    world.lifetime = 2
     await ada.log_in()
     world.lifetime = 3600
     got = await asyncio.gather(*(ada.call() for _ in range(10)))
@@ -304,7 +306,7 @@ async def test_a_token_near_its_end_is_refreshed_once_for_all_who_wait(user, wor
 
 async def test_of_several_workers_one_refreshes(user, world):
     workers = [await user() for _ in range(3)]
-    world.lifetime = 5
+    world.lifetime = 2
     await workers[0].log_in()
     world.lifetime = 3600
     got = await asyncio.gather(*(worker.call() for worker in workers for _ in range(3)))
@@ -314,7 +316,7 @@ async def test_of_several_workers_one_refreshes(user, world):
 
 async def test_a_worker_that_died_over_a_refresh_holds_nobody_up(user, world, monkeypatch):
     ada = await user()
-    world.lifetime = 5
+    world.lifetime = 2
     await ada.log_in()
     monkeypatch.setattr(user_tokens, "CLAIM", 0.2)
     protected, who = await ada.login._finding.known(), '["jwt","https://login.example.com","ada"]'
@@ -327,7 +329,7 @@ async def test_a_worker_that_died_over_a_refresh_holds_nobody_up(user, world, mo
 
 async def test_a_login_that_cannot_be_refreshed_begins_anew(user, world):
     ada = await user()
-    world.lifetime = 5
+    world.lifetime = 2
     await ada.log_in()
     world.refresh_tokens.clear()
     with pytest.raises(LoginRequired):
@@ -340,7 +342,7 @@ async def test_a_login_that_cannot_be_refreshed_begins_anew(user, world):
 
 async def test_a_token_serves_while_its_authorization_server_is_down(user, world):
     ada = await user()
-    world.lifetime = 50
+    world.lifetime = 20
     await ada.log_in()
     world.answers = [reply(503, {}), reply(503, {})]
     assert [(await ada.call())[1] for _ in range(2)] == [{"shown": "canary-access-1"}] * 2
@@ -489,7 +491,11 @@ async def test_who_does_not_want_to_log_in_is_not_asked_again(user, world, monke
 )
 def test_a_configuration_that_makes_no_sense_is_refused(config):
     with pytest.raises(ValidationError):
-        make("agentgateway.mcp_logins", "authorizationCode", config)
+        AuthorizationCodeConfig.model_validate(config)
+
+
+def test_nothing_need_be_said():
+    assert isinstance(make("agentgateway.mcp_logins", "authorizationCode", {}), AuthorizationCode)
 
 
 async def test_secrets_are_in_no_log_no_error_and_nowhere_in_the_store(user, world, host, caplog, monkeypatch):
@@ -516,3 +522,10 @@ async def test_secrets_are_in_no_log_no_error_and_nowhere_in_the_store(user, wor
     kept = b"".join(one for one in stored if one is not None) + "".join(await host._store.keys("")).encode()
     assert [value for value in (*secrets, "lovelace", "client-1", world.url) if value.encode() in kept] == []
     assert "a user has logged in" in caplog.text
+
+
+async def test_tokens_that_live_for_seconds_are_of_use(user, world):
+    ada = await user()
+    world.lifetime = 2
+    await ada.log_in()
+    assert [(await ada.call())[0] for _ in range(3)] == [200, 200, 200]

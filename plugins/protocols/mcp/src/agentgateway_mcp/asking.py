@@ -26,6 +26,9 @@ from agentgateway_mcp.tracing import traced
 if TYPE_CHECKING:
     from agentgateway_mcp.plugin import McpBackend
 
+RENEWALS = 2
+"""How often a session is opened anew for one message: what another worker has opened may have ended with that one."""
+
 
 class Servers:
     """The servers of one message."""
@@ -98,18 +101,24 @@ class Servers:
         return not self._backend.stateful
 
     async def direct(self, target: str, ask: Ask) -> Answer:
-        """Ask one server as the client does. A session of its that has expired is opened anew, once."""
-        call, session = self._call, self._call.session
-        if session is not None and ask.session is not None and (own := self._backend.renewed(session, target)):
+        """Ask one server as the client does. A session of its that has expired is opened anew; another time, where that
+        one has, too."""
+        call, session, own = self._call, self._call.session, ask.session
+        if session is not None and own is not None and (renewed := self._backend.renewals.get(session, target)):
+            own = renewed
             ask = replace(ask, session=own)
         if self.alone and not call.modern and call.method != "initialize":
             return await self._alone(target, ask)
         answer = await self.sent(target, ask)
-        if answer.status != 404 or session is None or ask.session is None or call.purpose == "end" or not session.asked:
+        if session is None or own is None or call.purpose == "end" or not session.asked:
             return answer
-        await answer.close()
-        renewed = await self._reopen(target, session)
-        return await self.sent(target, replace(ask, session=renewed))
+        for _ in range(RENEWALS):
+            if answer.status != 404:
+                break
+            await answer.close()
+            own = await self._reopen(target, session, own)
+            answer = await self.sent(target, replace(ask, session=own))
+        return answer
 
     async def _alone(self, target: str, ask: Ask) -> Answer:
         """Ask a server in a session of this message's own, which ends with the answer."""
@@ -126,13 +135,20 @@ class Servers:
     async def _ended(self, target: str, ask: Ask) -> None:
         await (await self.sent(target, ask)).close()
 
-    async def _reopen(self, target: str, session: Opened) -> str:
-        """Open a server's session as the client once did. Raises 404 where that fails: the client must do it."""
-        own = await self.open(target, session.asked, session.servers[target][1])
+    async def _reopen(self, target: str, session: Opened, lost: str) -> str:
+        """Open a server's session as the client once did, unless somebody else already has. Raises 404 where that
+        fails: the client must do it."""
+        renewals, version = self._backend.renewals, session.servers[target][1]
+        if (found := renewals.elsewhere(session, target, lost)) is not None:
+            return found
+        own = await self.open(target, session.asked, version)
         if own is None:
             raise gone()
-        self._backend.renew(session, target, own)
-        return own
+        server: Server = self._members[target].facts
+        kept = renewals.put(session, target, own, lost, shared=not server.resumable)
+        if kept != own:
+            await self._ended(target, Ask("end", version=version, session=own))
+        return kept
 
     async def open(self, target: str, params: dict[str, Any], version: str) -> str | None:
         """Open a session with a server: its id, None where it has none."""

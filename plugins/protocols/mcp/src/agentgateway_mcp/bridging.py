@@ -41,6 +41,7 @@ class Bridge:
         self._legacy = LegacyServer(label, SELF, config.timeout, config.session_idle, 2 * server.host.body_limit)
         self._modern = ModernServer(SELF, 2 * server.host.body_limit)
         self._finding = asyncio.Lock()
+        self._asked = 0
 
     async def ask(self, caller: Caller, ask: Ask, about: Json) -> Answer:
         """A message of a client's, in the version that it speaks. `about` is what it has said of itself, where it has a
@@ -63,26 +64,27 @@ class Bridge:
             answer = await self._find_out(caller, ask)
             if answer is not None:
                 return answer
-        if known.stateless is False:
-            return await self._legacy.ask(caller, ask)
-        answer = await caller.direct(ask)
-        if may_refuse(answer) and ask.wants_answer and await self._has_changed(caller, ask):
-            await answer.close()
-            return await self._legacy.ask(caller, ask)
-        return answer
+        speaks = known.stateless is not False
+        answer = await (caller.direct(ask) if speaks else self._legacy.ask(caller, ask))
+        if not may_refuse(answer) or not ask.wants_answer or not await self._has_changed(caller, ask, speaks):
+            return answer
+        await answer.close()
+        return await (self._legacy.ask(caller, ask) if speaks else caller.direct(ask))
 
-    async def _has_changed(self, caller: Caller, ask: Ask) -> bool:
-        """Whether a server that did speak 2026-07-28 does so no more."""
+    async def _has_changed(self, caller: Caller, ask: Ask, spoke: bool) -> bool:
+        """Whether a server that did, or did not, speak 2026-07-28 has become another."""
         self.known.forget()
         await self._find_out(caller, ask)
-        return self.known.stateless is False
+        return self.known.stateless is (not spoke)
 
     async def _find_out(self, caller: Caller, ask: Ask) -> Answer | None:
         """Find out whether a server speaks 2026-07-28. An answer is that to the client's own `server/discover`, where
-        there is nothing to translate."""
+        there is nothing to translate. Who waits for somebody else's question does not ask again when that fails."""
+        before = self._asked
         async with self._finding:
-            if self.known.stateless is not None:
+            if self.known.stateless is not None or self._asked != before:
                 return None
+            self._asked += 1
             own = ask.method == "server/discover"
             answer = await self._discovery(caller, ask if own else discovering(client_of(ask.document, SELF)))
             if says_nothing(answer.status):
@@ -99,7 +101,8 @@ class Bridge:
             answer = await self._whole(caller, await caller.direct(ask), ask.document["id"])
             if "result" in (document_in(answer) or {}):
                 self.known.found(sessions=True)
-            if self.known.sessions or says_nothing(answer.status) or self.known.stateless is False:
+                return answer
+            if says_nothing(answer.status) or self.known.fixed:
                 return answer
             refusal = answer
         discovery = await self._discovery(caller, discovering(member(ask.document, "params")))

@@ -1,19 +1,21 @@
-"""Sessions that live in this process, as they do with servers that are known by a pipe or an open stream."""
+"""Sessions that live in one process, as they do with servers that are known by a pipe or an open stream. Other workers
+hand their messages over to it."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import time
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any, ClassVar
 
 from agentgateway.errors import NoEndpoint, UpstreamError, UpstreamTimeout
-from agentgateway.exchange import Exchange
-from agentgateway.interfaces import Host
+from agentgateway.exchange import Body, Exchange, Headers, Outgoing, Request
+from agentgateway.interfaces import Host, Link, PeerGone
 from agentgateway_mcp import rpc
 from agentgateway_mcp.correspondence import Correspondence
+from agentgateway_mcp.elsewhere import Way, handed_over, taken
 from agentgateway_mcp.errors import INVALID_REQUEST
 from agentgateway_mcp.servers import Answer, Ask, Server
 
@@ -25,13 +27,22 @@ logger = logging.getLogger("agentgateway.mcp")
 
 
 class Conversation:
-    """One session with one server. `id` is known to this process alone, and cannot be guessed."""
+    """One session with one server. `address` is where workers reach it, and cannot be guessed; `id`, which begins with
+    it, is the session's."""
 
     def __init__(self) -> None:
-        self.id = secrets.token_urlsafe(24)
+        self.address = ""
         self.used = time.monotonic()
         self.ended = False
         self.correspondence: Correspondence
+
+    @property
+    def id(self) -> str:
+        return self.address
+
+    def outgoing(self, way: Way) -> Outgoing | None:
+        """The request to the server, for a message that came to another worker."""
+        return None
 
     async def deliver(self, message: bytes, exchange: Exchange) -> Answer | None:
         """Bring a message to the server. An answer says that it was not taken. Raises `UpstreamError`."""
@@ -94,7 +105,17 @@ class LiveServer(Server):
         if ask.session is None:
             return await self.unbound(ask, exchange)
         conversation = self._conversations.get(ask.session)
-        if conversation is None or conversation.ended:
+        if conversation is not None and not conversation.ended:
+            return await self._told(conversation, ask, exchange)
+        try:
+            link = await self.host.peers.call(ask.session.partition(" ")[0])
+        except PeerGone:
+            return Answer(404)
+        return await handed_over(link, ask, exchange.outgoing)
+
+    async def _told(self, conversation: Conversation, ask: Ask, exchange: Exchange) -> Answer:
+        """A message of an open session."""
+        if conversation.ended:
             return Answer(404)
         if ask.purpose == "end":
             self.retire(conversation)
@@ -103,6 +124,16 @@ class LiveServer(Server):
             conversation.used = time.monotonic()
             return Answer(200, messages=conversation.correspondence.listen())
         return await conversation.take(ask, exchange)
+
+    async def _called(self, conversation: Conversation, link: Link) -> None:
+        """A message of an open session, from another worker."""
+
+        async def take(ask: Ask, way: Way | None) -> Answer:
+            exchange = Exchange(Request("POST", "/", Headers(), Body()))
+            exchange.call, exchange.outgoing = ask, conversation.outgoing(way) if way is not None else None
+            return await self._told(conversation, ask, exchange)
+
+        await taken(link, take)
 
     async def unbound(self, ask: Ask, exchange: Exchange) -> Answer:
         """A message outside any session."""
@@ -129,7 +160,7 @@ class LiveServer(Server):
             raise UpstreamTimeout("the server did not answer in time", detail=f"{self.label}: initialize") from None
         finally:
             self._starting -= 1
-            if conversation is not None and conversation.id not in self._conversations:
+            if conversation is not None and not conversation.address:
                 self.retire(conversation)
 
     async def _initialized(self, conversation: Conversation, answer: Answer) -> Answer:
@@ -142,18 +173,20 @@ class LiveServer(Server):
         ((document, _),) = rpc.read(whole)
         if "result" not in document:
             return Answer(200, whole=whole)
+        conversation.address = self.host.peers.open(partial(self._called, conversation))
         self._conversations[conversation.id] = conversation
         return Answer(200, whole=whole, session=conversation.id)
 
     def retire(self, conversation: Conversation) -> None:
         """End a conversation, without waiting for it."""
         conversation.ended = True
-        self._conversations.pop(conversation.id, None)
+        self.lost(conversation)
         self.run(conversation.close())
 
     def lost(self, conversation: Conversation) -> None:
-        """A conversation has ended by itself."""
+        """A conversation has ended."""
         self._conversations.pop(conversation.id, None)
+        self.host.peers.close(conversation.address)
 
     def run(self, work: Coroutine[Any, Any, None]) -> None:
         """A task that `stop` waits for."""

@@ -23,7 +23,7 @@ LOOPBACK = ("127.", "::1", "::ffff:127.")
 
 
 class Door:
-    """Participant in `accept` and `authz`."""
+    """Participant in `accept`, `authz` and `log`."""
 
     def __init__(self, backend: McpBackend) -> None:
         self._backend = backend
@@ -41,8 +41,11 @@ class Door:
             if isinstance(call, McpCall) and call.modern:
                 settle(call)
         if isinstance(call, McpCall) and exchange.unread is None:
-            self._find_session(exchange, call)
-            resolve(call, self._backend.names)
+            if call.ticket is not None:
+                self._find_stream(exchange, call, call.ticket)
+            else:
+                self._find_session(exchange, call)
+                resolve(call, self._backend.names)
         return None
 
     @hookimpl
@@ -51,6 +54,13 @@ class Door:
         call = exchange.call
         if isinstance(call, McpCall) and call.session is not None and call.session.owner != owner_of(exchange):
             raise gone()
+
+    @hookimpl
+    def log(self, exchange: Exchange) -> None:
+        """Begin what is answered on a stream: whatever comes of the reply that said so, it was accepted."""
+        call = exchange.call
+        if isinstance(call, McpCall) and call.then is not None:
+            self._backend.run(call.then.begin())
 
     def _check_origin(self, exchange: Exchange) -> None:
         request = exchange.request
@@ -88,11 +98,26 @@ class Door:
         if text is None:
             raise McpError(INVALID_REQUEST, "Missing session ID")
         session = self._backend.seal.open(text)
-        if session is None or is_over(session, self._backend.config.session_lifetime):
+        if session is None or session.stream or is_over(session, self._backend.config.session_lifetime):
             raise gone()
         if set(session.servers) - set(self._backend.names.targets) or self._backend.has_ended(session):
             raise gone()
         call.session = session
+
+    def _find_stream(self, exchange: Exchange, call: McpCall, ticket: str) -> None:
+        """The same for the transport of 2024-11-05, where a stream stands for the session. Raises `McpError`."""
+        if call.purpose == "listen":
+            return
+        if not ticket:
+            raise McpError(INVALID_REQUEST, "Missing session ID")
+        session = self._backend.seal.open(ticket)
+        if session is None or not session.stream or is_over(session, self._backend.config.session_lifetime):
+            raise gone()
+        call.session, call.stream, call.owner = session, session.stream, session.owner
+        try:
+            resolve(call, self._backend.names)
+        except McpError as error:
+            exchange.unread = error  # told on the stream, as soon as it is known that it is the caller's
 
 
 def gone() -> McpError:

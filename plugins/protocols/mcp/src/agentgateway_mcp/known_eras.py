@@ -32,7 +32,7 @@ class Known:
     to be found out. An era of the configuration stands."""
 
     def __init__(self, era: Era) -> None:
-        self._fixed = era != "auto"
+        self.fixed = era != "auto"
         self._stateless = {"auto": None, "sessions": False, "stateless": True}[era]
         self._sessions = {"auto": None, "sessions": True, "stateless": False}[era]
         self._until = 0.0
@@ -46,7 +46,7 @@ class Known:
         return None if self._sessions is False and self._is_over() else self._sessions
 
     def found(self, *, stateless: bool | None = None, sessions: bool | None = None) -> None:
-        if self._fixed:
+        if self.fixed:
             return
         self._stateless = self._stateless if stateless is None else stateless
         self._sessions = self._sessions if sessions is None else sessions
@@ -55,11 +55,11 @@ class Known:
 
     def forget(self) -> None:
         """It does not do any more what it did."""
-        if not self._fixed:
+        if not self.fixed:
             self._stateless = self._sessions = None
 
     def _is_over(self) -> bool:
-        return not self._fixed and time.monotonic() >= self._until
+        return not self.fixed and time.monotonic() >= self._until
 
 
 def is_discovery(document: dict[str, Any] | None) -> bool:

@@ -111,6 +111,13 @@ def told(call: McpCall, error: LoginRequired) -> dict[str, Any]:
     return {"result": result if not isinstance(state, str) else {**result, "requestState": state}}
 
 
+def waiting_for_login(call: McpCall, error: LoginRequired) -> dict[str, Any]:
+    """The whole response."""
+    response = told(call, error)
+    call.error_code = response["error"]["code"] if "error" in response else None
+    return {"jsonrpc": "2.0", "id": call.id, **response}
+
+
 def opens_urls(call: McpCall) -> bool:
     """Whether the client has said that it shows its user a URL."""
     if call.version < URL_MODE:

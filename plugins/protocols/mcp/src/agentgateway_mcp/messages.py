@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic_core import to_json
@@ -36,6 +37,14 @@ KINDS = {
 """What a method is about, in the words of expressions (`mcp.tool`) and of metrics."""
 
 
+@dataclass(frozen=True, slots=True)
+class Afterwards:
+    """What an exchange leaves to be done, `begin`; or nothing after all, `give_up`."""
+
+    begin: Callable[[], Coroutine[Any, Any, None]]
+    give_up: Callable[[], object] = lambda: None
+
+
 class McpCall(Content):
     """What a client sent: a JSON-RPC message, or the wish to listen (GET) or to end the session (DELETE).
 
@@ -46,6 +55,10 @@ class McpCall(Content):
     `said_of_it` is what they have to say of the message to expressions, `edits` what they did to the headers of its
     requests to servers: the values of each, none where it is taken out. `quarantined` says that a tool was refused
     because it has changed; `login` is what the user answered to the gateway's own question whether to log in.
+
+    A message of the transport of 2024-11-05 has the `ticket` that it came with, empty where there was none. The backend
+    adds the address of the `stream` that it is for, whose that is, as `owner`, and what is to be done when its exchange
+    is over, as `then`.
     """
 
     __slots__ = (
@@ -57,6 +70,7 @@ class McpCall(Content):
         "login",
         "looked_at",
         "name",
+        "owner",
         "processors",
         "purpose",
         "quarantined",
@@ -64,7 +78,10 @@ class McpCall(Content):
         "rules",
         "said_of_it",
         "session",
+        "stream",
         "target",
+        "then",
+        "ticket",
         "version",
     )
 
@@ -86,6 +103,10 @@ class McpCall(Content):
         self.said_of_it: dict[str, Any] = {}
         self.edits: dict[str, list[bytes]] = {}
         self.quarantined = False
+        self.ticket: str | None = None
+        self.stream = ""
+        self.then: Afterwards | None = None
+        self.owner = ""
 
     @property
     def modern(self) -> bool:

@@ -121,8 +121,13 @@ async def judged(call: McpCall, document: dict[str, Any]) -> None:
 
 def failure(call: McpCall, error: GatewayError) -> bytes:
     """An error as the last event of a stream."""
+    return event(Said(to_json(refusal(call, error))))
+
+
+def refusal(call: McpCall, error: GatewayError) -> dict[str, Any]:
+    """An error as the response to a message."""
     told = rpc_error(error)
     if isinstance(error, GuardRejected):
         told["code"] = REFUSED
     call.error_code = told["code"]
-    return event(Said(to_json({"jsonrpc": "2.0", "id": call.id if call.is_request else None, "error": told})))
+    return {"jsonrpc": "2.0", "id": call.id if call.is_request else None, "error": told}

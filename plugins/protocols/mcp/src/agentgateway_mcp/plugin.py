@@ -3,11 +3,13 @@ comes back as one answer."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+import asyncio
+import logging
+from collections.abc import Coroutine, Iterable, Sequence
+from logging import ERROR, INFO
 from typing import Any, ClassVar
 
-from agentgateway.errors import ConfigError, NotFound
+from agentgateway.errors import ConfigError, GatewayError, NotFound
 from agentgateway.exchange import Exchange, Reply, Target
 from agentgateway.hookspecs import hookimpl
 from agentgateway.interfaces import Backend, Bucket, Host, Layer, Participant
@@ -15,16 +17,21 @@ from agentgateway_mcp.bridging import Bridge
 from agentgateway_mcp.config import McpConfig
 from agentgateway_mcp.door import Door
 from agentgateway_mcp.edits import Seen
+from agentgateway_mcp.event_stream import opened_stream
 from agentgateway_mcp.logins import Login
 from agentgateway_mcp.messages import McpCall
 from agentgateway_mcp.naming import Names
 from agentgateway_mcp.pinning import Pinning, place_of
+from agentgateway_mcp.posts import accepted
 from agentgateway_mcp.relay import Relay
+from agentgateway_mcp.renewals import Renewals
 from agentgateway_mcp.servers import Ask, Server
 from agentgateway_mcp.sessions import Opened, Seal
 
-RENEWED = 10_000
-"""Sessions of servers that expired under a client's, and were opened anew."""
+LAST_WORDS = 2.0
+"""Seconds for the ends of sessions to be told to servers, when the gateway ends."""
+
+logger = logging.getLogger("agentgateway.mcp")
 
 
 class McpBackend(Backend):
@@ -64,7 +71,8 @@ class McpBackend(Backend):
         self.seal = Seal(host.key(f"mcp session {host.at}"), host.at)
         self._ended = host.buckets("mcp sessions")
         self._once = Bucket(1, 1, config.session_lifetime)
-        self._renewed: OrderedDict[tuple[str, str], str] = OrderedDict()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.renewals = Renewals(host.peers, host.at, config.session_lifetime)
         labels = ("method", "resource_type", "server", "resource")
         self._count = host.counter("mcp_requests", "Messages of MCP clients.", labels)
 
@@ -97,6 +105,10 @@ class McpBackend(Backend):
             await part.start()
 
     async def stop(self) -> None:
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=LAST_WORDS)
+        for task in self._tasks:
+            task.cancel()
         failures = []
         parts: list[Bridge | Login | Server] = [*self.bridges.values(), *self.logins.values(), *self._servers.values()]
         for part in parts:
@@ -116,7 +128,23 @@ class McpBackend(Backend):
         call = exchange.call
         if not isinstance(call, McpCall) or exchange.target is None:
             raise NotFound("nothing answers at this path")
+        if call.ticket is not None:
+            streams = call.purpose == "listen"
+            return opened_stream(self, exchange, call) if streams else await accepted(self, exchange, call)
         return await Relay(self, exchange, call).answer()
+
+    def run(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Something that no reply waits for."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            told = isinstance(error, GatewayError)
+            logger.log(INFO if told else ERROR, "%s: %s", self.host.at, error, exc_info=None if told else error)
 
     # --- sessions -----------------------------------------------------------------------------------------------------
 
@@ -125,15 +153,6 @@ class McpBackend(Backend):
 
     def end(self, session: Opened) -> None:
         self._ended.take(session.nonce, self._once, force=True)
-
-    def renewed(self, session: Opened, target: str) -> str | None:
-        """The session of a server that was opened in place of the one in the client's id."""
-        return self._renewed.get((session.nonce, target))
-
-    def renew(self, session: Opened, target: str, own: str) -> None:
-        self._renewed[(session.nonce, target)] = own
-        if len(self._renewed) > RENEWED:
-            self._renewed.popitem(last=False)
 
 
 class Counted:

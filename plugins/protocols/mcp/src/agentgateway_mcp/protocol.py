@@ -12,25 +12,31 @@ from agentgateway.exchange import Content, Exchange, Headers, Reply, Request
 from agentgateway.interfaces import Host, Protocol
 from agentgateway.llm.documents import check, read_object
 from agentgateway_mcp.eras import speak
-from agentgateway_mcp.errors import INVALID_REQUEST, PARSE_ERROR, REFUSED, McpError, rpc_error
-from agentgateway_mcp.logins import LoginRequired, told
-from agentgateway_mcp.messages import McpCall
+from agentgateway_mcp.errors import INVALID_REQUEST, PARSE_ERROR, REFUSED, UNSUPPORTED_VERSION, McpError, rpc_error
+from agentgateway_mcp.logins import LoginRequired, waiting_for_login
+from agentgateway_mcp.messages import MODERN, McpCall
+from agentgateway_mcp.posts import told_on_stream
 from agentgateway_mcp.replies import McpReply, read_message
+from agentgateway_mcp.tickets import is_stream_path, take_ticket
 
 ALLOWED = (("allow", "GET, POST, DELETE"),)
 JSON, EVENTS = "application/json", "text/event-stream"
 
 
 class McpProtocol(Protocol):
-    """Reads JSON-RPC messages of every version of the protocol (Streamable HTTP)."""
+    """Reads JSON-RPC messages of every version of the protocol: Streamable HTTP, and HTTP with SSE at `/sse`."""
 
     reads_body: ClassVar[bool] = True
 
     def __init__(self, host: Host) -> None:
         self._limit = host.body_limit
+        self._peers = host.peers
 
     async def decode(self, exchange: Exchange) -> None:
         request = exchange.request
+        if is_stream_path(request.path):
+            await self._of_stream(exchange, take_ticket(request))
+            return
         if request.method == "POST":
             call = await self._message(exchange)
         elif request.method in ("GET", "DELETE"):
@@ -39,6 +45,21 @@ class McpProtocol(Protocol):
             raise InvalidRequest("method not allowed", status=405, headers=ALLOWED)
         _negotiate(call, request)
         speak(call, request.headers)
+
+    async def _of_stream(self, exchange: Exchange, ticket: str) -> None:
+        """A stream of the transport of 2024-11-05, or a message for one."""
+        request = exchange.request
+        if request.method == "POST":
+            call = await self._message(exchange)
+        elif request.method == "GET":
+            call = exchange.call = McpCall("listen")
+            _negotiate(call, request)
+        else:
+            raise InvalidRequest("method not allowed", status=405, headers=(("allow", "GET, POST"),))
+        if (request.headers.get("mcp-protocol-version") or "") >= MODERN:
+            raise McpError(UNSUPPORTED_VERSION, "versions without sessions are not spoken at this path")
+        speak(call, request.headers)
+        call.ticket = ticket
 
     async def _message(self, exchange: Exchange) -> McpCall:
         request = exchange.request
@@ -80,26 +101,21 @@ class McpProtocol(Protocol):
         """A JSON-RPC error; what a guard refuses is the answer of a request that was understood (200)."""
         call = exchange.call if isinstance(exchange.call, McpCall) else None
         if isinstance(error, LoginRequired) and call is not None and call.is_request:
-            return _login(call, error)
+            headers = Headers([(b"content-type", JSON.encode()), (b"cache-control", b"no-store")])
+            return Reply(200, headers, to_json(waiting_for_login(call, error)))
         rpc = rpc_error(error)
         if isinstance(error, GuardRejected):
             rpc["code"] = REFUSED
         if call is not None:
             call.error_code = rpc["code"]
         document = {"jsonrpc": "2.0", "id": request_id(call), "error": rpc}
+        if call is not None and call.stream and (reply := told_on_stream(self._peers, exchange, error, document)):
+            return reply
         status = 200 if isinstance(error, GuardRejected) and call is not None and call.is_request else error.status
         reply = Reply(status, Headers([(b"content-type", JSON.encode())]), to_json(document))
         for name, value in error.headers:
             reply.headers.add(name.lower(), value)
         return reply
-
-
-def _login(call: McpCall, error: LoginRequired) -> Reply:
-    """The answer to a request that has to wait for a login: it was understood (200)."""
-    response = told(call, error)
-    call.error_code = response["error"]["code"] if "error" in response else None
-    document = {"jsonrpc": "2.0", "id": request_id(call), **response}
-    return Reply(200, Headers([(b"content-type", JSON.encode()), (b"cache-control", b"no-store")]), to_json(document))
 
 
 def request_id(call: McpCall | None) -> Any:

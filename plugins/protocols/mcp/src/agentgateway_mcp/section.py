@@ -10,13 +10,13 @@ from agentgateway.interfaces import BackendDraft, Layer, Lowered, RouteDraft, Se
 from agentgateway_mcp.config import McpConfig
 
 DEFAULT_PORT = 3000
-PATHS = ("/mcp", "/.well-known/oauth-protected-resource", "/.well-known/oauth-authorization-server")
+PATHS = ("/mcp", "/sse", "/.well-known/oauth-protected-resource", "/.well-known/oauth-authorization-server")
 """Where messages come in, and where clients learn how to log in (RFC 9728, RFC 8414)."""
 OWN = frozenset(("gateways", "port", "policies"))
 
 
 class McpSectionConfig(McpConfig):
-    """Servers behind one endpoint, and where it is served: `/mcp`."""
+    """Servers behind one endpoint, and where it is served: `/mcp`, and `/sse` for the transport of 2024-11-05."""
 
     gateways: str | list[str] | None = None
     """The gateways it is served on; one of its own when absent."""

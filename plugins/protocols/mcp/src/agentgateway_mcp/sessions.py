@@ -40,6 +40,9 @@ class Opened:
     nonce: str = ""
     """What tells it from every other session."""
     asked: dict[str, Any] = field(default_factory=dict)
+    stream: str = ""
+    """Where the stream lives that the id is for, of the transport of 2024-11-05: nothing else is known of the session
+    then but whose it is."""
 
 
 class Seal:

@@ -22,12 +22,15 @@ from agentgateway.streams import aclose
 from agentgateway_mcp import rpc
 from agentgateway_mcp.conversations import Conversation, LiveServer
 from agentgateway_mcp.correspondence import Correspondence
+from agentgateway_mcp.elsewhere import Way, bytes_of
 from agentgateway_mcp.errors import UNSUPPORTED_VERSION
 from agentgateway_mcp.messages import MODERN
 from agentgateway_mcp.servers import Answer, Ask
 from agentgateway_mcp.streamable import OWN, StreamableHttpConfig, asked, read
 
 PORTS = {"http": 80, "https": 443}
+LONGEST = 2048
+"""Characters of a reference to where messages go: ids of sessions have to carry it."""
 TAKEN = frozenset((200, 201, 202, 204))
 
 logger = logging.getLogger("agentgateway.mcp")
@@ -55,11 +58,11 @@ class LegacySse(LiveServer):
 
     async def prepare(self, exchange: Exchange) -> None:
         ask = asked(exchange)
-        conversation = self._conversations.get(ask.session or "")
         headers = carried(exchange)
-        if ask.purpose == "send" and isinstance(conversation, SseSession):
+        post_to = (ask.session or "").partition(" ")[2]
+        if ask.purpose == "send" and post_to:
             headers.add("content-type", "application/json")
-            exchange.outgoing = Outgoing("POST", self._url, conversation.post_to, headers, ask.message)
+            exchange.outgoing = Outgoing("POST", self._url, post_to, headers, ask.message)
         else:
             headers.add("accept", "text/event-stream")
             exchange.outgoing = Outgoing("GET", self._url, self.target, headers)
@@ -81,7 +84,7 @@ class LegacySse(LiveServer):
         if isinstance(reply.body, bytes) or kind != "text/event-stream":
             await aclose_reply(reply)
             raise UpstreamError("the server opened no event stream", detail=f"{self.label}: {kind or 'no type'}")
-        session = SseSession(self, reply.body)
+        session = SseSession(self, opening, reply.body)
         try:
             session.post_to = await session.endpoint(f"{opening.url}{self.target}")
         except BaseException:
@@ -98,10 +101,11 @@ class LegacySse(LiveServer):
 
 
 class SseSession(Conversation):
-    """The stream of one client, and where its messages go."""
+    """The stream of one client, and where its messages go, which its id says, too: any worker may have to know."""
 
-    def __init__(self, server: LegacySse, stream: Stream) -> None:
+    def __init__(self, server: LegacySse, opening: Outgoing, stream: Stream) -> None:
         super().__init__()
+        self._opening = opening
         self.post_to = "/"
         self.correspondence = Correspondence(self._reply, 2 * server.host.body_limit)
         self._server = server
@@ -109,6 +113,20 @@ class SseSession(Conversation):
         self._named: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._last: Exchange | None = None
         self._reading = asyncio.get_running_loop().create_task(self._read())
+
+    @property
+    def id(self) -> str:
+        return f"{self.address} {self.post_to}"
+
+    def outgoing(self, way: Way) -> Outgoing:
+        return replace(
+            self._opening,
+            method="POST",
+            target=way.target,
+            headers=Headers(bytes_of(way.headers)),
+            authority=way.authority,
+            head_timeout=way.head_timeout,
+        )
 
     async def endpoint(self, base: str) -> str:
         """The path and query that messages go to. Raises `UpstreamError`."""
@@ -214,6 +232,8 @@ def same_origin(base: str, reference: str) -> str:
         same = False
     if not same or not parts.path.startswith("/"):
         raise UpstreamError("the server named an endpoint of another origin")
+    if len(reference) > LONGEST:
+        raise UpstreamError("the server named an endpoint that is too long")
     return f"{parts.path}?{parts.query}" if parts.query else parts.path
 
 

@@ -56,7 +56,10 @@ class Visit:
         """Raises `GatewayError`, `Refused`."""
         try:
             self.told = await self.ask("server/discover")
+            translated = self.backend.bridges[self.name].known.stateless is False
         except (Refused, GatewayError):
+            translated = True
+        if translated:  # the server's own words say more
             await self._initialize()
         return self
 

@@ -28,6 +28,11 @@ V1_ENTRA = "https://sts.windows.net"
 """Issues Entra's tokens of version 1; everything else of theirs is where those of version 2 are."""
 RENAMED_ISSUER = ("signed_metadata", "authorization_response_iss_parameter_supported")
 """Members that vouch for the issuer's real name (RFC 8414 section 2.1, RFC 9207), which clients do not see."""
+AROUND_THE_GATEWAY = (
+    *("client_id_metadata_document_supported", "pushed_authorization_request_endpoint"),
+    *("require_pushed_authorization_requests", "response_modes_supported", "request_parameter_supported"),
+)
+"""Members for clients that the gateway does not know, or for requests that it does not see."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,9 @@ class Adapter:
             document.setdefault("code_challenge_methods_supported", ["S256"])  # Entra has it, and does not say so
         if self.registered or self.registration(metadata) is not None:
             document["registration_endpoint"] = f"{address}/client-registration"
+        if "callback" in self.operations:
+            document = {name: value for name, value in document.items() if name not in AROUND_THE_GATEWAY}
+            document["authorization_response_iss_parameter_supported"] = True
         return document
 
     def registration(self, metadata: dict[str, Any]) -> str | None:
@@ -161,6 +169,8 @@ def _discovered(
 
 def _operations(config: McpAuthenticationConfig, *own: Operation) -> frozenset[Operation]:
     """Those of the kind; with a client of its own the gateway answers registrations in any case."""
+    if config.brokers_answers:
+        return frozenset((*own, "client-registration", "authorize", "token", "callback"))
     return frozenset((*own, "client-registration")) if config.client_id is not None else frozenset(own)
 
 

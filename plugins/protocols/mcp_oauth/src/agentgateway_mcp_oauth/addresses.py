@@ -15,7 +15,7 @@ BEFORE = "/.well-known/oauth-"
 RESOURCE = "/.well-known/oauth-protected-resource"  # RFC 9728 section 3
 SERVER = "/.well-known/oauth-authorization-server"  # RFC 8414 section 3
 
-Operation = Literal["client-registration", "authorize", "token"]
+Operation = Literal["client-registration", "authorize", "token", "callback"]
 """What the gateway does on behalf of an identity provider; each stands below the document that names it."""
 
 _PATH = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@%-]*)*")  # RFC 3986 section 3.3
@@ -40,7 +40,7 @@ def asked(path: str, operations: frozenset[Operation]) -> Asked | None:
         return None
     head, _, last = of_server.rpartition("/")
     for operation in operations:
-        if last == operation:
+        if last == operation or (operation == "callback" and last.startswith("callback-")):
             return Asked(operation, head)
     return Asked("server", of_server)
 

@@ -132,12 +132,18 @@ class McpAuthenticationConfig(PluginConfig):
     """A client that is registered already: whoever asks to be registered gets it."""
     client_secret: Secret | None = None
     """The secret of that client, for `entra`: added to its token requests."""
+    brokers_answers: bool = False
+    """Whether answers to authorization requests come back by the gateway, which names itself in them (RFC 9207): for
+    `okta`, `keycloak` and `descope` where they name themselves, and for clients that register here."""
 
     @model_validator(mode="after")
     def _fits_the_provider(self) -> Self:
         entra = self.provider is not None and self.provider.entra is not None
         if self.client_secret is not None and not (entra and self.client_id):
             raise problem("`clientSecret` is of use only with `clientId` and provider `entra`")
+        passed_on = self.provider is not None and self.provider.name in ("okta", "keycloak", "descope")
+        if self.brokers_answers and (not passed_on or self.client_id or not self.resource_metadata.resource):
+            raise problem("`brokersAnswers` needs `okta`, `keycloak` or `descope`, a `resource`, and no `clientId`")
         if entra and not urlsplit(self.issuer).path.strip("/"):
             raise problem("the issuer of `entra` has a tenant in its path")
         return self

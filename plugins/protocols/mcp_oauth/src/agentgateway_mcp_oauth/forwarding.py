@@ -53,9 +53,9 @@ class Forwarding:
 
     async def register(self, request: Request) -> Reply:
         """Dynamic client registration (RFC 7591): the configured client, or the provider's answer."""
-        document = _object(await request.body.read(LONGEST))
+        document = object_in(await request.body.read(LONGEST))
         if document is None:
-            return _wrong("invalid_client_metadata", "expected a JSON object")
+            return wrong("invalid_client_metadata", "expected a JSON object")
         if self._config.client_id is not None:
             return answer(201, registered(self._config.client_id, document))
         url = self._adapter.registration(await self._discovery.metadata())
@@ -63,7 +63,7 @@ class Forwarding:
             raise NotFound("no client can be registered here")
         body = Reply.json(200, document).body
         assert isinstance(body, bytes)
-        return await self._pass_on(url, body, {"content-type": "application/json"})
+        return await self.pass_on(url, body, {"content-type": "application/json"})
 
     async def authorize(self, request: Request) -> Reply:
         """Send the user's browser on to the provider, with the parameters that it understands."""
@@ -71,7 +71,7 @@ class Forwarding:
         if url is None:
             raise NotFound("there is no authorization endpoint here")
         if len(request.query) > LONGEST:
-            return _wrong("invalid_request", "the query is too long")
+            return wrong("invalid_request", "the query is too long")
         reply = Reply(302)
         location = url + ("&" if "?" in url else "?") + self._parameters(request.query)
         reply.headers.update((("location", location.rstrip("?&")), ("cache-control", "no-store")))
@@ -89,10 +89,10 @@ class Forwarding:
     async def token(self, request: Request) -> Reply:
         """A token request, without `resource`, and with the configured client's secret where that may be lent."""
         if (request.headers.get("content-type") or "").partition(";")[0].strip().lower() != FORM:
-            return _wrong("invalid_request", f"expected {FORM}")
-        form = _form(await request.body.read(LONGEST))
+            return wrong("invalid_request", f"expected {FORM}")
+        form = form_in(await request.body.read(LONGEST))
         if form is None:
-            return _wrong("invalid_request", "a parameter is there twice, or there are too many")
+            return wrong("invalid_request", "a parameter is there twice, or there are too many")
         url = self._adapter.token(await self._discovery.metadata())
         if url is None:
             raise NotFound("there is no token endpoint here")
@@ -103,7 +103,7 @@ class Forwarding:
             headers["authorization"] = own
         elif own is None:
             self._lend(form)
-        return await self._pass_on(url, urlencode(form).encode(), headers)
+        return await self.pass_on(url, urlencode(form).encode(), headers)
 
     def _lend(self, form: dict[str, str]) -> None:
         secret, grant = self._config.client_secret, form.get("grant_type")
@@ -112,7 +112,7 @@ class Forwarding:
         if not OWN_PROOF & form.keys() and (grant == "refresh_token" or form.get("code_verifier")):
             form["client_secret"] = secret.reveal()
 
-    async def _pass_on(self, url: str, body: bytes, headers: dict[str, str]) -> Reply:
+    async def pass_on(self, url: str, body: bytes, headers: dict[str, str]) -> Reply:
         if self._under_way >= AT_ONCE:
             return answer(503, {"error": "temporarily_unavailable"}, (("retry-after", "1"),))
         self._under_way += 1
@@ -136,7 +136,7 @@ def registered(client_id: str, asked_for: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _object(body: bytes) -> dict[str, Any] | None:
+def object_in(body: bytes) -> dict[str, Any] | None:
     try:
         document = from_json(body)
     except ValueError:
@@ -144,7 +144,7 @@ def _object(body: bytes) -> dict[str, Any] | None:
     return document if isinstance(document, dict) else None
 
 
-def _form(body: bytes) -> dict[str, str] | None:
+def form_in(body: bytes) -> dict[str, str] | None:
     """The parameters, each there once but `resource` (RFC 6749 section 3.2, RFC 8707 section 2)."""
     try:
         pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=FIELDS)
@@ -155,5 +155,5 @@ def _form(body: bytes) -> dict[str, str] | None:
     return form if len(form) == len(kept) else None
 
 
-def _wrong(error: str, description: str) -> Reply:
+def wrong(error: str, description: str) -> Reply:
     return answer(400, {"error": error, "error_description": description})

@@ -56,7 +56,7 @@ class AuthorizationCode(Login):
         self._places = places = Places(self.target, self.config)
         self._finding = Finding(self.url, self.config.issuer, self._vault, self._client)
         clients = Clients(places, self._vault, self._client)
-        self._tokens = UserTokens(self._vault, clients, self._client)
+        self._tokens = UserTokens(self.target, self._vault, clients, self._client)
         self._reception = Reception(places, self._vault, self._finding, clients, self._tokens, self._client)
         self._begun = True
 

@@ -7,18 +7,20 @@ from typing import TYPE_CHECKING
 from agentgateway_auth_jwt.config import JwtConfig
 
 from agentgateway.errors import InvalidRequest, NotFound, Unauthenticated, UpstreamError
-from agentgateway.exchange import Exchange, Principal, Reply
+from agentgateway.exchange import Exchange, Principal, Reply, Request
 from agentgateway.hookspecs import hookimpl
 from agentgateway.interfaces import Host, Policy
 from agentgateway.locations import BEARER, Spot
 from agentgateway.settings import FileInlineOrRemote, Secret
 from agentgateway_mcp_oauth.adapters import adapter
 from agentgateway_mcp_oauth.addresses import BEFORE, SERVER, Asked, asked, origin, own_origin
+from agentgateway_mcp_oauth.brokering import Brokering
 from agentgateway_mcp_oauth.challenge import Challenged, Challenges
 from agentgateway_mcp_oauth.config import McpAuthenticationConfig, path_of
 from agentgateway_mcp_oauth.discovery import Discovery, Pace
 from agentgateway_mcp_oauth.documents import POSTING, READING, cors, document, of_resource, preflight, refused_method
 from agentgateway_mcp_oauth.forwarding import Forwarding
+from agentgateway_mcp_oauth.vault import Vault
 
 if TYPE_CHECKING:
     import httpx
@@ -56,6 +58,10 @@ class McpAuthentication(Policy):
         self._http: httpx.AsyncClient | None = None
         self._discovery = Discovery(self._adapter.documents, self._adapter.issuer, self._client, pace or Pace())
         self._forwarding = Forwarding(config, self._adapter, self._discovery, self._client)
+        self._brokering: Brokering | None = None
+        if config.brokers_answers:
+            vault, pass_on = Vault(host), self._forwarding.pass_on
+            self._brokering = Brokering(config.issuer, self._adapter, self._discovery, vault, pass_on)
 
     async def start(self) -> None:
         if self.config.jwks is not None and self.config.jwks.file is not None:
@@ -109,12 +115,20 @@ class McpAuthentication(Policy):
                 metadata = await self._discovery.metadata()
                 here, issuer = f"{base}{SERVER}{wanted.path}", base + wanted.path
                 return document(self._adapter.rewritten(metadata, here, issuer))
+            case "client-registration" if self._brokering is not None:
+                here = base + wanted.path
+                return await self._brokering.register(exchange.request, f"{base}{SERVER}{wanted.path}", here)
             case "client-registration":
                 return await self._forwarding.register(exchange.request)
-            case "authorize":
-                return await self._forwarding.authorize(exchange.request)
-            case "token":
-                return await self._forwarding.token(exchange.request)
+            case _:
+                return await self._carried_out(exchange.request, wanted.what)
+
+    async def _carried_out(self, request: Request, operation: str) -> Reply:
+        """What is done in the provider's place."""
+        if self._brokering is not None and operation == "callback":
+            return await self._brokering.callback(request)
+        doing = self._brokering if self._brokering is not None else self._forwarding
+        return await (doing.authorize(request) if operation == "authorize" else doing.token(request))
 
     # --- who is asking ----------------------------------------------------------------------------------------------
 

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("agentgateway.mcp.oauth")
 
-SOON = 60.0
+SOON = 30.0
 """Seconds before its end at which a token that can be refreshed is."""
-LATE = 10.0
+LATE = 5.0
 """Seconds before its end at which a token is not shown any more."""
 KEPT = 90 * 86_400.0
 """Seconds that a login with a refresh token is kept that nobody uses."""
@@ -64,9 +64,10 @@ class Held:
 
 
 class UserTokens:
-    """The tokens of all users of one server."""
+    """The tokens of all users of one target."""
 
-    def __init__(self, vault: Vault, clients: Clients, http: Callable[[], httpx.AsyncClient]) -> None:
+    def __init__(self, target: str, vault: Vault, clients: Clients, http: Callable[[], httpx.AsyncClient]) -> None:
+        self._target = target
         self._vault = vault
         self._clients = clients
         self._http = http
@@ -74,7 +75,7 @@ class UserTokens:
         self._under_way: dict[str, asyncio.Task[Held | None]] = {}
 
     def _name(self, who: str, protected: Protected) -> str:
-        return self._vault.name("token", who, protected.issuer, protected.resource)
+        return self._vault.name("token", self._target, who, protected.issuer, protected.resource)
 
     async def current(self, who: str, protected: Protected) -> str | None:
         """A token that may be shown; None when the user has to log in. Raises `ProviderFailed`."""
@@ -87,12 +88,13 @@ class UserTokens:
         left = held.ends - time.time()
         if left <= SOON and held.refresh is not None:
             try:
-                held = await self._refreshed(name, held, protected)
+                fresh = await self._refreshed(name, held, protected)
             except ProviderFailed:
                 if left <= LATE:
                     raise
-            left = held.ends - time.time() if held is not None else 0.0
-        return held.access if held is not None and left > LATE else None
+            else:
+                return fresh.access if fresh is not None else None
+        return held.access if left > LATE else None
 
     async def held(self, who: str, protected: Protected) -> Held | None:
         """As it is in the store now."""
