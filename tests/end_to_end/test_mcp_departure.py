@@ -133,6 +133,8 @@ async def running(serve_all: Any) -> AsyncIterator[World]:
     targets |= {"sse": {"sse": {"host": f"{url}/sse"}}}
     targets |= {"stdio": {"stdio": {"cmd": sys.executable, "args": ["-S", str(SCRIPT)]}}}
     named = {kind: [{"name": kind, **target}] for kind, target in targets.items()}
+    named["sessions"] = [{"name": "waits", "era": "sessions", **targets["waits"]}]
+    named["stateless"] = [{"name": "waits", "era": "stateless", **targets["waits"]}]
     named["both"] = [*named["event"], {"name": "other", **targets["waits"]}]
     config: Json = {
         "gateways": {"default": {"port": 0, "address": "127.0.0.1"}},
@@ -213,6 +215,14 @@ async def test_a_client_that_leaves_is_missed_by_the_server(world: World, kind: 
     told = await noticed(world, client, kind, era)
     own_id = str(told).startswith("agw-") if era == "new" else told == "held"
     assert own_id if kind in ("sse", "stdio") else told == "closed"
+
+
+@pytest.mark.parametrize(("path", "era"), [("sessions", "new"), ("stateless", "old")])
+async def test_a_client_of_the_other_era_is_missed_too(world: World, path: str, era: str) -> None:
+    client = await world.client(f"/{path}/mcp", era)
+    connection = await begin(world, client, "waits", era)
+    connection.close()
+    await until(lambda: ("waits", "closed") in world.upstreams.seen)
 
 
 @pytest.mark.parametrize("kind", ["waits", "streams", "sse", "stdio"])
