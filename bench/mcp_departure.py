@@ -138,7 +138,7 @@ def request(kind: str, era: str, session: str, method: str, params: dict[str, An
     own = f"mcp-method: {method}\r\nmcp-name: {params.get('name')}\r\n" if era == "new" else ""
     own += f"mcp-session-id: {session}\r\n" if session else ""
     version = "" if method == "initialize" else f"mcp-protocol-version: {MODERN if era == 'new' else LEGACY}\r\n"
-    head = f"POST /{kind} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n{version}{own}"
+    head = f"POST /{kind}/mcp HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n{version}{own}"
     accept = "accept: application/json, text/event-stream\r\n"
     return f"{head}{accept}content-length: {len(body)}\r\n\r\n{body}".encode()
 
@@ -179,7 +179,7 @@ def gateway(upstream: int, back: int, stack: ExitStack) -> int:
     routes = [
         {
             "name": kind,
-            "matches": [{"path": {"exact": f"/{kind}"}}],
+            "matches": [{"path": {"exact": f"/{kind}/mcp"}}],
             "backends": [{"mcp": {"targets": [{"name": kind, **target}]}}],
         }
         for kind, target in targets.items()

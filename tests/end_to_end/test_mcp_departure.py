@@ -133,12 +133,14 @@ async def running(serve_all: Any) -> AsyncIterator[World]:
     targets |= {"sse": {"sse": {"host": f"{url}/sse"}}}
     targets |= {"stdio": {"stdio": {"cmd": sys.executable, "args": ["-S", str(SCRIPT)]}}}
     named = {kind: [{"name": kind, **target}] for kind, target in targets.items()}
+    named["sessions"] = [{"name": "waits", "era": "sessions", **targets["waits"]}]
+    named["stateless"] = [{"name": "waits", "era": "stateless", **targets["waits"]}]
     named["both"] = [*named["event"], {"name": "other", **targets["waits"]}]
     config: Json = {
         "gateways": {"default": {"port": 0, "address": "127.0.0.1"}},
         "frontendPolicies": {"http": {"maxBufferSize": LIMIT}},
         "routes": [
-            {"name": kind, "matches": [{"path": {"exact": f"/{kind}"}}], "backends": [{"mcp": {"targets": own}}]}
+            {"name": kind, "matches": [{"path": {"exact": f"/{kind}/mcp"}}], "backends": [{"mcp": {"targets": own}}]}
             for kind, own in named.items()
         ],
     }
@@ -207,7 +209,7 @@ CALLS = [
 
 @pytest.mark.parametrize(("kind", "era"), CALLS)
 async def test_a_client_that_leaves_is_missed_by_the_server(world: World, kind: str, era: str) -> None:
-    client = await world.client(f"/{kind}", era)
+    client = await world.client(f"/{kind}/mcp", era)
     connection = await begin(world, client, kind, era)
     connection.close()
     told = await noticed(world, client, kind, era)
@@ -215,9 +217,17 @@ async def test_a_client_that_leaves_is_missed_by_the_server(world: World, kind: 
     assert own_id if kind in ("sse", "stdio") else told == "closed"
 
 
+@pytest.mark.parametrize(("path", "era"), [("sessions", "new"), ("stateless", "old")])
+async def test_a_client_of_the_other_era_is_missed_too(world: World, path: str, era: str) -> None:
+    client = await world.client(f"/{path}/mcp", era)
+    connection = await begin(world, client, "waits", era)
+    connection.close()
+    await until(lambda: ("waits", "closed") in world.upstreams.seen)
+
+
 @pytest.mark.parametrize("kind", ["waits", "streams", "sse", "stdio"])
 async def test_a_call_that_a_client_cancels_is_cancelled_at_the_server(world: World, kind: str) -> None:
-    client = await world.client(f"/{kind}", "old")
+    client = await world.client(f"/{kind}/mcp", "old")
     connection = await begin(world, client, kind, "old")
     params = {"requestId": "held", "reason": "enough"}
     got = await client.send({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params})
@@ -226,25 +236,25 @@ async def test_a_call_that_a_client_cancels_is_cancelled_at_the_server(world: Wo
     connection.close()
 
 
-@pytest.mark.parametrize("path", ["/whole", "/event", "/both"])
+@pytest.mark.parametrize("path", ["/whole/mcp", "/event/mcp", "/both/mcp"])
 async def test_an_answer_without_end_is_an_error_and_takes_no_memory(world: World, path: str) -> None:
     """One server's stream passes as it comes, so that somebody has to read it."""
-    client, name = Client(world.http, path), "event_say" if path == "/both" else "say"
+    client, name = Client(world.http, path), "event_say" if path == "/both/mcp" else "say"
     before = world.gateway.memory()
-    if path == "/event":
+    if path == "/event/mcp":
         call = asyncio.create_task(client.modern("tools/call", {"name": name, "arguments": {}}))
         await until(lambda: world.upstreams.held)
         call.cancel()
         await asyncio.gather(call, return_exceptions=True)
     else:
         got = await client.modern("tools/call", {"name": name, "arguments": {}})
-        error = (messages_in(got.text)[-1] if path == "/both" else got.json())["error"]
+        error = (messages_in(got.text)[-1] if path == "/both/mcp" else got.json())["error"]
         assert (
             error["code"] == -32603
             and error["message"].endswith(("too large", "too long"))
             and len(got.content) < LIMIT
         )
-        assert got.status_code == (200 if path == "/both" else 502)
+        assert got.status_code == (200 if path == "/both/mcp" else 502)
     await until(lambda: world.upstreams.seen)
-    assert world.upstreams.seen == [("whole" if path == "/whole" else "event", "closed")]
+    assert world.upstreams.seen == [("whole" if path == "/whole/mcp" else "event", "closed")]
     assert world.gateway.memory() - before < 8 * 2**20  # of the 64 that were offered

@@ -16,7 +16,7 @@ import pytest
 import pytest_asyncio
 from agentgateway_guardrail_ext_mcp import wire
 
-from .mcps import LEGACY, Client, Json, Server, messages_in, said, tool
+from .mcps import LEGACY, Client, Json, Server, messages_in, said, streamed, tool
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 MADE = wire.classes()
@@ -148,7 +148,7 @@ async def running(serve_all: Any) -> AsyncIterator[World]:
             "routes": [
                 {
                     "name": name,
-                    "matches": [{"path": {"exact": f"/{name}"}}],
+                    "matches": [{"path": {"pathPrefix": f"/{name}"}}],
                     "policies": policies,
                     "backends": [{"mcp": {"targets": targets}}],
                 }
@@ -412,6 +412,22 @@ async def test_messages_of_programs_are_shown_and_changed_too(world: World) -> N
             world.processor.answer = change
         assert text_in(await getattr(client, era)("tools/call", **call())).isdigit()
     assert "fork" not in world.gateway.log
+
+
+async def test_the_older_transport_of_clients_is_no_way_around(world: World) -> None:
+    async with streamed(world.clients["one"].http, f"{world.gateway.url}/one/sse", {}) as stream:
+        await stream.open()
+        assert text_in(await stream.ask("tools/call", **call())) == 'echo: {"text": "hi"}'
+        assert [one["kind"] for one in world.processor.heard if one["method"] == "tools/call"] == [
+            "Request",
+            "Response",
+        ]
+        world.processor.answer = lambda asked: (
+            {"mutated": said("***")} if hasattr(asked, "mcp_response") else {"pass": {}}
+        )
+        assert text_in(await stream.ask("tools/call", **call())) == "***"
+        world.processor.answer = lambda asked: {"error": {"code": 1, "reason": "no"}}
+        assert (await stream.ask("tools/call", **call()))["error"] == {"code": -32001, "message": "no"}
 
 
 async def test_a_session_opens_and_ends_past_a_processor_that_sees_everything(world: World) -> None:
