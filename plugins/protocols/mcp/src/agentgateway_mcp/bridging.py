@@ -84,13 +84,18 @@ class Bridge:
         async with self._finding:
             if self.known.stateless is not None or self._asked != before:
                 return None
-            self._asked += 1
-            own = ask.method == "server/discover"
-            answer = await self._discovery(caller, ask if own else discovering(client_of(ask.document, SELF)))
-            if says_nothing(answer.status):
-                return answer if own else None
-            speaks = is_discovery(document_in(answer))
-            self.known.found(stateless=speaks)
+            try:
+                return await self._found(caller, ask)
+            finally:
+                self._asked += 1
+
+    async def _found(self, caller: Caller, ask: Ask) -> Answer | None:
+        own = ask.method == "server/discover"
+        answer = await self._discovery(caller, ask if own else discovering(client_of(ask.document, SELF)))
+        if says_nothing(answer.status):
+            return answer if own else None
+        speaks = is_discovery(document_in(answer))
+        self.known.found(stateless=speaks)
         return answer if speaks and own else None
 
     # --- clients with sessions ----------------------------------------------------------------------------------------

@@ -107,13 +107,13 @@ class LegacyCall:
         self._sink.put(Letter(to_json(document)))
         self._begun.set()
 
-    def ask(self, document: Json, *, at_once: bool = False) -> bool:
-        """The server asks the client. False for what it cannot be asked."""
+    def ask(self, document: Json) -> bool:
+        """The server asks the client, which is shown it soon. False for what it cannot be asked."""
         if not self.interactive or not can_answer(document["method"], self._capabilities):
             return False
         self._questions[f"{document['method']}-{next(self._keys)}"] = document
         if self._sink is not None and len(self._questions) == 1:
-            asyncio.get_running_loop().call_later(0.0 if at_once else TOGETHER, self._show)
+            asyncio.get_running_loop().call_later(TOGETHER, self.show)
         return True
 
     async def resume(self, caller: Caller, ask: Ask) -> Answer:
@@ -131,7 +131,7 @@ class LegacyCall:
                 raise
         if self._last is not None:
             self._finish(self._last)
-        self._show()
+        self.show()
         return await self.answer()
 
     async def _bring(self, given: Json, caller: Caller) -> None:
@@ -163,7 +163,7 @@ class LegacyCall:
             return self._level is not None
         return LEVELS.index(level) >= LEVELS.index(self._level)
 
-    def _show(self) -> None:
+    def show(self) -> None:
         """Tell the client what the server wants to know, if it is there, and there is something."""
         if not self._questions or self._sink is None:
             return

@@ -114,7 +114,8 @@ class LegacySession:
         if answer.messages is None:
             return self._whole(answer, ask)
         call = self._calls[number] = LegacyCall(self, number, caller, ask)
-        self._waiting = [question for question in self._waiting if not call.ask(question, at_once=True)]
+        self._waiting = [question for question in self._waiting if not call.ask(question)]
+        call.show()
         self._tasks[number] = asyncio.get_running_loop().create_task(call.read(answer))
         return await call.answer()
 
