@@ -159,9 +159,8 @@ def gateway(upstream: int, stack: ExitStack) -> tuple[Process, int]:
         for many in (1, 3, 50)
     ]
     file = OUT / "mcp.json"
-    settings: dict[str, Any] = dict.fromkeys(("adminAddr", "statsAddr", "readinessAddr"), "off")
-    settings["store"] = {"url": "memory:"}
-    file.write_text(json.dumps({"config": settings, "gateways": {"default": {"port": port}}, "routes": routes}))
+    ports = dict.fromkeys(("adminAddr", "statsAddr", "readinessAddr"), "off")
+    file.write_text(json.dumps({"config": ports, "gateways": {"default": {"port": port}}, "routes": routes}))
     command = [Path(sys.executable).with_name("agentgateway"), "-f", file]
     process = stack.enter_context(Process(command, core=SERVER_CORE, log=OUT / "mcp.log", quiet=True))
     wait_for(port)

@@ -17,6 +17,8 @@ SERVER_CORE = 0
 LOAD_CORE = 1 if (os.cpu_count() or 1) > 1 else 0
 
 PROC = Path("/proc")
+STATE = {"XDG_STATE_HOME": str(Path(__file__).parent / "out/state")}
+"""So that a gateway keeps nothing in the state folder of whoever measures."""
 
 
 def end_on_sigterm() -> None:
@@ -46,7 +48,7 @@ class Process:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL if quiet else errors,
             stderr=errors,
-            env={**os.environ, **(environ or {})},
+            env={**os.environ, **STATE, **(environ or {})},
             start_new_session=True,
             preexec_fn=(lambda: os.sched_setaffinity(0, {core})) if core is not None else None,
         )

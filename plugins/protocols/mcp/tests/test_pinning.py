@@ -156,6 +156,9 @@ async def test_a_store_that_fails_refuses(store: Kept, worker: Worker) -> None:
     for asked in (worker.list(ECHO), worker.refuses("echo")):
         with pytest.raises(StoreFailed):
             await asked
+    ask = Ask("send", b"", {"id": 1, "method": "initialize"}, MODERN)
+    raw = b'{"id":1,"result":{"capabilities":{"tools":{}}}}'
+    assert (await worker.pinning.screened("a", ask, Answer(200, whole=raw), 10_000)).whole is raw
     store.fails = False
     assert names(await worker.list(ECHO)) == ["echo"]
 

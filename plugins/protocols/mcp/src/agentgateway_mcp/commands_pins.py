@@ -48,7 +48,7 @@ def pins() -> None:
     """Tools that cannot change silently: what is pinned, what has changed, and approving that.
 
     Title, description, schemas and annotations of each tool are pinned when a gateway first sees them. One that changes
-    is in quarantine: not in lists, and not to be called. Targets and tools are named as their servers name them.
+    is in quarantine: not in lists, and not to be called. TARGET is a name of the file, TOOL the server's own.
 
     Pins are in the store of the configuration (config.store). By default that is a file in the state folder of the user
     who runs the gateway, so run these commands as the same user, with the same STATE_DIRECTORY or XDG_STATE_HOME; what

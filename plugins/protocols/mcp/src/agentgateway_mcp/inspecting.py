@@ -60,8 +60,7 @@ async def found(visit: Visit) -> Json:
         meta.get("io.modelcontextprotocol/serverInfo") if isinstance(meta, dict) else None
     )
     return {
-        "version": visit.version,
-        "supportedVersions": told.get("supportedVersions", [visit.version]),
+        "version": visit.server.version,
         "server": info if isinstance(info, dict) else {},
         "capabilities": told.get("capabilities", {}),
         "counts": counts,

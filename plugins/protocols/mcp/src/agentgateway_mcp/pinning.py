@@ -114,13 +114,13 @@ class Pinning:
             taken.update(self._names.outward(target, own) for own in self._known[target].held)
 
     async def _screened(self, target: str, ask: Ask, raw: bytes, status: int) -> bytes:
-        await self._refresh()
-        known = self._known[target]
-        epoch, version = known.epoch, ask.version or LEGACY[0]
+        known, version, outcome = self._known[target], ask.version or LEGACY[0], None
         key = digest("bytes", version, without_id(raw, ask.document.get("id")))
-        outcome = known.outcomes.get(key)
-        if outcome is not None and not outcome.hidden and not outcome.ambiguous:
-            return raw
+        if ask.method == "tools/list":
+            await self._refresh()
+            outcome = known.outcomes.get(key)
+            if outcome is not None and not outcome.hidden and not outcome.ambiguous:
+                return raw
         try:
             document = read_message(raw)
             twice = duplicate_in(document, raw) is not None
@@ -132,7 +132,9 @@ class Pinning:
         tools = result.get("tools") if isinstance(result, dict) else None
         if not isinstance(result, dict) or not isinstance(tools, list):
             return to_json(document) if twice else raw
+        await self._refresh()
         if outcome is None:
+            epoch = known.epoch
             outcome = Outcome(await self._outcome(target, version, tools, bool(result.get("nextCursor"))), twice)
             known.remember(key, outcome, epoch)
         if outcome.hidden:

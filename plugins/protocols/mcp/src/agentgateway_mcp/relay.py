@@ -131,8 +131,6 @@ class Relay:
             return
 
         async def has(target: str) -> bool:
-            if call.kind == "tool" and await self._backend.pinning.holds(target, wanted or ""):
-                return True
             cursor: str | None = None
             for page in range(PAGES):
                 params = self._meta() | ({"cursor": cursor} if cursor else {})
@@ -143,8 +141,8 @@ class Relay:
                     return True
                 cursor = result.get("nextCursor")
                 if not isinstance(cursor, str):
-                    return False
-            return False
+                    break
+            return call.kind == "tool" and await self._backend.pinning.holds(target, wanted or "")
 
         config = self._backend.config
         asked = {target: partial(has, target) for target in self._members}

@@ -20,6 +20,7 @@ from agentgateway_mcp.merging import NAME, VERSION
 from agentgateway_mcp.messages import CAPABILITIES_KEY, LEGACY, MODERN, VERSION_KEY, McpCall
 from agentgateway_mcp.plugin import McpBackend
 from agentgateway_mcp.replies import LISTS, read_message
+from agentgateway_mcp.servers import Answer, Ask, Server
 from agentgateway_mcp.sessions import Opened
 from agentgateway_mcp.streamable import Events
 
@@ -38,17 +39,34 @@ class Refused(Exception):
         super().__init__(f"{known.get('message', 'no result')} ({known.get('code', 'without a code')})")
 
 
+class Observed:
+    """A server; it notes in which `version` of the protocol it was asked last."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self.version = ""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._server, name)
+
+    async def send(self, exchange: Exchange) -> Answer:
+        if isinstance(exchange.call, Ask) and exchange.call.version:
+            self.version = exchange.call.version
+        return await self._server.send(exchange)
+
+
 class Visit:
-    """One target of a backend: `async with` opens and ends it. `version` is what it is spoken to in, `told` what it
-    says of itself."""
+    """One target of a backend: `async with` opens and ends it. `version` is what this client speaks, `told` what the
+    target says of itself."""
 
     def __init__(self, backend: McpBackend, chosen: Target, name: str) -> None:
         (member,) = (one for one in chosen.members if one.name == name)
         self.backend = backend
         self.name = name
         self.version = MODERN
+        self.server = Observed(member.facts)
         self.told: Json = {}
-        self._target = replace(chosen, members=(member,))
+        self._target = replace(chosen, members=(replace(member, facts=self.server),))
         self._session: Opened | None = None
         self._ids = count(1)
 
