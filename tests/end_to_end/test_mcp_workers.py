@@ -292,6 +292,10 @@ async def test_a_killed_worker_takes_only_its_own_sessions_along(world: World) -
         await gone(before[session])
     notes = (await clients[0].old("seen"))["result"]
     assert [one["method"] for one in notes] == ["notifications/initialized"]
+    again = await pid(clients[0])
+    headers = {"mcp-session-id": clients[0].session or "", "mcp-protocol-version": LEGACY}
+    assert (await world.http.delete("/child", headers=headers)).status_code == 200
+    await gone(again)
 
 
 async def test_nothing_is_left_behind(world: World) -> None:

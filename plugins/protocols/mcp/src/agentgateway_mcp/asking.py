@@ -26,9 +26,6 @@ from agentgateway_mcp.tracing import traced
 if TYPE_CHECKING:
     from agentgateway_mcp.plugin import McpBackend
 
-RENEWALS = 2
-"""How often a session is opened anew for one message: what another worker has opened may have ended with that one."""
-
 
 class Servers:
     """The servers of one message."""
@@ -101,8 +98,7 @@ class Servers:
         return not self._backend.stateful
 
     async def direct(self, target: str, ask: Ask) -> Answer:
-        """Ask one server as the client does. A session of its that has expired is opened anew; another time, where that
-        one has, too."""
+        """Ask one server as the client does. A session of its that has expired is opened anew, once."""
         call, session, own = self._call, self._call.session, ask.session
         if session is not None and own is not None and (renewed := self._backend.renewals.get(session, target)):
             own = renewed
@@ -110,13 +106,15 @@ class Servers:
         if self.alone and not call.modern and call.method != "initialize":
             return await self._alone(target, ask)
         answer = await self.sent(target, ask)
-        if session is None or own is None or call.purpose == "end" or not session.asked:
-            return answer
-        for _ in range(RENEWALS):
-            if answer.status != 404:
+        opened = session is None or own is None
+        while answer.status == 404 and not opened:
+            assert session is not None and own is not None
+            renewed = self._backend.renewals.elsewhere(session, target, own)
+            opened = renewed is None
+            if opened and (call.purpose == "end" or not session.asked):
                 break
             await answer.close()
-            own = await self._reopen(target, session, own)
+            own = renewed or await self._reopen(target, session, own)
             answer = await self.sent(target, replace(ask, session=own))
         return answer
 
@@ -136,16 +134,13 @@ class Servers:
         await (await self.sent(target, ask)).close()
 
     async def _reopen(self, target: str, session: Opened, lost: str) -> str:
-        """Open a server's session as the client once did, unless somebody else already has. Raises 404 where that
-        fails: the client must do it."""
-        renewals, version = self._backend.renewals, session.servers[target][1]
-        if (found := renewals.elsewhere(session, target, lost)) is not None:
-            return found
+        """Open a server's session as the client once did. Raises 404 where that fails: the client must do it."""
+        version = session.servers[target][1]
         own = await self.open(target, session.asked, version)
         if own is None:
             raise gone()
         server: Server = self._members[target].facts
-        kept = renewals.put(session, target, own, lost, shared=not server.resumable)
+        kept = self._backend.renewals.put(session, target, own, lost, shared=not server.resumable)
         if kept != own:
             await self._ended(target, Ask("end", version=version, session=own))
         return kept
