@@ -177,8 +177,8 @@ class Relay:
         return whole(self._response(merged))
 
     async def _discover(self) -> Reply:
-        """What all servers speak. One that does not speak the version without sessions sends the client to
-        `initialize`, which every server knows."""
+        """What all servers speak. One that cannot be asked sends the client to `initialize`, where the file says what
+        becomes of such a server."""
         try:
             results = await self._servers.results(dict.fromkeys(self._members), all_of_them=True)
         except GatewayError as error:
