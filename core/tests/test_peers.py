@@ -187,7 +187,7 @@ def test_many_agree_in_the_same_moment(tmp_path: Path) -> None:
         finally:
             agreements.close()
 
-    for _ in range(20):
+    for _ in range(5):
         (tmp_path / "agreements.sqlite").unlink(missing_ok=True)
         with ThreadPoolExecutor(8) as pool:
             assert len(set(pool.map(say, range(8)))) == 1

@@ -114,7 +114,7 @@ async def next_message(lines: AsyncIterator[str]) -> Json:
 
 
 async def test_a_session_keeps_its_state_whichever_worker_is_asked(world: World) -> None:
-    clients = await world.sessions(4)
+    clients = await world.sessions(3)
     first = [await pid(client) for client in clients]
     assert len(set(first)) == len(clients)
     for round in range(8):
@@ -171,7 +171,7 @@ async def test_a_server_asks_the_client_and_is_answered(world: World) -> None:
 
 
 async def test_a_request_is_cancelled_by_a_word_and_by_leaving(world: World) -> None:
-    for client in await world.sessions(3):
+    for client in await world.sessions(2):
         held = {"jsonrpc": "2.0", "id": "a", "method": "hold", "params": {"tell": {"method": "notifications/message"}}}
         async with stream(client, message=held) as streamed:
             lines = streamed.aiter_lines()
@@ -191,7 +191,7 @@ async def test_a_request_is_cancelled_by_a_word_and_by_leaving(world: World) -> 
 
 
 async def test_who_listens_hears_what_a_call_elsewhere_made_the_server_say(world: World) -> None:
-    for client in await world.sessions(3):
+    for client in await world.sessions(2):
         async with stream(client, "GET") as streamed:
             lines = streamed.aiter_lines()
             note = {"method": "notifications/tools/list_changed"}

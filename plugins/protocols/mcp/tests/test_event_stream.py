@@ -7,9 +7,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 from agentgateway_mcp import event_stream
+from agentgateway_mcp.door import Door
 from agentgateway_mcp.event_stream import ANSWERED, ASKED, SAID, UNDER_WAY, EventStream
 from agentgateway_mcp.messages import McpCall
 from agentgateway_mcp.plugin import McpBackend
+from agentgateway_mcp.posts import accepted
 from pydantic_core import from_json
 
 from agentgateway.interfaces import Link, PeerGone
@@ -80,6 +82,20 @@ async def test_room_for_messages_is_limited_and_comes_back(world: World) -> None
     async with asyncio.timeout(10):
         while (await world.call())[1] != ["", True]:
             await asyncio.sleep(0.01)
+
+
+async def test_a_request_is_begun_when_everybody_on_the_way_back_knows_of_it(world: World) -> None:
+    door = Door(world.backend)
+    for due in (False, True):
+        exchange = http("POST", "/sse")
+        exchange.call = call = McpCall("send", b"", {"jsonrpc": "2.0", "id": due, "method": "initialize"})
+        call.stream = world.address
+        reply = await accepted(world.backend, exchange, call)
+        assert reply.status == 202 and not isinstance(reply.body, bytes)
+        if due:
+            assert [chunk async for chunk in reply.body] == []
+        door.log(exchange)
+    assert b'"id":true,"error"' in await anext(world.stream)  # nobody is asked: there are no members
 
 
 async def test_the_end_of_a_stream_is_that_of_everything_under_way(world: World) -> None:

@@ -57,10 +57,13 @@ class Door:
 
     @hookimpl
     def log(self, exchange: Exchange) -> None:
-        """Begin what is answered on a stream: whatever comes of the reply that said so, it was accepted."""
+        """Begin what is answered on a stream, now that it was accepted."""
         call = exchange.call
         if isinstance(call, McpCall) and call.then is not None:
-            self._backend.run(call.then.begin())
+            if call.then.due:
+                self._backend.run(call.then.begin())
+            else:
+                call.then.give_up()
 
     def _check_origin(self, exchange: Exchange) -> None:
         request = exchange.request

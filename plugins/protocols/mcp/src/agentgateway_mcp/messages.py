@@ -37,12 +37,13 @@ KINDS = {
 """What a method is about, in the words of expressions (`mcp.tool`) and of metrics."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Afterwards:
-    """What an exchange leaves to be done, `begin`; or nothing after all, `give_up`."""
+    """What an exchange leaves to be done, `begin`, once it is `due`; else there is nothing to be done but `give_up`."""
 
     begin: Callable[[], Coroutine[Any, Any, None]]
     give_up: Callable[[], object] = lambda: None
+    due: bool = False
 
 
 class McpCall(Content):

@@ -37,7 +37,7 @@ async def accepted(backend: McpBackend, exchange: Exchange, call: McpCall) -> Re
     link = await _entered(backend, call)
     if call.is_request:
         call.then = Afterwards(lambda: _answered(backend, exchange, call, link), link.close)
-        return Reply(202, Headers([(b"content-length", b"0")]), Nothing(), upstream=True)
+        return Reply(202, Headers([(b"content-length", b"0")]), Nothing(call.then), upstream=True)
     try:
         reply = await Relay(backend, exchange, call).answer()
         if not isinstance(reply.body, bytes):
@@ -57,6 +57,9 @@ async def _entered(backend: McpBackend, call: McpCall) -> Link:
     except PeerGone:
         call.stream = ""
         raise gone() from None
+    except UpstreamError:
+        call.stream = ""
+        raise
     call.session = backend.seal.open(session) if session else None
     problem = None
     if not room:
@@ -120,7 +123,7 @@ def told_on_stream(peers: Peers, exchange: Exchange, error: GatewayError, docume
         return None
     if call.then is not None:
         call.then.give_up()
-    call.then = Afterwards(lambda: _tell(peers, call.stream, to_json(document)))
+    call.then = Afterwards(lambda: _tell(peers, call.stream, to_json(document)), due=True)
     return Reply(202)
 
 
@@ -135,10 +138,15 @@ async def _tell(peers: Peers, stream: str, message: bytes) -> None:
 
 
 class Nothing:
-    """An empty body that is a stream: guards of streams look at what comes of a message one by one."""
+    """An empty body that is a stream: guards of streams look at what comes of a message one by one. It is read when all
+    of them know of the reply; what follows is due from then on, and not where a client left before."""
+
+    def __init__(self, then: Afterwards) -> None:
+        self._then = then
 
     def __aiter__(self) -> Nothing:
         return self
 
     async def __anext__(self) -> bytes:
+        self._then.due = True
         raise StopAsyncIteration
