@@ -30,6 +30,7 @@ class Peer:
         self.unasked: asyncio.Queue[bytes] = asyncio.Queue()
         self.resumed: dict[str, list[Said]] = {}
         self.full = False
+        self.whole: asyncio.Event | None = None
         self.owner = "jwt:ada"
         self.headers = Headers()
 
@@ -54,6 +55,9 @@ class Peer:
             about = {"protocolVersion": "2025-11-25", "capabilities": {}, "serverInfo": {"name": "s", "version": "1"}}
             whole = to_json({"jsonrpc": "2.0", "id": ask.document["id"], "result": about})
             return Answer(200, whole=whole, session=f"s{len(self.sent)}")
+        if ask.method == "tools/call" and self.whole is not None:
+            await self.whole.wait()
+            return Answer(200, whole=result(ask.document["id"], "whole").data)
         if ask.method == "tools/call":
             return Answer(200, messages=self.calls(ask.document["id"]))
         return Answer(200 if ask.purpose == "end" else 202)
@@ -63,6 +67,11 @@ class Peer:
             yield said
         while place is None:
             yield Said(await self.unasked.get())
+
+
+async def nothing(wanted: Any) -> AsyncIterator[Said]:
+    return
+    yield
 
 
 def result(wanted: Any, text: str) -> Said:
@@ -112,6 +121,19 @@ async def test_what_is_asked_outside_of_calls_waits_for_the_next_one() -> None:
     back = calling(inputResponses={key: {"roots": []}}, requestState=asked["result"]["requestState"])
     assert (await said_in(await server.ask(peer, back)))[-1]["result"]["content"][0]["text"] == "done"
     assert [ask.document["id"] for ask in peer.sent if "result" in ask.document] == ["q"]
+    await server.stop()
+
+
+async def test_a_question_may_come_before_the_answer_begins() -> None:
+    peer, server = Peer(nothing), serving()
+    peer.whole = asyncio.Event()
+    peer.unasked.put_nowait(to_json(ROOTS))
+    (asked,) = await said_in(await server.ask(peer, calling()))
+    peer.whole.set()
+    answers = {key: {"roots": []} for key in asked["result"]["inputRequests"]}
+    back = calling(inputResponses=answers, requestState=asked["result"]["requestState"])
+    (response,) = await said_in(await server.ask(peer, back))
+    assert response["result"]["content"][0]["text"] == "whole"
     await server.stop()
 
 

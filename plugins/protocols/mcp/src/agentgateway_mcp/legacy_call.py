@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from contextlib import suppress
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ from agentgateway_mcp.errors import INTERNAL_ERROR
 from agentgateway_mcp.inbox import Inbox, Letter
 from agentgateway_mcp.legacy_words import status_of
 from agentgateway_mcp.messages import CAPABILITIES_KEY, NAMED_BY
+from agentgateway_mcp.modern_call import document_in
 from agentgateway_mcp.modern_words import INPUT_REQUIRED, LEVELS
 from agentgateway_mcp.servers import Answer, Ask
 
@@ -38,18 +38,18 @@ TOGETHER = 0.02
 
 
 class LegacyCall:
-    """`number` is its id at the server, and the token of its progress; `ticket` what the client has to come back with,
-    while it is asked something."""
+    """`number` is its id at the server, and the token of its progress; `since` when its client was last asked."""
 
     def __init__(self, session: LegacySession, number: str, caller: Caller, ask: Ask) -> None:
         self.number = number
-        self.ticket: str | None = None
         self.since = time.monotonic()
         self.about = subject(ask)
         self.owner = caller.owner
         self.method = ask.method
         self._session = session
         self._only: Json | None = None
+        self._refusal: Answer | Exception | None = None
+        self._streams = False
         self._questions: dict[str, Json] = {}
         self._keys = count(1)
         self._shown: tuple[str, ...] = ()
@@ -63,21 +63,56 @@ class LegacyCall:
         return self.method in INTERACTIVE
 
     async def answer(self) -> Answer:
-        """What the client gets: a stream, unless the response is the first that there is to say, and soon."""
+        """What the client gets: a stream, unless the response is the first that there is to say, and soon. Raises
+        `Expired`, `UpstreamError`."""
         try:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(SOON):
-                    await self._begun.wait()
+            await self._begun.wait()
         except BaseException:
             self.cancel()
             raise
+        if isinstance(self._refusal, Exception):
+            raise self._refusal
+        if self._refusal is not None:
+            return self._refusal
         if self._only is not None:
             return Answer(status_of(self._only), whole=to_json(self._only))
-        self._begun.set()
         return Answer(200, messages=self._inbox)
 
-    async def read(self, answer: Answer) -> None:
-        """Take what the server says, up to its response."""
+    async def run(self, message: Ask) -> None:
+        """Ask the server, and take what it says. It may ask the client before its answer begins."""
+        try:
+            answer = await self._session.sent(self._caller, message)
+            await self._take(answer, document_in(answer))
+        except Exception as error:  # whoever waits for the answer gets it
+            self._refuse(error, "the server cannot be asked")
+        finally:
+            self._session.forget(self)
+            for key in self._questions.keys() - set(self._shown):
+                self._session.heard(self._questions.pop(key), None)
+
+    async def _take(self, answer: Answer, document: Json | None) -> None:
+        if answer.messages is not None:
+            self._streams = True
+            self._begin_soon()
+            return await self._read(answer)
+        if document is None:
+            return self._refuse(answer, f"the server answered {answer.status}")
+        if answer.status >= 400 and not self._begun.is_set():
+            response = self._session.response(document, self.method, self._id)
+            return self._refuse(Answer(answer.status, whole=to_json(response), headers=answer.headers), "")
+        self._finish(document)
+
+    def _refuse(self, what: Answer | Exception, reason: str) -> None:
+        """The answer is no response, or more than one: it stands for what the client gets, if that has not begun."""
+        if self._begun.is_set() or self._sink is None:
+            return self._fail(reason)
+        self._refusal = what
+        self._begun.set()
+
+    def _begin_soon(self) -> None:
+        asyncio.get_running_loop().call_later(SOON, self._begun.set)
+
+    async def _read(self, answer: Answer) -> None:
         said = self._session.said(self._caller, answer)
         try:
             async for document in said:
@@ -90,9 +125,6 @@ class LegacyCall:
             self._fail(error.message)
         finally:
             await said.aclose()
-            self._session.forget(self)
-            for key in self._questions.keys() - set(self._shown):
-                self._session.heard(self._questions.pop(key), None)
 
     def tell(self, document: Json) -> None:
         """A notification about it, if the client has asked for such."""
@@ -157,6 +189,8 @@ class LegacyCall:
         self._level, self._capabilities = meta.get(LEVEL_KEY), member(meta, CAPABILITIES_KEY)
         self._sink = self._inbox = Inbox(self._session.room, lambda _: None)
         self._inbox.on_close = self._left
+        if self._streams:
+            self._begin_soon()
 
     def _hears(self, level: Any) -> bool:
         if self._level not in LEVELS or level not in LEVELS:
@@ -172,8 +206,8 @@ class LegacyCall:
             key: {"method": one["method"], "params": without(member(one, "params"), ("_meta",))}
             for key, one in self._questions.items()
         }
-        self.ticket, self.since = self._session.hold(self), time.monotonic()
-        result = {"resultType": INPUT_REQUIRED, "inputRequests": questions, "requestState": self.ticket}
+        self.since = time.monotonic()
+        result = {"resultType": INPUT_REQUIRED, "inputRequests": questions, "requestState": self._session.hold(self)}
         self._say({"jsonrpc": "2.0", "id": self._id, "result": result})
 
     def _finish(self, document: Json) -> None:

@@ -26,7 +26,6 @@ from agentgateway_mcp.legacy_words import (
     honoured,
     is_wanted,
     modern_response,
-    status_of,
     tagged,
 )
 from agentgateway_mcp.param_headers import ParamHeaders
@@ -107,24 +106,19 @@ class LegacySession:
         elif self._about["capabilities"].keys() & set(ASKED_OF.values()):
             await self._listen(caller, 0)
         number = f"agw-{next(self._numbers)}"
-        answer = await caller.send(self.message(asked_in_session(ask.document, number)))
+        call = self._calls[number] = LegacyCall(self, number, caller, ask)
+        message = self.message(asked_in_session(ask.document, number))
+        self._tasks[number] = asyncio.get_running_loop().create_task(call.run(message))
+        self._waiting = [question for question in self._waiting if not call.ask(question)]
+        call.show()
+        return await call.answer()
+
+    async def sent(self, caller: Caller, message: Ask) -> Answer:
+        """The answer to a message. Raises `Expired`, `UpstreamError`."""
+        answer = await caller.send(message)
         if answer.status == 404 and self.id is not None:
             await answer.close()
             raise Expired
-        if answer.messages is None:
-            return self._whole(answer, ask)
-        call = self._calls[number] = LegacyCall(self, number, caller, ask)
-        self._waiting = [question for question in self._waiting if not call.ask(question)]
-        call.show()
-        self._tasks[number] = asyncio.get_running_loop().create_task(call.read(answer))
-        return await call.answer()
-
-    def _whole(self, answer: Answer, ask: Ask) -> Answer:
-        if not (answer.whole or b"").lstrip().startswith(b"{"):
-            return answer
-        document = self.response(read_message(answer.whole or b""), ask.method, ask.document["id"])
-        answer.whole = to_json(document)
-        answer.status = status_of(document) if answer.status < 400 else answer.status
         return answer
 
     def response(self, document: Json, method: str, wanted: Any) -> Json:
@@ -166,11 +160,7 @@ class LegacySession:
 
     async def _simple(self, caller: Caller, method: str, params: Json) -> Json:
         document = {"jsonrpc": "2.0", "id": f"agw-{next(self._numbers)}", "method": method, "params": params}
-        answer = await caller.send(self.message(document))
-        if answer.status == 404 and self.id is not None:
-            await answer.close()
-            raise Expired
-        return await caller.response_of(answer, document["id"])
+        return await caller.response_of(await self.sent(caller, self.message(document)), document["id"])
 
     # --- what the server says -----------------------------------------------------------------------------------------
 
