@@ -13,7 +13,7 @@ from agentgateway_mcp.callers import Caller, client_of
 from agentgateway_mcp.door import gone
 from agentgateway_mcp.envelope import Json, enveloped, member
 from agentgateway_mcp.errors import McpError
-from agentgateway_mcp.known_eras import Era, Known, is_discovery, may_refuse, says_nothing
+from agentgateway_mcp.known_eras import Era, Known, is_discovery, is_named, may_refuse, says_nothing
 from agentgateway_mcp.legacy_server import LegacyServer, readdressed
 from agentgateway_mcp.merging import NAME, VERSION
 from agentgateway_mcp.messages import MODERN
@@ -94,7 +94,8 @@ class Bridge:
         answer = await self._discovery(caller, ask if own else discovering(client_of(ask.document, SELF)))
         if says_nothing(answer.status):
             return answer if own else None
-        speaks = is_discovery(document_in(answer))
+        document = document_in(answer)
+        speaks = is_discovery(document) or is_named(document)
         self.known.found(stateless=speaks)
         return answer if speaks and own else None
 

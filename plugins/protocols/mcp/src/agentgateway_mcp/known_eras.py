@@ -69,6 +69,14 @@ def is_discovery(document: dict[str, Any] | None) -> bool:
     return isinstance(versions, list) and MODERN in versions
 
 
+def is_named(document: dict[str, Any] | None) -> bool:
+    """Whether an error says that the version without sessions is spoken, only not just now."""
+    error = document.get("error") if document is not None else None
+    data = error.get("data") if isinstance(error, dict) and error.get("code") == UNSUPPORTED_VERSION else None
+    supported = data.get("supported") if isinstance(data, dict) else None
+    return isinstance(supported, list) and MODERN in supported
+
+
 def says_nothing(status: int) -> bool:
     """Whether an answer is about something else: who asks, how often, or a server that is out of order."""
     return status in PASSING or status >= 500

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import secrets
 import time
 from dataclasses import dataclass, field
@@ -89,9 +90,16 @@ def encoded(raw: bytes) -> str:
 
 
 def owner_of(exchange: Exchange) -> str:
-    """Who opens a session, or comes back to it."""
+    """Who opens a session, or comes back to it; empty for anybody. A subject is its issuer's, since two may have the
+    same, and whoever has no name is known by what was presented."""
     who = exchange.principal
-    return f"{who.kind}:{who.name}" if who is not None else ""
+    if who is None:
+        return ""
+    name = who.name
+    if not name and who.credential is not None:
+        name = hashlib.sha256(who.credential.reveal().encode()).hexdigest()
+    issuer = who.claims.get("iss")
+    return f"{who.kind}:{issuer} {name}" if issuer else f"{who.kind}:{name}"
 
 
 def opened(
