@@ -299,6 +299,11 @@ async def test_a_part_that_fails_to_stop_is_named_and_keeps_no_other_from_it(cap
             ["llm.models[1].name", "models[0] has that name already"],
         ),
         (
+            "llm: {providers: [{name: p, provider: simulator}, {name: p, provider: openAI}], models: "
+            "[{name: a, provider: {reference: p}}]}",
+            ["llm.providers[1].name", "providers[0] has that name already"],
+        ),
+        (
             "llm: {models: [{name: a, provider: {reference: x}}]}",
             ["llm.models[0].provider.reference", "no provider of that name"],
         ),

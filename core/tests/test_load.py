@@ -447,11 +447,24 @@ def test_every_error_is_listed() -> None:
         validate(Outer, document.data["outer"], document, ["outer"])
 
 
-def test_each_branch_of_a_union_says_at_the_key_what_it_expects() -> None:
-    assert errors("outer:\n  either: [1]") == [
-        "c.yaml:2: outer.either: expected text",
-        "c.yaml:2: outer.either: expected a mapping",
-    ]
+def test_the_branches_of_a_union_say_together_at_the_key_what_they_expect() -> None:
+    assert errors("outer:\n  either: [1]") == ["c.yaml:2: outer.either: expected text or a mapping"]
+    assert errors("outer:\n  either: 5") == ["c.yaml:2: outer.either: expected text or a mapping\n  hint: quote it"]
+
+
+def test_a_branch_that_took_the_type_of_a_value_speaks_alone() -> None:
+    (said,) = errors("outer:\n  either: {zzz: 1}")
+    assert said.startswith("c.yaml:2: outer.either.zzz: unknown key")
+
+
+def test_words_of_several_branches_are_one_list() -> None:
+    class Chosen(PluginConfig):
+        word: Literal["a", "b"] | Literal["c"] | bool
+
+    document = parse("it: {word: [1]}", file="c.yaml", environ={})
+    with pytest.raises(ConfigError) as caught:
+        validate(Chosen, document.data["it"], document, ["it"])
+    assert str(caught.value) == "c.yaml:1: it.word: expected 'a', 'b', 'c', true or false"
 
 
 def test_files_start_at_the_folder_of_the_configuration_and_are_to_be_watched(tmp_path: Path) -> None:

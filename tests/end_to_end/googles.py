@@ -107,9 +107,11 @@ def check_asked(request: Received) -> None:
 class Sdk:
     """Google's client, asked in the same way whether it is sync or async."""
 
-    def __init__(self, url: str, version: str | None, waits: bool) -> None:
+    def __init__(
+        self, url: str, version: str | None = None, waits: bool = True, key: str = "AIza-of-the-client"
+    ) -> None:
         options = types.HttpOptions(base_url=url, timeout=20_000, api_version=version)
-        self.client = genai.Client(api_key="AIza-of-the-client", http_options=options, vertexai=False)
+        self.client = genai.Client(api_key=key, http_options=options, vertexai=False)
         self.waits = waits
 
     async def generate(self, **asked: Any) -> types.GenerateContentResponse:

@@ -9,10 +9,12 @@ import anthropic
 import openai
 import pytest
 import pytest_asyncio
+from google.genai import errors
 
 from agentgateway.testing import Upstream
 from agentgateway.testing.upstreams import reply
 
+from .googles import Sdk
 from .matrix.transcripts import END, pieces, played, streamed
 from .sdks import ANTHROPIC, KEY, OPENAI, UNREAD, closed, collected, connect, events, old_style, result
 
@@ -181,6 +183,18 @@ async def test_anthropic_keys_old_and_new(front: Front, sdk: Any, connected: Any
         await result(stranger, lambda: call(stranger, "demo", "hi"))
     await closed(known)
     await closed(stranger)
+
+
+async def test_googles_key_opens_the_same_door(front: Front) -> None:
+    known, stranger = Sdk(front.url, key=BOB), Sdk(front.url, key=STRANGER)
+    assert (await known.generate(model="demo", contents="hi")).text == "You said: hi"
+    for sdk, model, code in ((stranger, "demo", 401), (known, "gpt-5.1", 403)):
+        with pytest.raises(errors.ClientError) as caught:
+            await sdk.generate(model=model, contents="hi")
+        assert caught.value.code == code
+    assert STRANGER not in front.gateway.log
+    await known.close()
+    await stranger.close()
 
 
 @every_sdk

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from agentgateway._host.branches import told_once
 from agentgateway.errors import ConfigError, ConfigErrors
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def validate(
         return model.model_validate(data, by_alias=True, by_name=False, context={**known, **(context or {})})
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
-        errors = [_config_error(detail, model, data, document, at) for detail in details]
+        errors = told_once([_config_error(detail, model, data, document, at) for detail in details])
     except ConfigError as error:
         errors = [_located(one, document, at) for one in getattr(error, "errors", [error])]
     unique = list({str(error): error for error in errors}.values())

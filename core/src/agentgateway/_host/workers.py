@@ -239,7 +239,7 @@ class Supervisor:
         if old is not None:
             old.signal(signal.SIGTERM)
             await self._left([old])
-        logger.info("worker %d replaced", fresh.pid)
+            logger.info("worker %d replaced by %d", old.pid, fresh.pid)
         return True
 
     def _stop(self) -> None:

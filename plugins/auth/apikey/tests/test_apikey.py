@@ -156,11 +156,12 @@ async def test_permissive_knows_a_valid_key():
 # --- places -----------------------------------------------------------------------------------------------------------
 
 
-async def test_x_api_key_is_read_by_default_as_well():
-    exchange = http(headers={"x-api-key": CANARY})
+@pytest.mark.parametrize("header", ["x-api-key", "x-goog-api-key"])
+async def test_headers_of_vendors_sdks_are_read_by_default_as_well(header):
+    exchange = http(headers={header: CANARY})
     await run_phase(auth(mode="strict"), "authn", exchange)
     assert exchange.principal is not None
-    assert "x-api-key" not in exchange.request.headers
+    assert header not in exchange.request.headers
 
 
 async def test_a_key_sent_twice_is_removed_twice():

@@ -50,6 +50,11 @@ def _gateways(config: LlmConfig, gateways: frozenset[str], lowered: Lowered) -> 
 
 def _check_names(config: LlmConfig) -> None:
     """Raises ConfigError for a name that is never asked for because another one took it."""
+    shared: dict[str, int] = {}
+    for index, provider in enumerate(config.providers):
+        if shared.setdefault(provider.name, index) != index:
+            message = f"providers[{shared[provider.name]}] has that name already"
+            raise ConfigError(message, path=f"llm.providers[{index}].name", hint="give one of them another name")
     taken: dict[str, int] = {}
     for index, model in enumerate(config.models):
         if model.name in taken and not model.matches and not config.models[taken[model.name]].matches:

@@ -52,4 +52,5 @@ class ApiKeyConfig(PluginConfig):
     """`strict`: there must be a valid key. `optional`: there may be one, which must be valid. `permissive`: anybody
     may pass; a valid key says who it is."""
     location: Location | None = None
-    """Where clients put the key. Left out: `Authorization: Bearer`, or `x-api-key` as Anthropic's SDKs do."""
+    """Where clients put the key. Left out: `Authorization: Bearer`, `x-api-key` as Anthropic's SDKs do, or
+    `x-goog-api-key` as Google's do."""

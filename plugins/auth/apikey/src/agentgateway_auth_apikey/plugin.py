@@ -17,7 +17,8 @@ from agentgateway_auth_apikey.digests import digest
 from agentgateway_auth_apikey.models import allows
 
 KIND = "apiKey"
-DEFAULT_PLACE = HeaderSpots(BEARER, HeaderSpot("x-api-key"))
+DEFAULT_PLACE = HeaderSpots(BEARER, HeaderSpot("x-api-key"), HeaderSpot("x-goog-api-key"))
+"""Where the SDKs of OpenAI, AWS and newer ones of Anthropic, those of Anthropic, and those of Google put a key."""
 CHALLENGE = (("www-authenticate", "Bearer"),)  # RFC 9110 section 15.5.2: a 401 says what would help
 
 
