@@ -115,7 +115,7 @@ CLIENTS: dict[str, tuple[list[str], str]] = {
 }
 ERAS = [
     *(("edge", "python", "legacy"), ("edge", "python", "auto"), ("edge", "python-1", "legacy")),
-    *(("edge", "fastmcp", "auto"), ("edge", "typescript", "legacy"), ("twin", "python", "auto")),
+    *(("edge", "fastmcp", "auto"), ("edge", "typescript", "legacy")),
 ]
 CROSSING = (("edge", "python", "auto"), ("edge", "python-1", "legacy"), ("edge", "typescript", "legacy"))
 """Those that go every step at a server of the other era, too."""

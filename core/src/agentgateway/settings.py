@@ -13,15 +13,11 @@ Two entries of the pydantic validation context matter here: `folder`, against wh
 value, because it may be a secret.
 """
 
-import ast
-import inspect
 import re
-import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
-from itertools import pairwise
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
@@ -44,6 +40,7 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema, InitErrorDetails
 from pydantic_core.core_schema import no_info_plain_validator_function, plain_serializer_function_ser_schema
 
+from agentgateway.docstrings import descriptions
 from agentgateway.files import FileInlineOrRemote, FileOrInline, Secret, problem
 
 __all__ = [
@@ -123,24 +120,6 @@ def _kinds(annotation: Any) -> Iterator[Any]:
 def _only_numbers(annotation: Any) -> bool:
     kinds = set(_kinds(annotation))
     return int in kinds and bool not in kinds
-
-
-def descriptions(model: type[BaseModel]) -> dict[str, str]:
-    """The docstrings below the fields, by key.
-
-    Pydantic's own `use_attribute_docstrings` reads the source when the class is made, 2 ms each at every start.
-    """
-    found: dict[str, str] = {}
-    for owner in reversed(model.__mro__[: model.__mro__.index(BaseModel)]):
-        try:
-            body = ast.parse(textwrap.dedent(inspect.getsource(owner))).body[0]
-        except (OSError, SyntaxError, TypeError):  # no source, as in a REPL
-            continue
-        for statement, following in pairwise(body.body if isinstance(body, ast.ClassDef) else ()):
-            match statement, following:
-                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
-                    found[name] = inspect.cleandoc(text)
-    return {field.alias or name: found[name] for name, field in model.model_fields.items() if name in found}
 
 
 # --- durations --------------------------------------------------------------------------------------------------------

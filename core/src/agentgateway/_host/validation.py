@@ -143,7 +143,7 @@ def _keys(model: type[BaseModel], location: Sequence[str | int]) -> set[str]:
 
 def _own_words(model: type[BaseModel], location: Sequence[str | int]) -> str:
     """What the last field on the way says of itself: examples, else its description."""
-    from agentgateway.settings import descriptions
+    from agentgateway.docstrings import descriptions
 
     _, field = _reached(model, location)
     if field is None:
