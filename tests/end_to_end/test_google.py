@@ -302,6 +302,8 @@ async def test_models_are_listed_as_google_does(front: Front, sdk: Sdk) -> None:
     assert {one.name for one in listed} == {"models/keyed", "models/guarded", "models/demo"}
     one = await asyncio.to_thread(lambda: sdk.client.models.get(model="demo"))
     assert one.name == "models/demo"
+    async with httpx.AsyncClient(trust_env=False, timeout=20) as client:  # by its path alone
+        assert (await client.get(f"{front.url}/v1beta/models/demo")).json()["name"] == "models/demo"
 
 
 async def test_a_stream_that_is_no_event_stream_is_refused(front: Front) -> None:

@@ -21,6 +21,10 @@ LONGEST_EVICTION = 3600.0
 """Seconds: what an upstream asks for, or many evictions in a row add up to, ends here."""
 
 
+LABELS = ("gen_ai_system", "backend", "endpoint")
+"""Of metrics of an endpoint: its provider, its name and where it is."""
+
+
 @dataclass(frozen=True, slots=True)
 class HealthRule:
     """The policy `health`, compiled. `unhealthy` judges an attempt that has ended (its reply is `exchange.reply`, None

@@ -71,8 +71,8 @@ class Rules:
 
 
 def is_no_condition(constant: Expression) -> bool:
-    """Whether the value of an expression that reads nothing of a request is neither true nor false."""
+    """Whether the value of an expression that reads nothing of a request is neither true nor false, or none at all."""
     try:
         return not isinstance(constant.value(None), bool)
     except ExpressionError:
-        return False
+        return True

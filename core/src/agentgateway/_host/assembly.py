@@ -124,6 +124,15 @@ class Gateway:
                 except Exception:
                     logger.exception("%s failed to stop", type(part).__name__)
 
+    def evicted(self) -> dict[tuple[str, ...], float]:
+        """1 for each endpoint that is left alone now, else 0; by `health.LABELS`."""
+        now = time.monotonic()
+        return {
+            (target.provider, target.name, target.endpoint): float(target.health.evicted_until > now)
+            for target in self.targets
+            if target.endpoint
+        }
+
     def dump(self) -> dict[str, Any]:
         """The configuration with secrets redacted, and the compiled chains, for people."""
         chains = [

@@ -28,6 +28,7 @@ from agentgateway.endpoints import PoolLimits
 from agentgateway.errors import ConfigError
 from agentgateway.exchange import Exchange
 from agentgateway.expressions import ExpressionError
+from agentgateway.health import LABELS
 from agentgateway.interfaces import Buckets
 from agentgateway.llm.encodings import ENCODINGS
 from agentgateway.variables import ENVIRONMENT
@@ -74,6 +75,8 @@ class Runtime:
             ENCODINGS.use(exact.folder, exact.models)
         priced = slots_of(settings, document)
         self.gateway = assemble(document, lends)
+        name, text = "agentgateway_endpoint_evicted", "1 while an endpoint is left alone, else 0."
+        self.metrics.gauge(name, text, LABELS, lambda: self.gateway.evicted(), keep="max")
         self._prices.use(priced)
         refuse_unknown_metrics(settings, self.metrics, document)
         self._lends = lends

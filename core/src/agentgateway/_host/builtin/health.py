@@ -10,7 +10,7 @@ from pydantic import Field
 
 from agentgateway.exchange import Exchange, Target
 from agentgateway.expressions import ExpressionError
-from agentgateway.health import HealthRule
+from agentgateway.health import LABELS, HealthRule
 from agentgateway.hookspecs import hookimpl
 from agentgateway.interfaces import Host, Level, Policy
 from agentgateway.settings import CelText, Duration, PluginConfig
@@ -77,9 +77,6 @@ class HealthPolicy(Policy):
     def _evicted(self, target: Target, seconds: float) -> None:
         self._evictions.add((target.provider, target.name, target.endpoint))
         logger.warning("%s (%s) is evicted for %.1f s", target.name, target.endpoint, seconds)
-
-
-LABELS = ("gen_ai_system", "backend", "endpoint")
 
 
 class AffinityConfig(PluginConfig):

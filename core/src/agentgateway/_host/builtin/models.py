@@ -10,11 +10,14 @@ from agentgateway.errors import GatewayError, InvalidRequest, NotFound
 from agentgateway.exchange import Exchange, Principal, Reply, Target
 from agentgateway.interfaces import Backend, Host
 from agentgateway.llm.calls import LlmCall, ModelEntry
+from agentgateway.llm.dialects import dialect
 from agentgateway.llm.protocol import spoken
 from agentgateway.llm.resources import ResourceCall
 from agentgateway.settings import PluginConfig
 
 ALLOWED = (("allow", "GET, HEAD, POST"),)
+GOOGLES = "/v1beta"
+"""The version in a path that is Google's alone, whatever headers a client sends."""
 
 
 class ModelsConfig(PluginConfig):
@@ -45,20 +48,21 @@ class ModelsBackend(Backend):
             raise NotFound(message, code="unsupported_operation")
         if isinstance(exchange.call, LlmCall):
             raise NotFound(f"model `{_shown(exchange.call.model)}` not found", code="model_not_found", param="model")
-        _, slash, wanted = exchange.request.path.partition("/models")
+        version, slash, wanted = exchange.request.path.partition("/models")
         if not slash or exchange.request.method not in ("GET", "HEAD"):
             raise _nothing_here(exchange)
         wanted = wanted.strip("/")
+        speaks = dialect("gemini") if version.endswith(GOOGLES) else spoken(exchange)
         entries = [
             ModelEntry(name, self._since)
             for name in self.config.names
             if "*" not in name and allowed(exchange.principal, name)
         ]
         if not wanted:
-            return Reply.json(200, spoken(exchange).models(entries))
+            return Reply.json(200, speaks.models(entries))
         for entry in entries:
             if entry.id == wanted:
-                return Reply.json(200, spoken(exchange).model(entry))
+                return Reply.json(200, speaks.model(entry))
         raise NotFound(f"model `{_shown(wanted)}` not found", code="model_not_found", param="model")
 
 
