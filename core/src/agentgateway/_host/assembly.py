@@ -327,7 +327,8 @@ class Assembly:
         shown = [origin for origin in chain.origins if origin.phase != "upstream"]
         for target in targets:
             shown.extend(replaced._replace(name=f"{target.name}: {replaced.name}") for replaced in self._own[target])
-        waits = any(step.awaits for target in targets for step in (*target.edits, *target.steps, *target.returns))
+        each = [one for target in targets for one in (target, *target.members)]
+        waits = any(step.awaits for one in each for step in (*one.edits, *one.steps, *one.returns))
         inline = chain.inline and not waits and all(target.backend.inline for target in targets)
         return replace(chain, upstream=(), origins=tuple(shown), inline=inline)
 

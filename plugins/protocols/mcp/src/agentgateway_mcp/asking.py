@@ -12,6 +12,7 @@ from pydantic_core import to_json
 
 from agentgateway.errors import UpstreamError
 from agentgateway.exchange import Exchange
+from agentgateway.tasks import in_a_task
 from agentgateway_mcp.bridging import SELF
 from agentgateway_mcp.callers import Caller
 from agentgateway_mcp.door import gone
@@ -170,6 +171,7 @@ class Servers:
         server: Server = member.facts
         login = self._backend.logins.get(target)
         if login is not None:
+            await in_a_task()
             await login.attach(child)
         answer = await server.send(child)
         exchange.sent_at, exchange.answered_at = child.sent_at, child.answered_at

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import to_json
 
 from agentgateway.errors import UpstreamTimeout
+from agentgateway.tasks import in_a_task
 from agentgateway_mcp.callers import Caller, client_of
 from agentgateway_mcp.door import gone
 from agentgateway_mcp.envelope import Json, enveloped, member
@@ -145,6 +146,7 @@ class Bridge:
         """The answer to `server/discover`, whole. Raises `UpstreamError`."""
         program = self._server.pipes and not self._server.resumable
         limit = min(PATIENCE, self._limit) if program else self._limit
+        await in_a_task()
         try:
             async with asyncio.timeout(limit):
                 answer = await self._whole(caller, await caller.send(ask), ask.document["id"])

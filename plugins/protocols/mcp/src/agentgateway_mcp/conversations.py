@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from agentgateway.errors import NoEndpoint, UpstreamError, UpstreamTimeout
 from agentgateway.exchange import Body, Exchange, Headers, Outgoing, Request
 from agentgateway.interfaces import Host, Link, PeerGone
+from agentgateway.tasks import in_a_task
 from agentgateway_mcp import rpc
 from agentgateway_mcp.correspondence import Correspondence
 from agentgateway_mcp.elsewhere import Way, handed_over, taken
@@ -102,6 +103,7 @@ class LiveServer(Server):
     async def send(self, exchange: Exchange) -> Answer:
         ask = exchange.call
         assert isinstance(ask, Ask)
+        await in_a_task()
         if ask.session is None:
             return await self.unbound(ask, exchange)
         conversation = self._conversations.get(ask.session)

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from pydantic_core import from_json, to_json
 
 from agentgateway.errors import GatewayError, UpstreamError, UpstreamTimeout
+from agentgateway.tasks import in_a_task
 from agentgateway_mcp.errors import INVALID_PARAMS, McpError
 from agentgateway_mcp.servers import Answer, Said
 
@@ -31,6 +32,7 @@ async def gather(asked: Mapping[str, Callable[[], Awaitable[T]]], limit: float, 
         except TimeoutError:
             raise UpstreamTimeout from None
 
+    await in_a_task()
     tasks = {name: asyncio.ensure_future(one(ask)) for name, ask in asked.items()}
     try:
         if not fail_open:

@@ -18,6 +18,7 @@ from weakref import WeakValueDictionary
 from pydantic_core import from_json, to_json
 
 from agentgateway.errors import NoEndpoint, UpstreamError, UpstreamTimeout
+from agentgateway.tasks import in_a_task
 from agentgateway_mcp.callers import Caller, client_of
 from agentgateway_mcp.envelope import INTERACTIVE, Json, member
 from agentgateway_mcp.errors import HEADER_MISMATCH, INVALID_PARAMS, McpError
@@ -69,6 +70,7 @@ class LegacyServer:
         """A message of a client's. Raises `UpstreamError`, `McpError`."""
         if not ask.wants_answer:
             return Answer(202, whole=b"")
+        await in_a_task()
         if ask.method == "tools/call" and (field := self._headers.disagree(ask.document, caller.headers)) is not None:
             raise McpError(HEADER_MISMATCH, f"{field} header does not match the argument")
         ticket = member(ask.document, "params").get("requestState")

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
+from agentgateway.tasks import in_a_task
 from agentgateway_mcp import rpc
 from agentgateway_mcp.callers import Caller
 from agentgateway_mcp.envelope import Json, enveloped, member
@@ -55,6 +56,7 @@ class ModernServer:
 
     async def ask(self, caller: Caller, ask: Ask, about: Json) -> Answer:
         """A message of a client's. `about` is what it said in its `initialize`. Raises `UpstreamError`."""
+        await in_a_task()
         if ask.purpose == "end":
             self._end(self._talks.pop(ask.session or "", None))
             return Answer(200, whole=b"")

@@ -21,6 +21,7 @@ from pydantic_core import to_json
 from agentgateway.errors import StoreFailed, UpstreamError
 from agentgateway.interfaces import Host
 from agentgateway.llm.documents import duplicate_in
+from agentgateway.tasks import in_a_task
 from agentgateway_mcp.changes import diff, indented, plain
 from agentgateway_mcp.known import Known, Outcome, digest, without_id
 from agentgateway_mcp.messages import LEGACY, McpCall
@@ -162,6 +163,7 @@ class Pinning:
 
     async def _meet(self, target: str, shown: list[tuple[str, Definition]], *, last: bool) -> frozenset[str]:
         place, rule = self._places[target], self._rules[target]
+        await in_a_task()
         for _ in range(TRIES):
             raw = await self._store.get(place)
             ledger = read_ledger(target, raw)
@@ -234,6 +236,7 @@ class Pinning:
         await self._refresh()
         known = self._known[target]
         if not known.read:
+            await in_a_task()
             async with known.busy:
                 if not known.read:
                     known.take(read_ledger(target, await self._store.get(self._places[target])), self._rules[target])
@@ -243,6 +246,7 @@ class Pinning:
         """Forget what is remembered, if somebody has written pins since."""
         if time.monotonic() < self._due:
             return
+        await in_a_task()
         async with self._asking:
             now = time.monotonic()
             if now < self._due:

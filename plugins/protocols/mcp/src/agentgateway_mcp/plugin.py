@@ -13,6 +13,7 @@ from agentgateway.errors import ConfigError, GatewayError, NotFound
 from agentgateway.exchange import Exchange, Reply, Target
 from agentgateway.hookspecs import hookimpl
 from agentgateway.interfaces import Backend, Bucket, Host, Layer, Participant
+from agentgateway.tasks import in_a_task
 from agentgateway_mcp.bridging import Bridge
 from agentgateway_mcp.config import McpConfig
 from agentgateway_mcp.door import Door
@@ -40,6 +41,7 @@ class McpBackend(Backend):
     Config = McpConfig
     protocol: ClassVar[str] = "mcp"
     gathers: ClassVar[bool] = True
+    inline = True
 
     def __init__(self, config: McpConfig, host: Host) -> None:
         super().__init__(config, host)
@@ -129,6 +131,7 @@ class McpBackend(Backend):
         if not isinstance(call, McpCall) or exchange.target is None:
             raise NotFound("nothing answers at this path")
         if call.ticket is not None:
+            await in_a_task()
             streams = call.purpose == "listen"
             return opened_stream(self, exchange, call) if streams else await accepted(self, exchange, call)
         return await Relay(self, exchange, call).answer()

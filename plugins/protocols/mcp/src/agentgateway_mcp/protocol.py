@@ -27,6 +27,7 @@ class McpProtocol(Protocol):
     """Reads JSON-RPC messages of every version of the protocol: Streamable HTTP, and HTTP with SSE at `/sse`."""
 
     reads_body: ClassVar[bool] = True
+    inline: ClassVar[bool] = True
 
     def __init__(self, host: Host) -> None:
         self._limit = host.body_limit

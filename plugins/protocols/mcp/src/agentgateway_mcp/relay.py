@@ -11,6 +11,7 @@ from pydantic_core import to_json
 from agentgateway.errors import GatewayError, UpstreamError
 from agentgateway.exchange import Exchange, Headers, Reply
 from agentgateway.streams import OwnedStream
+from agentgateway.tasks import in_a_task
 from agentgateway_mcp import merging
 from agentgateway_mcp.asking import Servers
 from agentgateway_mcp.door import gone, unknown
@@ -48,6 +49,7 @@ class Relay:
     async def answer(self) -> Reply:
         if not self._call.processors:
             return await self._answer()
+        await in_a_task()
         return await past_processors(
             self._exchange, self._call, self._names, self._backend.host.body_limit, self._answer
         )
