@@ -218,6 +218,17 @@ async def test_without_prefixes_the_first_target_owns_a_name(world: World) -> No
         assert called["result"]["content"][0]["text"].startswith(owner)
 
 
+async def test_without_prefixes_servers_may_have_no_such_list(world: World) -> None:
+    world.b.answers |= {"prompts/list": {"prompts": [{"name": "greet"}]}, "prompts/get": {"messages": []}}
+    try:
+        assert (await world.clients["never"].new("prompts/get", name="greet"))["result"] == {"messages": []}
+        got = await world.clients["never"].modern("prompts/get", {"name": "other"})
+        assert got.json()["error"] == {"code": -32602, "message": "Unknown prompt: other"}
+    finally:
+        for method in ("prompts/list", "prompts/get"):
+            del world.b.answers[method]
+
+
 async def test_a_dead_server_fails_all_or_is_left_out(world: World) -> None:
     assert names(await world.clients["open"].new("tools/list")) == ["b_echo", "b_write"]
     got = await world.clients["closed"].modern("tools/list", {})

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from agentgateway_mcp.plugin import McpBackend
 
 
+MISSED = frozenset((*LISTS, "logging/setLevel"))
+"""Methods that a server may do without while others have them."""
+
 class Servers:
     """The servers of one message."""
 
@@ -56,12 +59,12 @@ class Servers:
 
     async def result(self, target: str, asked: bytes | dict[str, Any]) -> dict[str, Any]:
         """One server's result. What it cannot do it has none of. Raises `GatewayError`."""
-        wanted = asked.get("id") if isinstance(asked, dict) else self._call.id
-        message = await self.response_of(await self.ask(target, asked), wanted)
+        document = asked if isinstance(asked, dict) else self._call.document
+        message = await self.response_of(await self.ask(target, asked), document.get("id"))
         if isinstance(message.get("result"), dict):
             return dict(message["result"])
         error = message.get("error")
-        if isinstance(error, dict) and error.get("code") == METHOD_NOT_FOUND and self._call.method in LISTS:
+        if isinstance(error, dict) and error.get("code") == METHOD_NOT_FOUND and document.get("method") in MISSED:
             return {}
         if isinstance(error, dict) and isinstance(error.get("code"), int):
             raise McpError(error["code"], str(error.get("message", ""))[:512], status=200, data=error.get("data"))
