@@ -271,13 +271,22 @@ class LegacySession:
             self._run(self._quietly(self.reply(document, caller)))
 
     async def close(self) -> None:
-        """End it at the server too."""
+    def leave(self) -> None:
+        """The server does not know it any more: what is under way finds out by itself, or is answered all the same."""
         self.ended = True
+        while self.held:
+            self.held.popitem()[1].cancel()
+        if self._hearing is not None:
+            self._hearing.cancel()
+        for listener in self._listeners:
+            listener.sink.end()
+
+        """End it at the server too."""
         tasks = [*self._tasks.values(), *([self._hearing] if self._hearing is not None else [])]
         for task in tasks:
             task.cancel()
-        for listener in self._listeners:
-            listener.sink.end()
+        self.held.clear()
+        self.leave()
         await asyncio.gather(*tasks, return_exceptions=True)
         if self.id is not None:
             await self._quietly(self._end())
