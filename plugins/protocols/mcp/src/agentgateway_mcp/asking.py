@@ -17,6 +17,7 @@ from agentgateway_mcp.callers import Caller
 from agentgateway_mcp.door import gone
 from agentgateway_mcp.errors import METHOD_NOT_FOUND, McpError
 from agentgateway_mcp.fan import gather
+from agentgateway_mcp.known_eras import says_expired
 from agentgateway_mcp.messages import McpCall
 from agentgateway_mcp.replies import LISTS, read_message
 from agentgateway_mcp.servers import Answer, Ask, Said, Server
@@ -26,9 +27,9 @@ from agentgateway_mcp.tracing import traced
 if TYPE_CHECKING:
     from agentgateway_mcp.plugin import McpBackend
 
-
 MISSED = frozenset((*LISTS, "logging/setLevel"))
 """Methods that a server may do without while others have them."""
+
 
 class Servers:
     """The servers of one message."""
@@ -110,7 +111,7 @@ class Servers:
             return await self._alone(target, ask)
         answer = await self.sent(target, ask)
         opened = session is None or own is None
-        while answer.status == 404 and not opened:
+        while says_expired(answer) and not opened:
             assert session is not None and own is not None
             renewed = self._backend.renewals.elsewhere(session, target, own)
             opened = renewed is None
