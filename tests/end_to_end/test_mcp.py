@@ -85,6 +85,10 @@ async def running(serve_all: Any) -> AsyncIterator[World]:
                     }
                 },
             ),
+            "ruled-one": (
+                {"targets": [target["a"]]},
+                {"mcpAuthorization": {"rules": ['mcp.tool.name == "echo"', 'mcp.resource.name == "note://1"']}},
+            ),
             "completed": (
                 {"targets": [target["a"], target["b"]]},
                 {"mcpAuthorization": {"rules": ['mcp.prompt.name == "greet"']}},
@@ -218,6 +222,17 @@ async def test_without_prefixes_the_first_target_owns_a_name(world: World) -> No
         assert called["result"]["content"][0]["text"].startswith(owner)
 
 
+async def test_without_prefixes_servers_may_have_no_such_list(world: World) -> None:
+    world.b.answers |= {"prompts/list": {"prompts": [{"name": "greet"}]}, "prompts/get": {"messages": []}}
+    try:
+        assert (await world.clients["never"].new("prompts/get", name="greet"))["result"] == {"messages": []}
+        got = await world.clients["never"].modern("prompts/get", {"name": "other"})
+        assert got.json()["error"] == {"code": -32602, "message": "Unknown prompt: other"}
+    finally:
+        for method in ("prompts/list", "prompts/get"):
+            del world.b.answers[method]
+
+
 async def test_a_dead_server_fails_all_or_is_left_out(world: World) -> None:
     assert names(await world.clients["open"].new("tools/list")) == ["b_echo", "b_write"]
     got = await world.clients["closed"].modern("tools/list", {})
@@ -233,6 +248,23 @@ async def test_what_rules_refuse_does_not_exist(world: World) -> None:
     assert names(await client.new("resources/list"), "resources", "uri") == []
     called = await client.new("tools/call", name="a_echo", arguments={"text": "yes"})
     assert "result" in called
+
+
+async def test_nobody_keeps_for_others_what_rules_let_pass(world: World) -> None:
+    """What a server lets everybody keep is for those whom the rules let have it."""
+    kept = {"resultType": "complete", "ttlMs": 1000, "cacheScope": "public"}
+    read, listed = world.a.answers["resources/read"], world.b.answers["tools/list"]
+    world.a.answers["resources/read"] = {**kept, "contents": []}
+    world.a.answers["tools/list"] = {**kept, "tools": [tool("echo", "text")]}
+    world.b.answers["tools/list"] = {**kept, **listed}
+    try:
+        for path, scope in (("ruled", "private"), ("two", "public"), ("ruled-one", "private"), ("one", "public")):
+            assert (await world.clients[path].new("tools/list"))["result"]["cacheScope"] == scope
+        for path, scope in (("ruled-one", "private"), ("one", "public")):
+            assert (await world.clients[path].new("resources/read", uri="note://1"))["result"]["cacheScope"] == scope
+    finally:
+        world.a.answers |= {"resources/read": read, "tools/list": paged}
+        world.b.answers["tools/list"] = listed
 
 
 async def test_completions_are_of_what_rules_let_pass(world: World) -> None:

@@ -195,6 +195,29 @@ async def test_an_expired_session_of_the_gateways_is_opened_anew(world: World) -
     assert "result" in await client.new("tools/list")
 
 
+async def test_calls_under_way_outlive_a_session_that_the_server_has_lost(world: World) -> None:
+    client = sk(world.clients["old"], "ada")
+    call = asyncio.create_task(client.new("tools/call", name="ask", arguments={}))
+    await until(lambda: any(b'"error"' in one.body for one in world.old.upstream.received))
+    world.old.sessions.clear()
+    assert "result" in await client.new("tools/list")
+    world.old.answered.append({"result": {"content": {"name": "Ada"}}})
+    world.old.given.set()
+    async with asyncio.timeout(10):
+        assert (await call)["result"]["content"] == said("hello Ada")["content"]
+
+
+async def test_a_method_that_a_server_has_not_ends_no_session(world: World) -> None:
+    """Some say so with the status of 2026-07-28, which is that of sessions that are gone."""
+    client, session = sk(world.clients["old"], "ada"), sk(world.clients["old"], "bob")
+    await session.open()
+    world.old.upstream.received.clear()
+    assert (await client.new("prompts/get", name="greet"))["error"]["code"] == -32601
+    assert (await session.old("prompts/get", name="greet"))["error"]["code"] == -32601
+    await client.new("tools/list")
+    assert len(world.old.asked("initialize")) <= 1  # ada's, where she had none
+
+
 async def test_a_question_is_a_result_and_its_answer_goes_on_with_the_same_call(world: World) -> None:
     ada, bob = sk(world.clients["old"], "ada"), sk(world.clients["old"], "bob")
     asked = (await asking(ada))["result"]
@@ -280,6 +303,20 @@ async def test_a_session_at_a_server_that_knows_none(world: World) -> None:
     assert (meta["io.modelcontextprotocol/logLevel"], last["io.modelcontextprotocol/logLevel"]) == ("info", "error")
     assert (await client.http.delete("/new", headers={"mcp-session-id": client.session})).status_code == 200
     assert "error" in await client.old("ping")
+
+
+async def test_a_cancellation_of_what_is_no_id_cancels_nothing(world: World) -> None:
+    client = world.clients["new"]
+    await opened(client, ABLE)
+    for wanted in ({"a": 1}, [1], None):
+        told = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": wanted}}
+        assert (await client.send(told)).status_code == 202
+
+
+async def test_servers_that_log_are_told_how_much_beside_others(world: World) -> None:
+    client = world.clients["both"]
+    await client.open()
+    assert (await client.old("logging/setLevel", level="error"))["result"] == {}
 
 
 async def test_what_is_wanted_first_is_asked_on_the_stream_of_its_call(world: World) -> None:

@@ -180,6 +180,11 @@ async def test_without_prefixes_no_other_server_takes_the_name(world: World) -> 
     assert names(await client.new("tools/list")) == ["other"]
     assert names(await client.new("tools/list")) == ["other"]
     assert "error" in await client.new("tools/call", name="echo", arguments={})
+    place = ("--backend", "routes[2].backends[0].mcp")
+    listed = await world.command("list", *place)
+    assert [line.split()[0] for line in listed.output.splitlines()] == ["other"]
+    called = await world.command("call", *place, "echo")
+    assert (called.exit_code, "it is in quarantine" in called.output) == (1, True)
     world.servers["a"].answers["tools/list"] = before
     await client.new("tools/list")
 

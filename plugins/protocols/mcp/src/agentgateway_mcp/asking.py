@@ -18,6 +18,7 @@ from agentgateway_mcp.callers import Caller
 from agentgateway_mcp.door import gone
 from agentgateway_mcp.errors import METHOD_NOT_FOUND, McpError
 from agentgateway_mcp.fan import gather
+from agentgateway_mcp.known_eras import says_expired
 from agentgateway_mcp.messages import McpCall
 from agentgateway_mcp.replies import LISTS, read_message
 from agentgateway_mcp.servers import Answer, Ask, Said, Server
@@ -26,6 +27,9 @@ from agentgateway_mcp.tracing import traced
 
 if TYPE_CHECKING:
     from agentgateway_mcp.plugin import McpBackend
+
+MISSED = frozenset((*LISTS, "logging/setLevel"))
+"""Methods that a server may do without while others have them."""
 
 
 class Servers:
@@ -57,12 +61,12 @@ class Servers:
 
     async def result(self, target: str, asked: bytes | dict[str, Any]) -> dict[str, Any]:
         """One server's result. What it cannot do it has none of. Raises `GatewayError`."""
-        wanted = asked.get("id") if isinstance(asked, dict) else self._call.id
-        message = await self.response_of(await self.ask(target, asked), wanted)
+        document = asked if isinstance(asked, dict) else self._call.document
+        message = await self.response_of(await self.ask(target, asked), document.get("id"))
         if isinstance(message.get("result"), dict):
             return dict(message["result"])
         error = message.get("error")
-        if isinstance(error, dict) and error.get("code") == METHOD_NOT_FOUND and self._call.method in LISTS:
+        if isinstance(error, dict) and error.get("code") == METHOD_NOT_FOUND and document.get("method") in MISSED:
             return {}
         if isinstance(error, dict) and isinstance(error.get("code"), int):
             raise McpError(error["code"], str(error.get("message", ""))[:512], status=200, data=error.get("data"))
@@ -108,7 +112,7 @@ class Servers:
             return await self._alone(target, ask)
         answer = await self.sent(target, ask)
         opened = session is None or own is None
-        while answer.status == 404 and not opened:
+        while says_expired(answer) and not opened:
             assert session is not None and own is not None
             renewed = self._backend.renewals.elsewhere(session, target, own)
             opened = renewed is None

@@ -6,6 +6,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -88,7 +89,9 @@ def list_things(
 
     async def listed() -> list[Visited[list[Json]]]:
         async with gateways.open(file) as gateway:
-            return await visited(behind(gateway, backend, target), target, seconds, lambda visit: visit.listed(method))
+            places = behind(gateway, backend, target)
+            found = await visited(places, target, seconds, lambda visit: visit.listed(method))
+            return shadowed(places, found) if kind == "tools" else found
 
     results = asyncio.run(listed())
     things = distinct(results, key)
@@ -98,6 +101,18 @@ def list_things(
         table([[plain(str(thing.get(key, "")))[:100], first_line(thing)] for thing in things])
     if complain(results):
         sys.exit(1)
+
+
+def shadowed(places: Sequence[Behind], results: Sequence[Visited[list[Json]]]) -> list[Visited[list[Json]]]:
+    """Without the tools that clients do not see because the first of their name is in quarantine."""
+    kept: list[Visited[list[Json]]] = []
+    for place in places:
+        own = [one for one in results if one.behind is place]
+        lists = {one.name: {"tools": one.found} for one in own if one.found is not None}
+        if not place.backend.names.prefixed:
+            place.backend.pinning.shadow(lists)
+        kept.extend(replace(one, found=lists[one.name]["tools"] if one.name in lists else None) for one in own)
+    return kept
 
 
 def distinct(results: Sequence[Visited[list[Json]]], key: str) -> list[Json]:
@@ -174,9 +189,11 @@ async def owner(backends: Sequence[Behind], tool: str, seconds: float) -> tuple[
         if target is not None:
             found.append((one, target))
         elif not names.prefixed and len(names.targets) > 1:
-            results = await visited([one], None, seconds, lambda visit: visit.listed("tools/list"))
-            owners = (each.name for each in results if any(thing.get("name") == tool for thing in each.found or ()))
-            found.extend((one, name) for name in list(owners)[:1])
+            for each in await visited([one], None, seconds, lambda visit: visit.listed("tools/list")):
+                listed = any(thing.get("name") == tool for thing in each.found or ())
+                if listed or await one.backend.pinning.holds(each.name, tool):
+                    found.append((one, each.name))
+                    break
     if not found:
         raise Failure(f"Unknown tool: {plain(tool)}")
     if len(found) > 1:

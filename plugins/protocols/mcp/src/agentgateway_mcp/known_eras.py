@@ -82,6 +82,12 @@ def says_nothing(status: int) -> bool:
     return status in PASSING or status >= 500
 
 
+def says_expired(answer: Answer) -> bool:
+    """Whether a server knows a session no more (specification 2025-11-25, "Session Management"). One that answers with
+    the status of 2026-07-28 to a method that it does not have does know it."""
+    return answer.status == 404 and error_code(answer) != METHOD_NOT_FOUND
+
+
 def may_refuse(answer: Answer) -> bool:
     """Whether an answer may be that of a server that does not know the version it was asked in."""
     if answer.status == 200:

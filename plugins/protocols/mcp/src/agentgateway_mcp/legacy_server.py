@@ -85,7 +85,8 @@ class LegacyServer:
                     return await self._in(session, caller, ask)
                 except Expired:
                     if opened_by(self._sessions.get(key)) is session:
-                        self._drop(key)
+                        del self._sessions[key]
+                        session.leave()
         except Refused as refused:
             return readdressed(refused.answer, ask)
         raise UpstreamError("the server ends sessions at once", detail=self._label)

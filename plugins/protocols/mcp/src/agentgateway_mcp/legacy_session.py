@@ -17,6 +17,7 @@ from agentgateway_mcp.callers import Caller
 from agentgateway_mcp.envelope import ASKED_OF, LEVEL_KEY, Json, can_answer, member, meta_of
 from agentgateway_mcp.errors import METHOD_NOT_FOUND
 from agentgateway_mcp.inbox import Inbox, Letter
+from agentgateway_mcp.known_eras import says_expired
 from agentgateway_mcp.legacy_call import LegacyCall
 from agentgateway_mcp.legacy_words import (
     CHANGES,
@@ -116,7 +117,7 @@ class LegacySession:
     async def sent(self, caller: Caller, message: Ask) -> Answer:
         """The answer to a message. Raises `Expired`, `UpstreamError`."""
         answer = await caller.send(message)
-        if answer.status == 404 and self.id is not None:
+        if self.id is not None and says_expired(answer):
             await answer.close()
             raise Expired
         return answer
@@ -270,14 +271,23 @@ class LegacySession:
             document = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params}
             self._run(self._quietly(self.reply(document, caller)))
 
+    def leave(self) -> None:
+        """The server does not know it any more: what is under way finds out by itself, or is answered all the same."""
+        self.ended = True
+        while self.held:
+            self.held.popitem()[1].cancel()
+        if self._hearing is not None:
+            self._hearing.cancel()
+        for listener in self._listeners:
+            listener.sink.end()
+
     async def close(self) -> None:
         """End it at the server too."""
-        self.ended = True
         tasks = [*self._tasks.values(), *([self._hearing] if self._hearing is not None else [])]
         for task in tasks:
             task.cancel()
-        for listener in self._listeners:
-            listener.sink.end()
+        self.held.clear()
+        self.leave()
         await asyncio.gather(*tasks, return_exceptions=True)
         if self.id is not None:
             await self._quietly(self._end())

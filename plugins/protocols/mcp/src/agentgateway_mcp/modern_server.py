@@ -123,7 +123,7 @@ class ModernServer:
             call.answered(document)
 
     def _cancelled(self, talk: Talk, wanted: Any) -> None:
-        call = talk.calls.get(wanted)
+        call = talk.calls.get(wanted) if isinstance(wanted, str | int) else None
         if call is not None:
             call.cancel()
 

@@ -11,6 +11,7 @@ from pydantic_core import from_json, to_json
 from agentgateway.errors import UpstreamError
 from agentgateway.exchange import Content, Exchange
 from agentgateway.interfaces import Segment
+from agentgateway_mcp.merging import SHARED
 from agentgateway_mcp.messages import McpCall, texts_in
 from agentgateway_mcp.naming import Names
 from agentgateway_mcp.rules import allowed
@@ -48,8 +49,11 @@ class Outward:
     @property
     def needed(self) -> bool:
         """Whether anything may have to change."""
-        return self._names.marks_uris or (
-            self._call.method in LISTS and (bool(self._call.rules) or self._names.changes)
+        method, rules = self._call.method, bool(self._call.rules)
+        return (
+            self._names.marks_uris
+            or (method in LISTS and (rules or self._names.changes))
+            or (method == "resources/read" and rules)
         )
 
     def message(self, document: dict[str, Any]) -> dict[str, Any]:
@@ -68,6 +72,8 @@ class Outward:
         return document
 
     def result(self, result: dict[str, Any]) -> dict[str, Any]:
+        if self._call.rules and SHARED in result:
+            result[SHARED] = "private"  # what there is depends on who asks
         listed = LISTS.get(self._call.method)
         if listed is not None:
             key, kind, named = listed

@@ -97,7 +97,8 @@ class AuthorizationCode(Login):
         if who is None:
             raise Forbidden(
                 f"`{self.target}` has users, and this gateway does not know who you are",
-                detail="the route has no authentication; `anonymous: share` would make everybody one user",
+                detail="there is no authentication on the route, or none at all on the command line;"
+                " `anonymous: share` would make everybody one user",
             )
         before = await self._finding.known()
         protected = await self._finding.found(wanted, after=exchange.started if shown is not None else None)
