@@ -47,12 +47,14 @@ class Tally:
 
     def blame(self, kind: str, began: float, error: Exception) -> None:
         """An error is nobody's fault while the server was away."""
-        if began < self.down[1] + GRACE and time.monotonic() > self.down[0]:
-            self.forgiven["told" if isinstance(error, Broken) and error.told else "not told"] += 1
-            if not (isinstance(error, Broken) and error.told):
-                self.forgiven[f"{kind}: {type(error).__name__} {str(error)[:80]}"] += 1
+        known = isinstance(error, Broken) and error.told
+        text = f"{kind}: {type(error).__name__} {str(error)[:200]}"
+        if not self.down[0] < time.monotonic() or began > self.down[1] + GRACE:
+            self.wrong.append(text)
+        elif kind == "listening":
+            self.forgiven["streams that ended"] += 1
         else:
-            self.wrong.append(f"{kind}: {type(error).__name__} {str(error)[:200]}")
+            self.forgiven["told by an error" if known else f"not told ({text})"] += 1
 
 
 class Wire:
@@ -90,7 +92,7 @@ class Wire:
                 yield json.loads(text)
             return
         waiting = b""
-        while size := int(await reader.readline(), 16):
+        while size := int(await reader.readuntil(b"\n"), 16):
             waiting += (await reader.readexactly(size + 2))[:-2]
             *events, waiting = waiting.split(b"\n\n")
             for event in events:
@@ -173,7 +175,7 @@ class Session:
         except (*CUT, Broken, TimeoutError) as error:
             self._tally.blame(f"{self.kind}, {how}", began, error)
             self._wire.close()
-            return self._tally.down[0] != float("inf")
+            return how != "left"
         return True
 
     async def _asked(self, how: str) -> None:
