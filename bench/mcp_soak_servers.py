@@ -1,7 +1,7 @@
 """MCP servers for the soak, with sessions: one over HTTP, which streams and talks to whoever listens, and a program.
 
-    python bench/mcp_soak_servers.py http PORT
-    python bench/mcp_soak_servers.py stdio
+python bench/mcp_soak_servers.py http PORT
+python bench/mcp_soak_servers.py stdio
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ def result(message: dict[str, Any]) -> dict[str, Any]:
     elif method == "tools/list":
         found = {"tools": [TOOL]}
     elif method == "tools/call":
-        found = {"content": [{"type": "text", "text": params["arguments"]["word"]}, {"type": "text", "text": "a" * 500}]}
+        found = {
+            "content": [{"type": "text", "text": params["arguments"]["word"]}, {"type": "text", "text": "a" * 500}]
+        }
     return {"jsonrpc": "2.0", "id": message.get("id"), "result": found}
 
 

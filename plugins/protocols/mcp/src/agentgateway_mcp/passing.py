@@ -108,8 +108,8 @@ class Untouched:
         try:
             chunk = await self._stream.__anext__()
         except GatewayError as error:
-            if self._resumable or not self._call.is_request:
-                raise
+            if self._resumable or self._call.stream or not self._call.is_request:
+                raise  # of the legacy transport, whoever puts the messages on its stream says so
             self._over, self._exchange.error = True, error
             whole_so_far = self._tail.endswith((b"\n\n", b"\r\n\r\n", b"\r\r"))
             return (b"" if whole_so_far else b"\n\n") + failure(self._call, error)
