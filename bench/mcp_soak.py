@@ -215,7 +215,8 @@ class Soak:
         yield "clients that left in the middle of a stream", f"{tally.left:,}"
         yield "failed while the server was away", ", ".join(f"{many} {how}" for how, many in tally.forgiven.items())
         yield "wrong", str(len(tally.wrong))
-        yield "memory at first, at the end, MB", f"{seen[0][1]:.1f}, {seen[-1][1]:.1f}"
+        most = max(own for _, own in seen)
+        yield "memory at first, at most, at the end, MB", f"{seen[0][1]:.1f}, {most:.1f}, {seen[-1][1]:.1f}"
         yield "growth after the warm-up, MB", "too short to judge" if growth is None else f"{growth:+.1f}"
         yield "open files before, after", f"{len(self.before)}, {len(self.after)}"
         yield "processes before, after", f"{self.children[0]}, {self.children[1]}"

@@ -142,8 +142,8 @@ class Session:
 
     async def _pause(self) -> None:
         until = time.monotonic() + random.uniform(0, 2 * self._pace)
-        while time.monotonic() < until and not self._tally.over:
-            await asyncio.sleep(min(0.5, self._pace))
+        while not self._tally.over and (left := until - time.monotonic()) > 0:
+            await asyncio.sleep(min(0.5, left))
 
     async def _open(self) -> None:
         message = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": ASK}
@@ -290,8 +290,6 @@ class Streamed(Session):
         await self._post({"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params})
         if how == "left":
             self._tally.left += 1
-            self._listening and self._listening.cancel()
-            await asyncio.sleep(0)
             await self._end()
             return await self._open()
         result = await self._answer(number, word)

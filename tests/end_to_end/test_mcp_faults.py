@@ -1,5 +1,5 @@
-"""What happens to MCP calls when a server is killed, the configuration changes, a client does not read, a program crashes
-again and again, or a message is not one that anybody could mean. One gateway for all of it."""
+"""What happens to MCP calls when a server is killed, the configuration changes, a client does not read, a program
+crashes again and again, or a message is not one that anybody could mean. One gateway for all of it."""
 
 import asyncio
 import json

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from agentgateway.errors import GatewayError, GuardRejected, UpstreamError
-from agentgateway.exchange import Exchange, Headers, Reply
+from agentgateway.exchange import Exchange, Headers, Reply, Stream
 from agentgateway.streams import aclose
 from agentgateway_mcp.errors import REFUSED, rpc_error
 from agentgateway_mcp.messages import McpCall
