@@ -141,9 +141,10 @@ class Session:
             self._tally.open[self.kind] -= 1
 
     async def _pause(self) -> None:
-        until = time.monotonic() + random.uniform(0, 2 * self._pace)
-        while not self._tally.over and (left := until - time.monotonic()) > 0:
+        left = random.uniform(0, 2 * self._pace)
+        while left > 0 and not self._tally.over:
             await asyncio.sleep(min(0.5, left))
+            left -= 0.5
 
     async def _open(self) -> None:
         message = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": ASK}
