@@ -217,6 +217,8 @@ class Soak:
         yield "wrong", str(len(tally.wrong))
         most = max(own for _, own in seen)
         yield "memory at first, at most, at the end, MB", f"{seen[0][1]:.1f}, {most:.1f}, {seen[-1][1]:.1f}"
+        tenths = seen[:: max(1, len(seen) // 10)]
+        yield "memory over time, MB", ", ".join(f"{own:.1f} ({at:.0f} s)" for at, own in tenths)
         yield "growth after the warm-up, MB", "too short to judge" if growth is None else f"{growth:+.1f}"
         yield "open files before, after", f"{len(self.before)}, {len(self.after)}"
         yield "processes before, after", f"{self.children[0]}, {self.children[1]}"
