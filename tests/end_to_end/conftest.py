@@ -109,6 +109,7 @@ WITH_ONE_FACE = frozenset(
         *(
             "kept_usage",
             "mcp_eras",
+            "mcp_faults",
             "mcp_guardrails",
             "mcp_limits",
             "mcp_logins",

@@ -48,6 +48,8 @@ def speak(call: McpCall, headers: Headers) -> None:
 def _check(call: McpCall, headers: Headers, named: str | None) -> None:
     method, meta = call.method, _meta(call)
     if method in REMOVED:
+        if named is not None and named not in SUPPORTED:
+            raise _unsupported(named)
         raise McpError(METHOD_NOT_FOUND, f"Method not found: {method}", status=404)
     for name in ROUTING:
         if len(headers.all(name)) > 1:

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from agentgateway.errors import GatewayError, GuardRejected, UpstreamError
-from agentgateway.exchange import Exchange, Headers, Reply
+from agentgateway.exchange import Exchange, Headers, Reply, Stream
 from agentgateway.streams import aclose
 from agentgateway_mcp.errors import REFUSED, rpc_error
 from agentgateway_mcp.messages import McpCall
@@ -73,7 +73,7 @@ class Passing:
         messages = answer.messages
         assert messages is not None
         untouched = isinstance(messages, Events) and not outward.needed
-        self._raw = messages.stream if untouched and isinstance(messages, Events) else None
+        self._raw = Untouched(exchange, call, messages.stream) if untouched and isinstance(messages, Events) else None
         self._call = call
         self._edited = edited(exchange, call, messages, outward)
 
@@ -88,6 +88,36 @@ class Passing:
     async def aclose(self) -> None:
         await aclose(self._edited)
         await self._answer.close()
+
+
+class Untouched:
+    """The bytes of a stream as they come. A request whose stream breaks is answered with an error, unless the events
+    have ids: its client asks for the rest (`Last-Event-ID`)."""
+
+    def __init__(self, exchange: Exchange, call: McpCall, stream: Stream) -> None:
+        self._exchange = exchange
+        self._call = call
+        self._stream = stream
+        self._tail = b"\n\n"
+        self._resumable = False
+        self._over = False
+
+    async def __anext__(self) -> bytes:
+        if self._over:
+            raise StopAsyncIteration
+        try:
+            chunk = await self._stream.__anext__()
+        except GatewayError as error:
+            if self._resumable or self._call.stream or not self._call.is_request:
+                raise  # of the legacy transport, whoever puts the messages on its stream says so
+            self._over, self._exchange.error = True, error
+            whole_so_far = self._tail.endswith((b"\n\n", b"\r\n\r\n", b"\r\r"))
+            return (b"" if whole_so_far else b"\n\n") + failure(self._call, error)
+        edge = self._tail + chunk[:3]
+        if b"\nid:" in edge or b"\nid:" in chunk:
+            self._resumable = not self._call.modern
+        self._tail = (chunk if len(chunk) >= 4 else edge)[-4:]
+        return chunk
 
 
 async def edited(
