@@ -12,7 +12,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from .mcps import LEGACY, MODERN, Client, Json, Server, messages_in, said, tool
+from .mcps import ACCEPT, LEGACY, MODERN, Client, Json, Server, messages_in, said, tool
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 CANARY = "sk-canary-of-a-client"
@@ -408,6 +408,14 @@ async def test_bad_messages_are_refused(
         got = await world.clients[name].send(message, **headers)
         assert (got.status_code, got.json()["error"]["code"]) == (status, code), got.text
         assert got.json()["jsonrpc"] == "2.0"
+
+
+async def test_one_session_is_named_by_one_header(world: World) -> None:
+    client = world.clients["one"]
+    await client.open()
+    twice = [("mcp-session-id", str(client.session)), ("mcp-session-id", str(client.session))]
+    got = await client.http.post(client.path, json=PING, headers=[*twice, ("accept", ACCEPT), *FINE.items()])
+    assert (got.status_code, got.json()["error"]["code"]) == (400, -32600)
 
 
 async def test_headers_must_say_what_the_body_says(world: World) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from agentgateway_mcp.config import McpConfig
 from agentgateway_mcp.naming import Names
+from agentgateway_mcp.pins import ToolPinning
 from agentgateway_mcp.plugin import McpBackend
 from agentgateway_mcp.sessions import Opened, Seal
 from click.testing import CliRunner
@@ -36,6 +37,14 @@ def backend(*targets: object, **more: object) -> McpBackend:
 def test_targets_that_cannot_be_meant(targets: list[object], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         backend(*targets)
+
+
+@pytest.mark.parametrize(
+    ("given", "mode"),
+    [(False, "off"), ("off", "off"), ("admit", "admit"), ({"mode": False}, "off"), ({}, "quarantine")],
+)
+def test_a_mode_of_pinning_may_stand_alone_and_off_is_no_false(given: object, mode: str) -> None:
+    assert ToolPinning.model_validate(given).mode == mode
 
 
 def test_policies_where_no_request_is() -> None:

@@ -97,7 +97,10 @@ class Door:
             return
         if call.method == "initialize":
             return
-        text = exchange.request.headers.get("mcp-session-id")
+        given = exchange.request.headers.all("mcp-session-id")
+        if len(given) > 1:
+            raise McpError(INVALID_REQUEST, "mcp-session-id header appears more than once")
+        text = given[0] if given else None
         if text is None:
             raise McpError(INVALID_REQUEST, "Missing session ID")
         session = self._backend.seal.open(text)

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from pydantic import model_validator
 from pydantic_core import from_json, to_json
 
 from agentgateway.settings import PluginConfig
@@ -40,6 +41,14 @@ class ToolPinning(PluginConfig):
     pinned at all."""
     new_tools: Literal["quarantine", "admit"] = "admit"
     """The same of a tool that a known server has not had before."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_mode_alone(cls, given: Any) -> Any:
+        """`toolPinning: off`, which YAML takes for false."""
+        if isinstance(given, str) or given is False:
+            return {"mode": given or "off"}
+        return {**given, "mode": "off"} if isinstance(given, Mapping) and given.get("mode") is False else given
 
 
 @dataclass(frozen=True)
