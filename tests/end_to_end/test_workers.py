@@ -148,6 +148,6 @@ async def test_an_endpoint_that_one_worker_evicts_is_left_alone_by_all(serve):
         text = (await client.get(gateway.urls["stats"] + "/metrics")).text
     lines = [line for line in text.splitlines() if line.startswith("agentgateway_endpoint_evicted{")]
     assert {line.partition('backend="')[2].partition('"')[0]: line[-2:] for line in lines} == {
-        "bad": " 1",
-        "good": " 0",
+        "openAI": " 1",
+        "simulator": " 0",
     }
