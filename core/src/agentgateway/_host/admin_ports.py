@@ -129,9 +129,9 @@ def admin_of(view: View, settings: StaticConfig) -> App:
     """Quart's application; the first time that takes 300 ms."""
     from agentgateway._host import admin
 
-    app = admin.admin(view, settings.logging.level, loopback=admin.is_local(str(settings.admin_addr)))
+    app: Any = admin.admin(view, settings.logging.level, loopback=admin.is_local(str(settings.admin_addr)))
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
-        await app(scope, receive, send)  # type: ignore[arg-type]
+        await app(scope, receive, send)
 
     return application

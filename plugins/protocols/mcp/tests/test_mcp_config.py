@@ -1,6 +1,8 @@
 """What a section `mcp` may say, and what is refused with its place."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,10 +11,8 @@ from agentgateway_mcp.naming import Names
 from agentgateway_mcp.pins import ToolPinning
 from agentgateway_mcp.plugin import McpBackend
 from agentgateway_mcp.sessions import Opened, Seal
-from click.testing import CliRunner
 from pydantic import ValidationError
 
-from agentgateway._host.cli import main
 from agentgateway.errors import ConfigError
 from agentgateway.testing import LoopbackHost
 
@@ -66,9 +66,10 @@ def test_what_decides_about_clients_messages_does_not_stand_on_a_target(policy: 
     target = {"name": "a", "mcp": {"host": "http://127.0.0.1:9"}, "policies": policy}
     file = tmp_path / "gateway.yaml"
     file.write_text(json.dumps({"mcp": {"port": 0, "targets": [target]}}))
-    refused = CliRunner().invoke(main, ["validate", str(file)])
-    assert refused.exit_code != 0
-    assert "mcp.targets[0].policies" in refused.output and "would never be asked on the target `a`" in refused.output
+    command = [Path(sys.executable).with_name("agentgateway"), "validate", file]
+    refused = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert refused.returncode == 1
+    assert "mcp.targets[0].policies" in refused.stderr and "would never be asked on the target `a`" in refused.stderr
 
 
 def names(**more: object) -> Names:
