@@ -18,7 +18,7 @@ $(STAMP): pyproject.toml $(MEMBERS:%=%/pyproject.toml)
 	@$(BIN)/python -m pip install --quiet 'uv>=0.9'
 	@echo "installing $(words $(MEMBERS)) distributions into .venv"
 	@$(BIN)/python -m uv pip install --quiet --compile-bytecode --python $(BIN)/python --group dev $(MEMBERS:%=-e ./%)
-	@$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --target .venv/older --only-binary :all: --group older
+	@$(BIN)/python -m uv pip install --quiet --compile-bytecode --python $(BIN)/python --target .venv/older --only-binary :all: --group older
 	@$(BIN)/python -m compileall -q $(MEMBERS:%=%/src)
 	@touch $@
 

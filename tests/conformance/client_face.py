@@ -81,7 +81,7 @@ class Scenario:
         """Raises whatever goes wrong."""
         for _ in range(LOGINS):
             try:
-                async with httpx2.AsyncClient(headers={"x-api-key": KEY}, trust_env=False, verify=False) as http:
+                async with httpx2.AsyncClient(headers={"x-api-key": KEY}) as http:
                     server = streamable_http_client(self.gateway, http_client=http)
                     async with Client(server, mode=self.mode, elicitation_callback=self.elicit, cache=None) as client:
                         return await STEPS.get(self.name, listed_and_called)(self, client)
@@ -133,7 +133,7 @@ def link_in(error: BaseException) -> str | None:
 
 async def log_in(url: str) -> None:
     """What a user does: open the page, press the button, and go where they are sent."""
-    async with httpx.AsyncClient(trust_env=False, verify=False, follow_redirects=True) as browser:
+    async with httpx.AsyncClient(follow_redirects=True) as browser:
         asked = await browser.get(url)
         if "<form" in asked.text:
             await browser.post(url, headers={"origin": "{0.scheme}://{0.netloc}".format(urlsplit(url))})

@@ -38,7 +38,7 @@ async def names(url: str, kind: str) -> list[str]:
     params = {"_meta": {f"io.modelcontextprotocol/{key}": value for key, value in about.items()}}
     message = {"jsonrpc": "2.0", "id": 1, "method": f"{kind}/list", "params": params}
     headers = {"accept": "application/json, text/event-stream", "mcp-protocol-version": MODERN}
-    async with httpx.AsyncClient(trust_env=False, headers={**headers, "mcp-method": message["method"]}) as client:
+    async with httpx.AsyncClient(headers={**headers, "mcp-method": message["method"]}) as client:
         listed = await client.post(url, json=message)
     return [one["name"] for one in listed.json()["result"][kind]]
 

@@ -216,7 +216,7 @@ async def test_boto3_streams_from_bedrock_byte_for_byte(begin: Begin) -> None:
         assert said(shown) == "Hello, Ada."
         assert shown[-1]["metadata"]["usage"] == USAGE
         assert stage.sent.target == f"{PATH}-stream"
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient() as client:
             answer = await client.post(f"{stage.url}/model/smart/converse-stream", json={"messages": USER})
         assert answer.headers["content-type"] == EVENT_STREAM
         assert answer.content == frames(SPOKEN)
@@ -286,7 +286,7 @@ async def test_a_bedrock_api_key_is_a_bearer_token(begin: Begin, place: str) -> 
 async def test_clients_credentials_stay_here(begin: Begin) -> None:
     stage = await begin(env=NOTHING | {"AWS_ACCESS_KEY_ID": "AKIDFILE", "AWS_SECRET_ACCESS_KEY": "canary-in-the-file"})
     headers = {"x-api-key": "canary-a", "authorization": "Bearer canary-b", "x-amz-security-token": "canary-c"}
-    async with httpx.AsyncClient(trust_env=False, headers=headers) as client:
+    async with httpx.AsyncClient(headers=headers) as client:
         answer = await client.post(f"{stage.url}/model/smart/converse", json={"messages": USER})
     assert answer.status_code == 200
     assert not any(f"canary-{letter}" in value for letter in "abc" for value in stage.sent.headers.values())
@@ -301,7 +301,7 @@ async def test_any_other_provider_can_be_signed_for(begin: Begin) -> None:
         provider={"custom": {"formats": [{"type": "completions", "path": "/openai/v1/chat/completions"}]}},
         auth={"aws": {**auth, "serviceName": "bedrock"}},
     )
-    async with httpx.AsyncClient(trust_env=False, headers={"x-api-key": "canary-a"}) as client:
+    async with httpx.AsyncClient(headers={"x-api-key": "canary-a"}) as client:
         answer = await client.post(
             f"{stage.url}/v1/chat/completions",
             json={"model": "m", "messages": [{"role": "user", "content": "Hi"}]},
@@ -447,7 +447,7 @@ async def test_errors_of_the_gateway_in_boto3s_words(begin: Begin) -> None:
     with pytest.raises(ClientError) as caught:
         await ask(stage.url, model="something.else")
     assert caught.value.response["Error"]["Code"] == "ResourceNotFoundException"
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient() as client:
         answer = await client.post(f"{stage.url}/model/only-this/invoke", json={})
         assert answer.status_code == 404
         bodies = {"input": {"invokeModel": {"body": "e30="}}}

@@ -328,7 +328,7 @@ def inline(prices: Any) -> Any:
 async def front(serve_all: Any, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Front]:
     vendors, stats = Vendors(), tmp_path_factory.mktemp("stats") / "sock"
     vendors.upstream.answer = vendors.answer
-    async with vendors.upstream as upstream, httpx.AsyncClient(timeout=20, trust_env=False) as client:
+    async with vendors.upstream as upstream, httpx.AsyncClient(timeout=20) as client:
         gateway = await serve_all(config(stats, upstream.address, [inline(PRICES)]), env=AMBIENT)
         yield Front(gateway, vendors, client, stats)
 
@@ -384,7 +384,7 @@ async def test_the_model_that_answered_is_priced_before_the_one_that_was_asked_f
         "gpt-asked": {"rates": {"input": "1", "output": "0"}},
         "gpt-answers": {"rates": {"input": "2", "output": "0"}},
     }
-    async with vendors.upstream as upstream, httpx.AsyncClient(timeout=20, trust_env=False) as client:
+    async with vendors.upstream as upstream, httpx.AsyncClient(timeout=20) as client:
         gateway = await serve_all(config(tmp_path / "stats", upstream.address, [inline({"openai": models})]))
         front = Front(gateway, vendors, client, tmp_path / "stats")
         line = await front.call("completions", "gpt-asked", stream=False)
@@ -427,7 +427,7 @@ async def test_overrides_tiers_and_statuses(serve_all: Any, tmp_path: Path) -> N
     vendors.upstream.answer = vendors.answer
     (tmp_path / "prices.yaml").write_text(json.dumps({"providers": {"openai": {"models": PRICES["openai"]}}}))
     catalogue = [{"file": str(tmp_path / "prices.yaml")}, inline(OVERRIDES)]
-    async with vendors.upstream as upstream, httpx.AsyncClient(timeout=20, trust_env=False) as client:
+    async with vendors.upstream as upstream, httpx.AsyncClient(timeout=20) as client:
         gateway = await serve_all(config(tmp_path / "stats", upstream.address, catalogue))
         front = Front(gateway, vendors, client, tmp_path / "stats")
         base, overridden, tiered, unpriced, missing = [
@@ -461,7 +461,7 @@ async def test_calls_without_a_catalogue_are_counted_and_cost_nothing_that_is_kn
 ) -> None:
     vendors = Vendors()
     vendors.upstream.answer = vendors.answer
-    async with vendors.upstream as upstream, httpx.AsyncClient(timeout=20, trust_env=False) as client:
+    async with vendors.upstream as upstream, httpx.AsyncClient(timeout=20) as client:
         gateway = await serve_all(config(tmp_path / "stats", upstream.address, []))
         front = Front(gateway, vendors, client, tmp_path / "stats")
         line = await front.call("completions", "gpt-5.1", stream=True)
@@ -478,7 +478,7 @@ async def test_the_catalogue_of_genai_prices_comes_while_calls_go_on(serve_all: 
     vendors = Vendors(answers="gpt-4o-2024-08-06")
     vendors.upstream.answer = vendors.answer
     mine = inline({"openai": {"gpt-mine": {"rates": {"input": "1", "output": "1"}}}})
-    async with vendors.upstream as upstream, httpx.AsyncClient(timeout=20, trust_env=False) as client:
+    async with vendors.upstream as upstream, httpx.AsyncClient(timeout=20) as client:
         text = config(tmp_path / "stats", upstream.address, [{"plugin": "genai-prices"}, mine])
         gateway = await serve_all(text, env={"TMPDIR": str(tmp_path)})
         front = Front(gateway, vendors, client, tmp_path / "stats")
@@ -499,7 +499,7 @@ async def test_a_catalogue_that_cannot_be_had_is_told_and_changes_nothing_else(s
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("raise ImportError('half an installation')")
     mine = inline({"openai": {"gpt-mine": {"rates": {"input": "1", "output": "1"}}}})
-    async with vendors.upstream as upstream, httpx.AsyncClient(timeout=20, trust_env=False) as client:
+    async with vendors.upstream as upstream, httpx.AsyncClient(timeout=20) as client:
         text = config(tmp_path / "stats", upstream.address, [{"plugin": "genai-prices"}, mine])
         environment = {"TMPDIR": str(tmp_path), "PYTHONPATH": str(package.parent)}
         gateway = await serve_all(text, env=environment)
@@ -543,7 +543,7 @@ async def test_prices_change_with_the_configuration_and_with_a_file_it_names(ser
         return json.dumps(inline({"openai": {"gpt-5.1": {"rates": {"input": rate, "output": "0"}}}})["inline"])
 
     prices.write_text(written("1"))
-    async with vendors.upstream as upstream, httpx.AsyncClient(timeout=20, trust_env=False) as client:
+    async with vendors.upstream as upstream, httpx.AsyncClient(timeout=20) as client:
         text = config(tmp_path / "stats", upstream.address, [{"file": str(prices)}])
         gateway = await serve_all(text)
         front = Front(gateway, vendors, client, tmp_path / "stats")

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -31,52 +31,63 @@ def needs(member: Path) -> list[str]:
     return [project["name"], *(name for one in project["dependencies"] if (name := one.split(">")[0]) in others)]
 
 
+BUILD = """
+import os, sys
+from hatchling.build import build_wheel
+for folder in sys.argv[2:]:
+    os.chdir(folder)
+    build_wheel(sys.argv[1])
+"""
+
+
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A wheel of every distribution, built from a copy of its folder."""
     out = tmp_path_factory.mktemp("wheels")
-    built = {}
-    for member in [*MEMBERS, STRANGER]:
-        name = name_of(member)
-        copy = out / f"source-{name}"
+    sources = {name_of(member): out / f"source-{name_of(member)}" for member in [*MEMBERS, STRANGER]}
+    for member, copy in zip([*MEMBERS, STRANGER], sources.values(), strict=True):
         shutil.copytree(member, copy, ignore=shutil.ignore_patterns("__pycache__", "tests"))
-        done = subprocess.run(
-            [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(out)],
-            cwd=copy,
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
-        (built[name],) = out.glob(f"{name.replace('-', '_')}-*.whl")
-    return built
+    done = subprocess.run([sys.executable, "-c", BUILD, out, *sources.values()], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return {name: one for name in sources for one in out.glob(f"{name.replace('-', '_')}-*.whl")}
 
 
 class Environment:
-    """An empty virtual environment."""
+    """An empty virtual environment. One comes after the other in the same folder, so that what is compiled for one
+    serves the next."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._uv("venv", "--quiet", "--python", sys.executable, str(folder))
+    def __init__(self, folder: Path, outside: dict[str, str]) -> None:
+        self.folder = folder / "venv"
+        self.environ = {**outside, "PYTHONPYCACHEPREFIX": str(folder / "compiled"), "PYTHONDONTWRITEBYTECODE": ""}
+        self._uv("venv", "--quiet", "--clear", "--python", sys.executable, str(self.folder))
 
-    def _uv(self, *words: str) -> "subprocess.CompletedProcess[str]":
-        done = subprocess.run([sys.executable, "-m", "uv", *words], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+    def _uv(self, *words: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-m", "uv", *words]
+        done = subprocess.run(command, capture_output=True, text=True, env=self.environ)
+        assert done.returncode == 0 or not check, done.stderr
         return done
 
     def install(self, *what: object) -> None:
         """From the cache when everything is in it, so that this works offline after the first time."""
         words = ["pip", "install", "--quiet", "--python", str(self.folder / "bin/python"), *map(str, what)]
-        if subprocess.run([sys.executable, "-m", "uv", *words, "--offline"], capture_output=True).returncode:
+        if self._uv(*words, "--offline", check=False).returncode:
             self._uv(*words)
 
     def run(self, *words: str, stdin: str = "", cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":
-        program = str(self.folder / "bin" / words[0])
-        return subprocess.run([program, *words[1:]], input=stdin, capture_output=True, text=True, cwd=cwd, timeout=120)
+        command = [str(self.folder / "bin" / words[0]), *words[1:]]
+        return subprocess.run(
+            command, input=stdin, capture_output=True, text=True, cwd=cwd, timeout=120, env=self.environ
+        )
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("environment")
 
 
 @pytest.fixture
-def empty(tmp_path: Path) -> Iterator[Environment]:
-    yield Environment(tmp_path / "venv")
+def empty(place: Path, outside: dict[str, str]) -> Environment:
+    return Environment(place, outside)
 
 
 LLM = """\

@@ -8,17 +8,20 @@ import json
 import os
 import re
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import pytest_asyncio
 
 from agentgateway.testing import Received, Upstream
 from agentgateway.testing.upstreams import LAST, chunk, reply, stream_head
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 PAGE = Path(__file__).parents[2] / "docs" / "failover.md"
 
 
@@ -59,7 +62,7 @@ async def hang_up(after: bytes = b"") -> AsyncIterator[bytes]:
 
 
 async def never() -> AsyncIterator[bytes]:
-    await asyncio.sleep(60)
+    await asyncio.sleep(2)
     yield b""
 
 
@@ -96,55 +99,83 @@ TROUBLES = [
 ]
 ERROR_EVENT = b'data: {"error": {"message": "overloaded", "type": "server_error", "code": null}}\n\n'
 
-WAYS = {
-    "single": "- {name: asked, provider: {reference: bad}, params: {model: m}}",
-    "weighted": """
-  - {name: bad, visibility: internal, provider: {reference: bad}, params: {model: m}}
-  - {name: good, visibility: internal, provider: {reference: good}, params: {model: m}}
-  virtualModels:
-  - name: asked
-    routing: {weighted: {targets: [{model: bad, weight: 1000000000}, {model: good}]}}""",
-    "priority groups": """
-  - {name: bad, visibility: internal, provider: {reference: bad}, params: {model: m}}
-  - {name: good, visibility: internal, provider: {reference: good}, params: {model: m}}
-  virtualModels:
-  - name: asked
-    routing: {failover: {targets: [{model: bad, priority: 0}, {model: good, priority: 1}]}}""",
+WAYS: dict[str, Callable[[str], dict[str, Any]] | None] = {
+    "single": None,
+    "weighted": lambda bad: {"weighted": {"targets": [{"model": bad, "weight": 10**9}, {"model": "good"}]}},
+    "priority groups": lambda bad: {
+        "failover": {"targets": [{"model": bad, "priority": 0}, {"model": "good", "priority": 1}]}
+    },
 }
 
 
-def config(way: str, bad: str, well: str) -> str:
-    return f"""
-llm:
-  port: 0
-  policies: {{timeout: {{backendRequestTimeout: 300ms}}}}
-  providers:
-  - {{name: bad, provider: openAI, params: {{apiKey: k, hostOverride: "{bad}"}}}}
-  - {{name: good, provider: openAI, params: {{apiKey: k, hostOverride: "{well}"}}}}
-  models:
-  {WAYS[way].strip()}
-"""
+@dataclass
+class Cell:
+    """A trouble and a way to have a second target, with an upstream of their own."""
+
+    number: int
+    trouble: Trouble
+    routing: Callable[[str], dict[str, Any]] | None
+    bad: Upstream
+    address: str = ""
+
+    @property
+    def asked(self) -> str:
+        """The model that a client names."""
+        return f"asked-{self.number}" if self.routing else f"bad-{self.number}"
+
+    def model(self) -> dict[str, Any]:
+        params = {"apiKey": "k", "hostOverride": self.address, "model": "m"}
+        return {"name": f"bad-{self.number}", "provider": "openAI", "params": params}
 
 
-@pytest.fixture
-def refusing() -> Iterator[str]:
-    """An address that refuses connections: it is taken, so that nobody else comes to listen there."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        yield f"127.0.0.1:{taken.getsockname()[1]}"
+@dataclass
+class Table:
+    """One gateway in front of all upstreams that misbehave, and the one that does not."""
 
+    cells: list[Cell]
+    well: Upstream
+    gateway: Any = None
 
-async def measured(serve, refusing: str, trouble: Trouble, way: str) -> str:
-    """One cell: what the client got, who was asked, what the access log says."""
-    async with Upstream(trouble.answer or b"") as bad, Upstream(good) as well:
-        gateway = await serve(config(way, bad.address if trouble.answer else refusing, well.address))
-        call = {"model": "asked", "stream": trouble.stream, "messages": [{"role": "user", "content": "hi"}]}
-        async with httpx.AsyncClient(timeout=20) as client:
-            answer = await client.post(gateway.url + "/v1/chat/completions", json=call)
-        line = await gateway.logged("http.path=/v1/chat/completions")
-        asked = "".join(["A" * max(len(bad.received), int(trouble.answer is None)), "B" * len(well.received)])
+    def config(self) -> str:
+        good = {"name": "good", "provider": "openAI", "params": {"apiKey": "k", "hostOverride": self.well.address}}
+        llm = {
+            "port": 0,
+            "policies": {"timeout": {"backendRequestTimeout": "300ms"}},
+            "models": [good, *(cell.model() for cell in self.cells)],
+            "virtualModels": [
+                {"name": cell.asked, "routing": cell.routing(f"bad-{cell.number}")}
+                for cell in self.cells
+                if cell.routing
+            ],
+        }
+        return f"llm: {json.dumps(llm)}\n"
+
+    async def measured(self, cell: Cell, client: httpx.AsyncClient) -> str:
+        """What the client got, who was asked, what the access log says."""
+        self.well.received.clear()
+        call = {"model": cell.asked, "stream": cell.trouble.stream, "messages": [{"role": "user", "content": "hi"}]}
+        answer = await client.post(self.gateway.url + "/v1/chat/completions", json=call)
+        line = await self.gateway.logged(f"gen_ai.request.model={cell.asked} ")
+        times = len(cell.bad.received) if cell.trouble.answer else 1
+        asked = "A" * times + "B" * len(self.well.received)
         seen = f"{answer.status_code}{' ' + outcome(answer) if outcome(answer) else ''}"
         return f"{seen}; asked {asked}; {logged(line)}"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def table(serve_all: Callable[..., Any]) -> AsyncIterator[Table]:
+    async with AsyncExitStack() as opened:
+        refusing = opened.enter_context(socket.socket())  # it is taken, so that nobody else comes to listen there
+        refusing.bind(("127.0.0.1", 0))
+        nobody = f"127.0.0.1:{refusing.getsockname()[1]}"
+        cells = []
+        for trouble in TROUBLES:
+            for routing in WAYS.values():
+                bad = await opened.enter_async_context(Upstream(trouble.answer or b""))
+                cells.append(Cell(len(cells), trouble, routing, bad, bad.address if trouble.answer else nobody))
+        table = Table(cells, await opened.enter_async_context(Upstream(good)))
+        table.gateway = await serve_all(table.config())
+        yield table
 
 
 def outcome(answer: httpx.Response) -> str:
@@ -178,8 +209,9 @@ row says stream; the limit for a head (`timeout.backendRequestTimeout`) is 300 m
 
 
 @pytest.mark.parametrize("trouble", TROUBLES, ids=lambda trouble: trouble.name)
-async def test_the_page_says_what_happens(serve, face, refusing, trouble):
-    cells = [await measured(serve, refusing, trouble, way) for way in WAYS]
+async def test_the_page_says_what_happens(table: Table, face: str, trouble: Trouble) -> None:
+    async with httpx.AsyncClient(timeout=20) as client:
+        cells = [await table.measured(cell, client) for cell in table.cells if cell.trouble is trouble]
     row = f"| {trouble.name} | {' | '.join(cells)} |\n"
     if os.environ.get("UPDATE_DOCS") and face == "edge":
         write(trouble.name, row)

@@ -130,7 +130,7 @@ async def test_the_operators_key_takes_the_clients_place(front: Front, sdk: Sdk)
 
 async def test_usage_of_a_stream_is_logged(front: Front) -> None:
     front.play("text")
-    async with httpx.AsyncClient(trust_env=False, timeout=20) as client:
+    async with httpx.AsyncClient(timeout=20) as client:
         url = f"{front.url}/v1beta/models/gemini-2.5-logged:streamGenerateContent?alt=sse"
         response = await client.post(url, json={"contents": [{"parts": [{"text": "hi"}]}]})
     assert response.headers["content-type"] == "text/event-stream"
@@ -302,12 +302,12 @@ async def test_models_are_listed_as_google_does(front: Front, sdk: Sdk) -> None:
     assert {one.name for one in listed} == {"models/keyed", "models/guarded", "models/demo"}
     one = await asyncio.to_thread(lambda: sdk.client.models.get(model="demo"))
     assert one.name == "models/demo"
-    async with httpx.AsyncClient(trust_env=False, timeout=20) as client:  # by its path alone
+    async with httpx.AsyncClient(timeout=20) as client:  # by its path alone
         assert (await client.get(f"{front.url}/v1beta/models/demo")).json()["name"] == "models/demo"
 
 
 async def test_a_stream_that_is_no_event_stream_is_refused(front: Front) -> None:
-    async with httpx.AsyncClient(trust_env=False, timeout=20) as client:
+    async with httpx.AsyncClient(timeout=20) as client:
         url = f"{front.url}/v1beta/models/gpt-5.1:streamGenerateContent"
         response = await client.post(url, json={"contents": []}, headers={"x-goog-api-key": "k"})
     assert response.status_code == 400
@@ -318,7 +318,7 @@ async def test_a_stream_that_is_no_event_stream_is_refused(front: Front) -> None
 @pytest.mark.parametrize("method", ["embedContent", "batchGenerateContent"])
 async def test_other_methods_are_nobodys_chat(front: Front, method: str) -> None:
     front.play("text")
-    async with httpx.AsyncClient(trust_env=False, timeout=20) as client:
+    async with httpx.AsyncClient(timeout=20) as client:
         for version in ("v1", "v1beta", "v1beta1"):
             url = f"{front.url}/{version}/models/gpt-5.1:{method}"
             response = await client.post(url, json={"contents": [], "messages": [], "model": "gpt-5.1"})

@@ -249,7 +249,7 @@ async def stage(serve_all: Any) -> AsyncIterator[Stage]:
         realtime_vendor(heard) as sessions,
         model_armor(silent) as armor_slow,
         model_armor(saying_nothing) as armor_malformed,
-        httpx.AsyncClient(timeout=20, trust_env=False) as client,
+        httpx.AsyncClient(timeout=20) as client,
     ):
         urls = {"judge": judged.url, "slow": slow.url, "malformed": malformed.url, "down": nowhere, OPEN: nowhere}
         armor = {"judge": armor_judge, "slow": armor_slow, "malformed": armor_malformed, "down": nowhere, OPEN: nowhere}

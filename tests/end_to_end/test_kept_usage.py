@@ -166,7 +166,7 @@ class World:
 
     def __init__(self, gateway: Any, store: Path) -> None:
         self.gateway, self.store = gateway, store
-        once = {"trust_env": False, "timeout": 20, "limits": httpx.Limits(max_keepalive_connections=0)}
+        once = {"timeout": 20, "limits": httpx.Limits(max_keepalive_connections=0)}
         self.http = httpx.AsyncClient(**once)
         self.openai = openai.AsyncOpenAI(
             base_url=gateway.url + "/v1", api_key="k", max_retries=0, http_client=openai.DefaultAsyncHttpxClient(**once)

@@ -301,7 +301,7 @@ class Stage:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stage(serve_all: Callable[..., Any]) -> AsyncIterator[Stage]:
-    async with Upstream(b"") as upstream, httpx.AsyncClient(timeout=20, trust_env=False) as client:
+    async with Upstream(b"") as upstream, httpx.AsyncClient(timeout=20) as client:
         yield Stage(await serve_all(configuration(upstream.address)), upstream, client)
 
 

@@ -78,7 +78,7 @@ class World:
     async def log_in(self, link: str) -> list[str]:
         """What a browser does: the addresses that it has been at, and what came back last."""
         parts = urlsplit(link)
-        async with httpx.AsyncClient(trust_env=False, verify=False) as browser:
+        async with httpx.AsyncClient() as browser:
             asked = await browser.get(link)
             assert "<form" in asked.text
             sent = await browser.post(link, headers={"origin": f"{parts.scheme}://{parts.netloc}"})
@@ -123,7 +123,7 @@ async def world(serve_all: Any) -> AsyncIterator[World]:
 async def http(world: World) -> AsyncIterator[httpx.AsyncClient]:
     world.server.scopes.clear()
     world.server.refresh_tokens.clear()
-    async with httpx.AsyncClient(base_url=world.url, trust_env=False, verify=False) as client:
+    async with httpx.AsyncClient(base_url=world.url) as client:
         yield client
 
 
@@ -208,7 +208,7 @@ async def test_one_of_several_servers_may_have_users(world: World, http: httpx.A
 async def test_logins_are_each_users_own_on_every_worker(world: World, http: httpx.AsyncClient) -> None:
     async def shown(key: str) -> Json:
         """Over a connection of its own, which may come to any worker."""
-        async with httpx.AsyncClient(base_url=world.url, trust_env=False, verify=False) as alone:
+        async with httpx.AsyncClient(base_url=world.url) as alone:
             return await modern(world.client(alone, key=key), "tools/call", CAPABLE, name="mine", arguments={})
 
     link = (await shown("of-ada"))["result"]["inputRequests"][KEY]["params"]["url"]

@@ -167,7 +167,7 @@ class Person:
         self.client = client_info
 
     async def visit(self, url: str) -> None:
-        async with httpx.AsyncClient(trust_env=False) as browser:
+        async with httpx.AsyncClient() as browser:
             while not url.startswith(CALLBACK):
                 self.visited.append(url)
                 answered = await browser.get(url)
@@ -183,7 +183,7 @@ class Person:
 def signed_in(person: Person, url: str, **more: Any) -> httpx2.AsyncClient:
     wanted = OAuthClientMetadata(client_name="Editor", redirect_uris=[CALLBACK])  # type: ignore[list-item]
     auth = OAuthClientProvider(url, wanted, person, person.visit, person.back, **more)
-    return httpx2.AsyncClient(auth=auth, trust_env=False, timeout=20)
+    return httpx2.AsyncClient(auth=auth, timeout=20)
 
 
 async def list_tools(person: Person, url: str, **more: Any) -> list[str]:
@@ -233,7 +233,7 @@ async def test_a_client_with_a_document_of_its_own_need_not_register(world: Worl
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_token_for_somebody_else_stays_outside(world: World) -> None:
     token = world.providers["plain"].mint(aud="somebody-else")
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient() as client:
         refused = await client.post(f"{world.url}/plain/mcp", headers={"authorization": f"Bearer {token}"})
         assert (refused.status_code, refused.json()["error"]) == (401, "invalid_token")
         expected = f'Bearer error="invalid_token", resource_metadata="{world.url}{RESOURCE}/plain/mcp"'
@@ -246,7 +246,7 @@ async def test_a_token_for_somebody_else_stays_outside(world: World) -> None:
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_metadata_is_there_for_everybody_and_for_pages(world: World) -> None:
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient() as client:
         for path in (f"{RESOURCE}/plain/mcp", f"{SERVER}/plain/mcp", f"{SERVER}/okta/mcp"):
             answered = await client.get(world.url + path)
             assert (answered.status_code, answered.headers["access-control-allow-origin"]) == (200, "*")
@@ -259,7 +259,7 @@ async def test_metadata_is_there_for_everybody_and_for_pages(world: World) -> No
 @pytest.mark.asyncio(loop_scope="module")
 async def test_an_upstream_gets_a_token_of_its_own_in_the_callers_name(world: World) -> None:
     token, provider = world.providers["plain"].mint(), world.providers["exchange"]
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient() as client:
         for _ in range(3):
             call = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": HELLO}
             headers = {"authorization": f"Bearer {token}", "accept": "application/json, text/event-stream"}
@@ -276,7 +276,7 @@ async def test_an_upstream_gets_a_token_of_its_own_in_the_callers_name(world: Wo
 async def test_no_secret_and_no_token_is_in_anything_the_gateway_says(world: World) -> None:
     person = Person()
     assert await list_tools(person, f"{world.url}/entra/mcp") == ["echo"]
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient() as client:
         admin = next(url for name, url in world.gateway.urls.items() if name == "admin")
         said = [(await client.get(f"{admin}/config_dump")).text]
     assert "app-1" in said[0]

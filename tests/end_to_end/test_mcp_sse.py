@@ -73,7 +73,7 @@ async def world(serve_all: Any) -> AsyncIterator[World]:
             ],
         }
         gateway = await serve_all(written(config))
-        async with httpx.AsyncClient(timeout=20, trust_env=False) as http:
+        async with httpx.AsyncClient(timeout=20) as http:
             yield World(gateway, server, http, config)
 
 

@@ -58,7 +58,7 @@ async def endpoint(request: pytest.FixtureRequest, serve_all) -> AsyncIterator[s
 
 
 async def test_a_session_opens_and_a_list_has_what_it_may_have(endpoint: str) -> None:
-    async with httpx.AsyncClient(trust_env=False, headers=HEADERS) as client:
+    async with httpx.AsyncClient(headers=HEADERS) as client:
         welcome = await client.post(endpoint, json=INITIALIZE)
         assert welcome.status_code == 200, welcome.text
         session = {"mcp-session-id": welcome.headers["mcp-session-id"], "mcp-protocol-version": "2025-11-25"}

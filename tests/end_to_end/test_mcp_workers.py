@@ -74,7 +74,7 @@ async def world(serve_all: Any) -> AsyncIterator[World]:
             while gateway.log.count(": ready") < WORKERS:
                 await asyncio.sleep(0.02)
         limits = httpx.Limits(max_keepalive_connections=0)
-        async with httpx.AsyncClient(base_url=gateway.url, timeout=20, trust_env=False, limits=limits) as http:
+        async with httpx.AsyncClient(base_url=gateway.url, timeout=20, limits=limits) as http:
             yield World(gateway, legacy, http)
         legacy.end()
 

@@ -50,7 +50,7 @@ class Front:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def front(serve_all: Any) -> AsyncIterator[Front]:
-    async with Upstream(b"") as upstream, httpx.AsyncClient(timeout=20, trust_env=False) as client:
+    async with Upstream(b"") as upstream, httpx.AsyncClient(timeout=20) as client:
         address = {"hostOverride": upstream.address}
         models = [
             {"name": MODELS["completions"], "provider": "openAI", "params": address},

@@ -347,7 +347,7 @@ async def test_sigterm_under_load_answers_what_it_took_and_exits_with_0(serve):
         enough = asyncio.Event()
 
         async def until_refused() -> None:
-            async with httpx.AsyncClient(timeout=20, trust_env=False) as client:
+            async with httpx.AsyncClient(timeout=20) as client:
                 # or a kept connection is closed while the client writes on it again (RFC 9112 section 9.6)
                 with pytest.raises((httpx.ConnectError, httpx.ReadError)):
                     while True:

@@ -159,10 +159,7 @@ async def front(serve_all: Callable[..., Any], tmp_path_factory: pytest.TempPath
         gateways = {"default": {"port": 0, "address": "127.0.0.1"}}
         front.gateway = await serve_all(
             f"gateways: {json.dumps(gateways)}\nllm: {json.dumps({'gateways': 'default', 'models': models})}\n",
-            env={
-                "GOOGLE_APPLICATION_CREDENTIALS": account(folder, f"http://{upstream.address}/token"),
-                "no_proxy": "*",
-            },
+            env={"GOOGLE_APPLICATION_CREDENTIALS": account(folder, f"http://{upstream.address}/token")},
         )
         front.url = front.gateway.url
         yield front
@@ -428,7 +425,7 @@ async def test_each_model_logs_in_once(front: Front, oai: Any) -> None:
 
 async def test_a_login_that_fails_is_told_to_nobody(front: Front) -> None:
     front.play()
-    async with httpx.AsyncClient(trust_env=False, timeout=20) as client:
+    async with httpx.AsyncClient(timeout=20) as client:
         url = f"{front.url}/v1/chat/completions"
         response = await client.post(url, json={"model": "refused", "messages": USER})
     assert response.status_code == 500
@@ -441,7 +438,7 @@ async def test_a_login_that_fails_is_told_to_nobody(front: Front) -> None:
 
 async def test_usage_is_logged(front: Front) -> None:
     front.play()
-    async with httpx.AsyncClient(trust_env=False, timeout=20) as client:
+    async with httpx.AsyncClient(timeout=20) as client:
         url = f"{front.url}/v1beta/models/gemini-2.5-logged:streamGenerateContent?alt=sse"
         await client.post(url, json={"contents": [{"parts": [{"text": "hi"}]}]})
     line = await front.gateway.logged("gemini-2.5-logged")

@@ -34,12 +34,12 @@ def children(pid: int) -> list[int]:
 
 
 async def ask(url: str) -> int:
-    async with httpx.AsyncClient(timeout=20, trust_env=False) as client:
+    async with httpx.AsyncClient(timeout=20) as client:
         return (await client.post(url + "/v1/chat/completions", json=CHAT)).status_code
 
 
 async def ready(url: str) -> None:
-    async with asyncio.timeout(20), httpx.AsyncClient(trust_env=False) as client:
+    async with asyncio.timeout(20), httpx.AsyncClient() as client:
         while (await client.get(url + "/healthz/ready")).status_code != 200:
             await asyncio.sleep(0.05)
 
@@ -94,7 +94,7 @@ def _runs(pid: int) -> bool:
 
 async def test_metrics_are_those_of_all_workers(two):
     await asyncio.gather(*(ask(two.url) for _ in range(20)))
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient() as client:
         text = (await client.get(two.urls["stats"] + "/metrics")).text
     (line,) = [line for line in text.splitlines() if line.startswith("agentgateway_requests_total{")]
     assert line.endswith(" 20")
@@ -144,7 +144,7 @@ async def test_an_endpoint_that_one_worker_evicts_is_left_alone_by_all(serve):
         await ready(gateway.urls["readiness"])
         assert [await ask(gateway.url) for _ in range(40)] == [200] * 40
         assert len(upstream.received) == 1
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient() as client:
         text = (await client.get(gateway.urls["stats"] + "/metrics")).text
     lines = [line for line in text.splitlines() if line.startswith("agentgateway_endpoint_evicted{")]
     assert {line.partition('backend="')[2].partition('"')[0]: line[-2:] for line in lines} == {

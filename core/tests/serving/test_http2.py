@@ -16,7 +16,7 @@ from agentgateway.exchange import Exchange, Headers, Reply
 
 @pytest.fixture
 async def client() -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(http1=False, http2=True, trust_env=False) as made:
+    async with httpx.AsyncClient(http1=False, http2=True) as made:
         yield made
 
 

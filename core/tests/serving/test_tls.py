@@ -87,7 +87,7 @@ async def asking() -> AsyncIterator[Asking]:
     made: list[httpx.AsyncClient] = []
 
     def make(context: ssl.SSLContext, *, http2: bool = False) -> httpx.AsyncClient:
-        made.append(httpx.AsyncClient(verify=context, http2=http2, http1=not http2, trust_env=False))
+        made.append(httpx.AsyncClient(verify=context, http2=http2, http1=not http2))
         return made[-1]
 
     yield make

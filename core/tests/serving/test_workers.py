@@ -28,7 +28,7 @@ class Program:
         self.lines: list[str] = []
         self.said = asyncio.Condition()
         self.listening = asyncio.create_task(self._listen())
-        self.client = httpx.AsyncClient(limits=httpx.Limits(max_keepalive_connections=0), timeout=20, trust_env=False)
+        self.client = httpx.AsyncClient(limits=httpx.Limits(max_keepalive_connections=0), timeout=20)
 
     async def _listen(self) -> None:
         assert self.process.stderr is not None

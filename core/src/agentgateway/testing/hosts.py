@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import re
+import ssl
 from collections.abc import Sequence
+from functools import cache
 from hashlib import sha256
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -25,6 +27,12 @@ from agentgateway.variables import environment
 
 if TYPE_CHECKING:
     import httpx
+
+
+@cache
+def trusted() -> ssl.SSLContext:
+    """Whom the machine trusts; 30 ms to read."""
+    return ssl.create_default_context()
 
 
 class CountedLabels(Counter):
@@ -69,7 +77,7 @@ class LoopbackHost(Host):
     def client(self) -> httpx.AsyncClient:
         import httpx
 
-        client = httpx.AsyncClient(trust_env=False)
+        client = httpx.AsyncClient(trust_env=False, verify=trusted())
         self._clients.append(client)
         return client
 

@@ -99,7 +99,6 @@ def nothing_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("NO_GCE_CHECK", "true")
-    monkeypatch.setenv("no_proxy", "*")
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,6 @@
 import json
 from typing import Any
 
-import httpx
 import pytest
 from agentgateway_mcp_oauth.login import AuthorizationCode
 from agentgateway_mcp_oauth.user_config import AuthorizationCodeConfig
@@ -12,14 +11,6 @@ from agentgateway.testing import LoopbackHost, Upstream, make
 
 from .protected_server import User, World
 from .provider import AUDIENCE, Provider
-
-TRUST = httpx.create_ssl_context(trust_env=False)  # 40 ms each
-
-
-class QuickHost(LoopbackHost):
-    def client(self) -> httpx.AsyncClient:
-        self._clients.append(httpx.AsyncClient(trust_env=False, verify=TRUST))
-        return self._clients[-1]
 
 
 @pytest.fixture
@@ -33,7 +24,7 @@ async def idp():
 
 @pytest.fixture
 async def host():
-    lent = QuickHost("routes[0].policies.mcpAuthentication")
+    lent = LoopbackHost("routes[0].policies.mcpAuthentication")
     yield lent
     await lent.aclose()
 

@@ -149,7 +149,7 @@ class User:
             child.call = Ask(purpose)
             child.outgoing = Outgoing("POST", self.world.url, "/mcp", Headers.of({"authorization": "Bearer theirs"}))
             await self.login.attach(child)
-            async with httpx.AsyncClient(trust_env=False, verify=False) as client:
+            async with httpx.AsyncClient() as client:
                 got = await client.post(self.login.url, headers=dict(child.outgoing.headers))
             answer = Answer(got.status_code, whole=got.content, headers=Headers.of(dict(got.headers)))
             if got.status_code not in (401, 403) or not await self.login.refused(child, answer, again=again):

@@ -29,7 +29,7 @@ class SendingHost(LoopbackHost):
         assert out is not None
         url = httpx.URL(out.url).copy_with(raw_path=out.target.encode())
         fields = [(name, value) for name, value in out.headers.raw]
-        async with httpx.AsyncClient(trust_env=False, verify=False) as client:
+        async with httpx.AsyncClient() as client:
             got = await client.request(out.method, url, headers=fields, content=out.body)
         headers = Headers([(name.lower(), value) for name, value in got.headers.raw])
         body = pieces_of(got.content) if self.streams else got.content
