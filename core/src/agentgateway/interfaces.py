@@ -22,8 +22,8 @@ result and a `Host` to the constructor (a `Catalog` takes neither, a `Store` its
 effects: work starts in `start` and ends in `stop`, which is called also when start failed half-way. The entry point's
 module imports nothing heavy.
 
-What a `Host` lends stands in `agentgateway.lent`, what a `Section` turns into in `agentgateway.sections`; both are to be
-had from here.
+What a `Host` lends stands in `agentgateway.lent`, what a `Section` turns into in `agentgateway.sections`; plugins have
+the names of both from here.
 """
 
 from __future__ import annotations
