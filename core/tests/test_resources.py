@@ -4,7 +4,8 @@ import textwrap
 
 import pytest
 
-from agentgateway._host.assembly import Gateway, assemble
+from agentgateway._host.assembly import assemble
+from agentgateway._host.gateway import Gateway
 from agentgateway._host.host import Lends
 from agentgateway._host.load import parse
 from agentgateway._host.metrics import Metrics

@@ -24,9 +24,9 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from agentgateway._host.assembly import Bind, BoundListener
 from agentgateway._host.chains import Chain, Placed, compile_chain
 from agentgateway._host.config import HttpFrontend
+from agentgateway._host.gateway import Bind, BoundListener
 from agentgateway._host.routes import Listener, Match, Route, RouteTable
 from agentgateway._host.suspension import Suspension
 from agentgateway._host.upstream_response import UpstreamResponse

@@ -21,18 +21,23 @@ Every class names its configuration model as `Config`; the loader validates the 
 result and a `Host` to the constructor (a `Catalog` takes neither, a `Store` its URL). Constructors have no side
 effects: work starts in `start` and ends in `stop`, which is called also when start failed half-way. The entry point's
 module imports nothing heavy.
+
+What a `Host` lends stands in `agentgateway.lent`, what a `Section` turns into in `agentgateway.sections`; plugins have
+the names of both from here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import BaseModel
 
 from agentgateway.exchange import Content, Exchange, Outgoing, Reply, Target
 from agentgateway.expressions import Expression
+from agentgateway.lent import Answering, Bucket, Buckets, Counter, Link, PeerGone, Peers, Store, Taken
+from agentgateway.sections import BackendDraft, Choice, Layer, Level, Lowered, RouteDraft, Section
 from agentgateway.settings import PluginConfig
 
 if TYPE_CHECKING:
@@ -42,11 +47,6 @@ if TYPE_CHECKING:
 
     from agentgateway.errors import GatewayError
     from agentgateway.llm.calls import LlmCall
-
-Level: TypeAlias = Literal["gateway", "route", "backend"]
-Choice: TypeAlias = Literal["health", "weight", "first"]
-"""By health inside a priority; by weight; or the first that is admitted, in the file's order, and no other."""
-P = TypeVar("P")
 
 
 class Host:
@@ -110,135 +110,6 @@ class Host:
 
     def watch(self, path: Path) -> None:
         """Reload the configuration when that file changes."""
-        raise NotImplementedError
-
-
-class Counter:
-    """A counter with labels. `add` costs a dictionary update."""
-
-    def add(self, labels: tuple[str, ...], amount: float = 1) -> None:
-        raise NotImplementedError
-
-
-@dataclass(frozen=True, slots=True)
-class Bucket:
-    """A token bucket's rule: at most `capacity`, `fill` more every `interval` seconds."""
-
-    capacity: int
-    fill: int
-    interval: float
-
-
-class Taken(NamedTuple):
-    """The outcome of taking from a bucket: whether it was allowed, what is left, seconds until the next fill."""
-
-    allowed: bool
-    remaining: int
-    reset: float
-
-
-class Buckets:
-    """Token buckets by key."""
-
-    def take(self, key: str, rule: Bucket, amount: int = 1, *, force: bool = False) -> Taken:
-        """Take `amount` if it is there. With `force` it is taken anyway and the bucket may go below zero (a charge
-        after the fact); `amount=0` asks whether anything is left."""
-        raise NotImplementedError
-
-
-class Store:
-    """Keys to bytes: what has to outlast a process. `url` is `config.store.url`, whose scheme is the name in the entry-
-    point group; relative file names start at `folder`. The constructor raises `ConfigError` for a URL that makes no
-    sense, and opens nothing.
-
-    What several processes open by one URL they share. A key is any text. Every method raises `StoreFailed` when the
-    store cannot do its work; none holds up the event loop. One that is cancelled may have done its work all the same.
-    """
-
-    def __init__(self, url: str, folder: Path) -> None:
-        raise NotImplementedError
-
-    async def get(self, key: str) -> bytes | None:
-        """The value, None where there is none, or it has expired."""
-        raise NotImplementedError
-
-    async def put(self, key: str, value: bytes, *, ttl: float | None = None) -> None:
-        """Set a value, which expires after `ttl` seconds; None is never, also where the one before it had a time."""
-        raise NotImplementedError
-
-    async def swap(self, key: str, old: bytes | None, new: bytes | None, *, ttl: float | None = None) -> bool:
-        """Compare and set, at once for everybody: if the value is `old` (None: there is none) it becomes `new` (None:
-        it is deleted). Whether it was."""
-        raise NotImplementedError
-
-    async def delete(self, key: str) -> None:
-        """Remove a value, if there is one."""
-        raise NotImplementedError
-
-    async def keys(self, prefix: str) -> list[str]:
-        """The keys that begin so, in order."""
-        raise NotImplementedError
-
-    async def start(self) -> None:
-        """Open it, before anything is asked of it."""
-
-    async def stop(self) -> None:
-        """Close it."""
-
-
-class PeerGone(Exception):
-    """Nobody is there: a worker has ended, or what it had at an address; or the other end of a link broke off."""
-
-
-class Link:
-    """Frames between two workers, both ways and in order. Who calls opens it and closes it; for who answers it is
-    closed at the end of that. What either end sends waits for its reader, up to some 256 KiB and one frame."""
-
-    async def send(self, frame: bytes) -> None:
-        """Send, at the pace the other end reads. Raises `PeerGone`."""
-        raise NotImplementedError
-
-    async def receive(self) -> bytes | None:
-        """The next frame; None when the other end has said all it had to say. Raises `PeerGone`."""
-        raise NotImplementedError
-
-    def close(self) -> None:
-        """All is said: the other end gets what was sent, and then None."""
-        raise NotImplementedError
-
-    def abort(self) -> None:
-        """Break off: the other end gets `PeerGone`."""
-        raise NotImplementedError
-
-
-Answering: TypeAlias = Callable[[Link], Awaitable[None]]
-
-
-class Peers:
-    """The workers of this gateway, to each other: what lives in one of them has an address and is reached from all.
-    A process alone has the same, with nobody but itself."""
-
-    def open(self, answering: Answering) -> str:
-        """An address that nobody can guess, until it is closed. `answering` is run for every link that somebody opens
-        to it, and is to end when `Link.receive` or `Link.send` say that the other end has left."""
-        raise NotImplementedError
-
-    def close(self, address: str) -> None:
-        """Nobody is there any more. Links that are open stay so."""
-        raise NotImplementedError
-
-    async def call(self, address: str) -> Link:
-        """A link to what is at an address, whichever worker that is in. Raises `PeerGone`, and `UpstreamError` when
-        that worker cannot be reached for now."""
-        raise NotImplementedError
-
-    def agree(self, name: str, value: str, instead_of: str = "", *, seconds: float) -> str:
-        """Have all workers take `value` for that name, for so many seconds; but where another one has said something
-        since it was `instead_of`, take that. What holds now."""
-        raise NotImplementedError
-
-    def agreed(self, name: str) -> str:
-        """What holds for that name; empty for nothing."""
         raise NotImplementedError
 
 
@@ -526,71 +397,6 @@ class Catalog:
         """The catalogue as JSON, in the format of `config.modelCatalog[].inline`. Never holds up the event loop; ends
         what it has started when it is cancelled. Whatever it raises is logged, and there are no prices then."""
         raise NotImplementedError
-
-
-class Section:
-    """A top-level key of the file that lowers to gateways, routes and backends."""
-
-    Config: ClassVar[type[BaseModel]] = PluginConfig
-
-    def lower(self, config: Any, gateways: frozenset[str]) -> Lowered:
-        """The same meaning in the terms of the fixed part; `gateways` are the names the file defines itself.
-
-        Raises `ConfigError`.
-        """
-        raise NotImplementedError
-
-
-@dataclass(slots=True)
-class Layer:
-    """Policies that stand at one place, shared by every route below it. `at` is the place's key path."""
-
-    at: tuple[str | int, ...]
-    policies: Mapping[str, Any] = field(default_factory=dict)
-    level: Level = "route"
-    paths: Mapping[str, tuple[str | int, ...]] = field(default_factory=dict)
-    """Where a policy stands in the file when that is not `at` plus its name."""
-
-
-@dataclass(slots=True)
-class BackendDraft:
-    """One entry of a route's `backends`: a kind, its configuration, and the policies on it."""
-
-    at: tuple[str | int, ...]
-    kind: str
-    config: Any
-    weight: int = 1
-    layers: list[Layer] = field(default_factory=list)
-    priority: int = 0
-    """Added to the priorities of its targets; those of the lowest are used while any of them is well."""
-    when: str | None = None
-    """The condition (CEL) under which it may be chosen."""
-    paths: Mapping[str, tuple[str | int, ...]] = field(default_factory=dict)
-    """Where keys of `config` stand in the file when that is not below `at`; a key inside another one is `a.b`."""
-
-
-@dataclass(slots=True)
-class RouteDraft:
-    """A route before it is compiled. `gateways` are references (`name` or `name/listener`); `matches` as in the file,
-    plus `model`, which matches the model a call names; `choice` how one of several backends is chosen."""
-
-    at: tuple[str | int, ...]
-    name: str
-    gateways: Sequence[str]
-    hostnames: Sequence[str] = ()
-    matches: Sequence[Any] = ()
-    layers: list[Layer] = field(default_factory=list)
-    backends: list[BackendDraft] = field(default_factory=list)
-    rule: str = ""
-    choice: Choice | None = None
-
-
-@dataclass(slots=True)
-class Lowered:
-    """What a section turns into. `gateways` maps a name to the fixed part's gateway, as in the file."""
-
-    gateways: dict[str, Any] = field(default_factory=dict)
-    routes: list[RouteDraft] = field(default_factory=list)
 
 
 __all__ = [

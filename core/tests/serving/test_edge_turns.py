@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from agentgateway._host.assembly import Bind, BoundListener
 from agentgateway._host.chains import Chain, Placed, compile_chain
+from agentgateway._host.gateway import Bind, BoundListener
 from agentgateway._host.routes import Listener, Match, Route, RouteTable
 from agentgateway.exchange import Exchange, Place, Reply
 from agentgateway.hookspecs import hookimpl

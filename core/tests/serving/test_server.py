@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from agentgateway._host.assembly import Bind
+from agentgateway._host.gateway import Bind
 from agentgateway._host.sockets import CannotListen, listen_at
 from agentgateway.exchange import Exchange, Reply
 from agentgateway.settings import ListenAddress

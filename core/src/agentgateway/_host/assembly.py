@@ -6,24 +6,20 @@ change (`parts`), swaps, and stops what is left of the old one when its last exc
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from agentgateway._host import registry
 from agentgateway._host.balancing import Balancer
-from agentgateway._host.chains import Chain, Origin, Placed, Steps, compile_chain
-from agentgateway._host.config import DownstreamTls, HttpFrontend, MatchConfig, StaticConfig
+from agentgateway._host.chains import Chain, Origin, Placed, compile_chain
+from agentgateway._host.config import MatchConfig
 from agentgateway._host.conflicts import conflicts
-from agentgateway._host.drafts import Drafts, GatewayDraft, ListenerDraft, draft, policies_of, served_hosts
+from agentgateway._host.drafts import Drafts, GatewayDraft, ListenerDraft, draft, served_hosts
+from agentgateway._host.gateway import Bind, BoundListener, Gateway
 from agentgateway._host.host import Lends, PluginHost, located, split_path
 from agentgateway._host.load import Document, dotted, validate
-from agentgateway._host.parts import PartKey, Parts
-from agentgateway._host.redaction import redacted
+from agentgateway._host.parts import Parts
+from agentgateway._host.placing import AROUND, Early, Placing, last_come_last
 from agentgateway._host.routes import (
     FieldMatch,
     Listener,
@@ -31,136 +27,14 @@ from agentgateway._host.routes import (
     ModelPattern,
     Route,
     RouteTable,
-    hostname_matches,
     hostname_rank,
 )
 from agentgateway.errors import ConfigError, ConfigErrors
 from agentgateway.exchange import Place, Target
 from agentgateway.expressions import Expression
-from agentgateway.hookspecs import PHASES
-from agentgateway.interfaces import Backend, BackendDraft, Layer, Level, Policy, Protocol, RouteDraft
-
-logger = logging.getLogger("agentgateway.assembly")
+from agentgateway.interfaces import Backend, BackendDraft, Layer, Protocol, RouteDraft
 
 KeyPath = tuple[str | int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class BoundListener:
-    """A listener with the certificates it answers with."""
-
-    listener: Listener
-    tls: DownstreamTls | None
-
-
-@dataclass(frozen=True, slots=True)
-class Bind:
-    """One port, and the listeners behind it by host name."""
-
-    name: str
-    port: int
-    address: str | None
-    listeners: tuple[BoundListener, ...]
-    edge: bool | None = None
-    """Whether the edge reads HTTP/1.1 there; None where the file leaves it to `config.server.edge`."""
-
-    def listener(self, host: str) -> Listener | None:
-        for bound in self.listeners:
-            if hostname_matches(bound.listener.hostname, host):
-                return bound.listener
-        return None
-
-
-@dataclass
-class Gateway:
-    """One configuration, compiled."""
-
-    document: Document
-    settings: StaticConfig
-    http: HttpFrontend
-    binds: Mapping[int, Bind]
-    parts: dict[PartKey, Any]
-    files: dict[PartKey, set[Path]]
-    routes: tuple[tuple[str, str, Chain], ...]
-    targets: tuple[Target, ...] = ()
-    _active: int = 0
-    _idle: asyncio.Event | None = None
-
-    @property
-    def active(self) -> int:
-        """Exchanges in flight; the face counts them."""
-        return self._active
-
-    @active.setter
-    def active(self, count: int) -> None:
-        self._active = count
-        if count == 0 and self._idle is not None:
-            self._idle.set()
-
-    async def idle(self) -> None:
-        """Return when the last exchange has ended; for a gateway that gets no new ones."""
-        if self._active:
-            self._idle = asyncio.Event()
-            await self._idle.wait()
-
-    async def start(self, inherited: Gateway | None = None) -> None:
-        """Start every part that the gateway before it had not. Raises what a part raises, after stopping the others."""
-        running = set(map(id, inherited.parts.values())) if inherited is not None else set()
-        try:
-            for part in self.parts.values():
-                if id(part) not in running:
-                    await part.start()
-        except BaseException:
-            await self.stop(keep=inherited)
-            raise
-
-    async def stop(self, keep: Gateway | None = None) -> None:
-        """Stop, in reverse, every part that is not in `keep`."""
-        kept = set(map(id, keep.parts.values())) if keep is not None else set()
-        for part in reversed(list(self.parts.values())):
-            if id(part) not in kept:
-                try:
-                    await part.stop()
-                except Exception:
-                    logger.exception("%s failed to stop", type(part).__name__)
-
-    def evicted(self) -> dict[tuple[str, ...], float]:
-        """1 for each endpoint that is left alone now, else 0; by `health.LABELS`."""
-        now = time.monotonic()
-        return {
-            (target.provider, target.name, target.endpoint): float(target.health.evicted_until > now)
-            for target in self.targets
-            if target.endpoint
-        }
-
-    def dump(self) -> dict[str, Any]:
-        """The configuration with secrets redacted, and the compiled chains, for people."""
-        chains = [
-            {"route": name, "rule": rule, "chain": [origin._asdict() for origin in chain.origins]}
-            for name, rule, chain in self.routes
-        ]
-        endpoints = {id(target.health): endpoint(target) for target in self.targets if target.endpoint}
-        return {
-            "config": redacted(self.document.data),
-            "chains": chains,
-            "endpoints": list(endpoints.values()),
-            "activeRequests": self.active,
-        }
-
-
-def endpoint(target: Target) -> dict[str, Any]:
-    """Where a target is and how it does; times in seconds."""
-    health = target.health
-    return {
-        "name": target.name,
-        "endpoint": target.endpoint,
-        "model": target.model,
-        "health": round(health.score, 3),
-        "latency": round(health.latency, 4),
-        "inFlight": health.in_flight,
-        "failures": health.failures,
-        "evictedFor": round(max(0.0, health.evicted_until - time.monotonic()), 3),
-    }
 
 
 def assemble(document: Document, lends: Lends, previous: Gateway | None = None) -> Gateway:
@@ -175,7 +49,6 @@ class Assembly:
         self._document = document
         self._lends = lends
         self._previous = previous
-        self._policies: dict[tuple[str, KeyPath, int, Level], Policy | None] = {}
         self._protocols: dict[str, Protocol] = {}
         self._own: dict[Target, list[Origin]] = {}
         self._errors: list[ConfigError] = []
@@ -188,8 +61,9 @@ class Assembly:
         self._parts = Parts(self._document, self._lends, self._limit)
         if self._previous is not None:
             self._parts.inherit(self._previous.parts, self._previous.files)
+        self._placing = Placing(self._document, self._parts, self._errors)
         log = (self._document.data.get("frontendPolicies") or {}).get("accessLog") or {}
-        self._always = list(self._placed([Layer(("frontendPolicies",), {"accessLog": log}, "gateway")]))
+        self._always = list(self._placing.placed([Layer(("frontendPolicies",), {"accessLog": log}, "gateway")]))
         if not self._document.has(("frontendPolicies", "accessLog")):
             self._always = [replace(one, at="", line=None) for one in self._always]
         self._errors.extend(conflicts(drafts, self._document))
@@ -247,7 +121,7 @@ class Assembly:
     def _listener(self, bind: str, gateway: GatewayDraft, listener: ListenerDraft, drafts: Drafts) -> Listener:
         place = Place(bind, gateway.name, listener.name)
         always = [*self._always, *self._lends.always]
-        early = Early([*self._placed(gateway.early), *always])
+        early = Early([*self._placing.placed(gateway.early), *always])
         entries: list[tuple[str, Match, Route]] = []
         above = [*gateway.layers, *listener.layers]
         for route in drafts.routes:
@@ -274,7 +148,7 @@ class Assembly:
         backends = [(one, self._backend(one)) for one in draft.backends]
         protocol = self._protocol(draft, [backend for _, backend in backends])
         alone = backends[0][0].layers if len(backends) == 1 else []
-        placed = [*early.placed, *self._placed([*layers, *alone]), *self._attending(backends)]
+        placed = [*early.placed, *self._placing.placed([*layers, *alone]), *self._attending(backends)]
         self._refuse_deaf(draft, protocol, placed)
         if any(backend.unread for _, backend in backends):
             self._refuse_unread(draft, len(backends), placed)
@@ -355,7 +229,7 @@ class Assembly:
     ) -> Iterator[Target]:
         at, line = dotted(one.at), self._document.line(one.at)
         for target in backend.targets():
-            placed = list(self._placed([*layers, *one.layers, *backend.layers(target)]))
+            placed = list(self._placing.placed([*layers, *one.layers, *backend.layers(target)]))
             own = [Placed(p.hooks, p.slot, "backend", at, line=line) for p in backend.participants(target)]
             chain = compile_chain(last_come_last([*placed, *own]))
             alone = compile_chain([one for one in placed if one.depth >= shared])
@@ -405,47 +279,6 @@ class Assembly:
                 message = f"`{origin.name}` would never be asked on the target `{target.name}`"
                 raise self._document.error(split_path(origin.at), message, "put it on the route")
 
-    # --- parts -------------------------------------------------------------------------------------------------------
-
-    def _placed(self, layers: Sequence[Layer]) -> Iterator[Placed]:
-        """Participants of layers, outermost first; the most specific policy of a kind wins unless kinds compose."""
-        winners: dict[str, int] = {}
-        for depth, layer in enumerate(layers):
-            for name in layer.policies:
-                winners[name] = depth
-        for depth, layer in enumerate(layers):
-            for name, path in policies_of(layer).items():
-                policy = self._policy(name, layer.policies[name], path, layer.level)
-                if policy is None or not (policy.composes or winners[name] == depth):
-                    continue
-                for part in policy.participants():
-                    slot = part.slot or name
-                    after, before = policy.after, policy.before
-                    line = self._document.line(path)
-                    yield Placed(
-                        part.hooks, slot, layer.level, dotted(path), after, before, depth, line, policy.reads_calls
-                    )
-
-    def _policy(self, name: str, raw: Any, path: KeyPath, level: Level) -> Policy | None:
-        """The policy at that place, None if it is wrong. Looked at once, however many routes it stands above."""
-        place = (name, path, id(raw), level)
-        if place not in self._policies:
-            self._policies[place] = self._read_policy(name, raw, path, level)
-        return self._policies[place]
-
-    def _read_policy(self, name: str, raw: Any, path: KeyPath, level: Level) -> Policy | None:
-        try:
-            policy: Policy = self._parts.at("agentgateway.policies", name, raw, path, level)
-        except ConfigError as error:
-            self._errors.extend(located(one, self._document, path) for one in getattr(error, "errors", [error]))
-            return None
-        if level not in policy.levels:
-            where = " or ".join(sorted(policy.levels))
-            self._errors.append(
-                self._document.error(path, f"`{name}` cannot stand on a {level}", f"put it on a {where}")
-            )
-        return policy
-
     def _backend(self, one: BackendDraft) -> Backend:
         try:
             backend: Backend = self._parts.at("agentgateway.backends", one.kind, one.config, one.at, "backend")
@@ -481,47 +314,6 @@ class Assembly:
         protocol = self._protocols[name]
         protocol.passes = protocol.passes or any(backend.passes for backend in backends)
         return protocol
-
-
-class Early:
-    """What runs before a route is chosen, on every request of a listener."""
-
-    PHASES = PHASES[:4]
-
-    def __init__(self, placed: Sequence[Placed]) -> None:
-        self.placed = placed
-        self.chain = compile_chain(placed)
-        self._ran = {id(one.hooks) for one in placed}
-        self._told = {(origin.phase, origin.at) for origin in self.chain.origins if origin.phase in self.PHASES}
-
-    def taken_from(self, chain: Chain) -> Chain:
-        """A route's chain without what has run by then."""
-        return replace(
-            chain,
-            accept=self._rest(chain.accept),
-            authn=self._rest(chain.authn),
-            authz=self._rest(chain.authz),
-            pre_request=self._rest(chain.pre_request),
-            origins=tuple(origin for origin in chain.origins if (origin.phase, origin.at) not in self._told),
-        )
-
-    def _rest(self, steps: Steps) -> Steps:
-        return tuple(step for step in steps if id(getattr(step.call, "__self__", None)) not in self._ran)
-
-
-AROUND = ("authz", "pre_request", "post_response")
-"""Phases that a target's own participants take part in, besides `upstream`."""
-LAST = ("provider", "ai.final", "backendAuth.signing")
-
-
-def last_come_last(placed: Sequence[Placed]) -> list[Placed]:
-    """Whatever level they stand on: the provider after every edit, what edits its document after
-    it, and signatures after that."""
-    deepest = max((one.depth for one in placed), default=0) + 1
-    return [
-        replace(one, level="backend", depth=deepest + LAST.index(one.slot)) if one.slot in LAST else one
-        for one in placed
-    ]
 
 
 def match_of(config: MatchConfig) -> Match:

@@ -33,7 +33,7 @@ from agentgateway.errors import GatewayError, InvalidRequest
 from agentgateway.exchange import Body, ClientGone, Exchange, Headers, Reply, Request, Source
 
 if TYPE_CHECKING:
-    from agentgateway._host.assembly import Bind, Gateway
+    from agentgateway._host.gateway import Bind, Gateway
 
 logger = logging.getLogger("agentgateway.server")
 

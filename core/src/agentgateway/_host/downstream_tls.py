@@ -15,8 +15,8 @@ from agentgateway._host.routes import hostname_matches
 from agentgateway.errors import ConfigError
 
 if TYPE_CHECKING:
-    from agentgateway._host.assembly import BoundListener
     from agentgateway._host.config import DownstreamTls
+    from agentgateway._host.gateway import BoundListener
 
 logger = logging.getLogger("agentgateway.server")
 

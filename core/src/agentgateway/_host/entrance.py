@@ -14,7 +14,7 @@ from agentgateway.exchange import Exchange, Place, Request
 from agentgateway.interfaces import Protocol
 
 if TYPE_CHECKING:
-    from agentgateway._host.assembly import Bind
+    from agentgateway._host.gateway import Bind
 
 
 NO_CHAIN = Chain()

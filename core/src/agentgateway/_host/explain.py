@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from agentgateway._host.assembly import Gateway
+from agentgateway._host.gateway import Gateway
 from agentgateway._host.routes import Match
 from agentgateway.hookspecs import PHASES
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from agentgateway.errors import Drained
 
 if TYPE_CHECKING:
-    from agentgateway._host.assembly import Gateway
     from agentgateway._host.config import DownstreamTls
+    from agentgateway._host.gateway import Gateway
     from agentgateway._host.metrics import Metrics
     from agentgateway.exchange import Exchange
 

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from agentgateway._host.access_log import LINES
-from agentgateway._host.assembly import Gateway, assemble
+from agentgateway._host.assembly import assemble
 from agentgateway._host.chains import Placed
 from agentgateway._host.config import StaticConfig
+from agentgateway._host.gateway import Gateway
 from agentgateway._host.host import Lends, expression
 from agentgateway._host.load import Document, read
 from agentgateway._host.metrics import PREFIX, Metrics

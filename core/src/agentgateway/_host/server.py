@@ -23,7 +23,7 @@ from agentgateway._host.traffic import Meters
 from agentgateway.errors import ConfigError
 
 if TYPE_CHECKING:
-    from agentgateway._host.assembly import Bind, Gateway
+    from agentgateway._host.gateway import Bind, Gateway
 
 logger = logging.getLogger("agentgateway.server")
 

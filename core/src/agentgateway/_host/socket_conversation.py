@@ -29,7 +29,7 @@ from agentgateway.llm.realtime import split_credential
 from agentgateway.sockets import LOST, NO_CODE, Duplex, Message
 
 if TYPE_CHECKING:
-    from agentgateway._host.assembly import Bind, Gateway
+    from agentgateway._host.gateway import Bind, Gateway
 
 logger = logging.getLogger("agentgateway.server")
 

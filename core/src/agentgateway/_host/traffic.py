@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from agentgateway._host.metrics import Histogram, Labels, Metrics
 
 if TYPE_CHECKING:
-    from agentgateway._host.assembly import Bind
+    from agentgateway._host.gateway import Bind
 
 LABELS = ("bind", "gateway", "listener", "protocol")
 HANDSHAKE_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)

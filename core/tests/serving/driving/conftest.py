@@ -17,9 +17,9 @@ from typing import Any
 import h11
 import pytest
 
-from agentgateway._host.assembly import Bind, BoundListener
 from agentgateway._host.builtin.http import HostBackend, HostConfig, HttpProtocol
 from agentgateway._host.chains import Chain, Placed, compile_chain
+from agentgateway._host.gateway import Bind, BoundListener
 from agentgateway._host.host import Lends, PluginHost
 from agentgateway._host.load import parse
 from agentgateway._host.metrics import Metrics

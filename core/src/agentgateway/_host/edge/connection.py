@@ -38,9 +38,9 @@ from agentgateway.errors import InvalidRequest
 from agentgateway.exchange import Exchange, Headers, Reply, Request, Source
 
 if TYPE_CHECKING:
-    from agentgateway._host.assembly import Gateway
     from agentgateway._host.config import HttpFrontend
     from agentgateway._host.face import Peer, Runtime
+    from agentgateway._host.gateway import Gateway
     from agentgateway._host.traffic import Traffic
 
 logger = logging.getLogger("agentgateway.server")
