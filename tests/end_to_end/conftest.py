@@ -106,6 +106,7 @@ def face(request: pytest.FixtureRequest) -> str:
 WITH_ONE_FACE = frozenset(
     (
         *("azure", "bedrock", "bedrock_invoked", "cost", "final_transformations", "google", "guard_matrix", "jwt_sign"),
+        "circuits",
         "google_embeddings",
         *(
             "kept_usage",

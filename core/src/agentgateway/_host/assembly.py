@@ -17,6 +17,7 @@ from typing import Any
 from agentgateway._host import registry
 from agentgateway._host.balancing import Balancer
 from agentgateway._host.chains import Chain, Origin, Placed, Steps, compile_chain
+from agentgateway._host.circuits import told
 from agentgateway._host.config import DownstreamTls, HttpFrontend, MatchConfig, StaticConfig
 from agentgateway._host.conflicts import conflicts
 from agentgateway._host.drafts import Drafts, GatewayDraft, ListenerDraft, draft, policies_of, served_hosts
@@ -144,6 +145,7 @@ class Gateway:
             "config": redacted(self.document.data),
             "chains": chains,
             "endpoints": list(endpoints.values()),
+            "guards": told(self.parts.values()),
             "activeRequests": self.active,
         }
 
