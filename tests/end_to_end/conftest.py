@@ -107,9 +107,11 @@ WITH_ONE_FACE = {
     "azure",
     "bedrock",
     "bedrock_invoked",
+    "circuits",
     "cost",
     "final_transformations",
     "google",
+    "google_embeddings",
     "guard_matrix",
     "jwt_sign",
     "kept_usage",
@@ -138,7 +140,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         params = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
         about = item.path.stem.removeprefix("test_")
-        twice = about not in WITH_ONE_FACE and getattr(params.get("call"), "with_both_faces", True)
+        twice = about not in WITH_ONE_FACE and getattr(params.get("pair"), "with_both_faces", True)
         (kept if twice or params.get("face") != "twin" else left).append(item)
     if left:
         config.hook.pytest_deselected(items=left)

@@ -315,7 +315,7 @@ async def test_a_stream_that_is_no_event_stream_is_refused(front: Front) -> None
     assert "alt=sse" in response.json()["error"]["message"]
 
 
-@pytest.mark.parametrize("method", ["embedContent", "batchGenerateContent"])
+@pytest.mark.parametrize("method", ["predict", "batchGenerateContent"])
 async def test_other_methods_are_nobodys_chat(front: Front, method: str) -> None:
     front.play("text")
     async with httpx.AsyncClient(timeout=20) as client:

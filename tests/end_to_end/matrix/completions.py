@@ -16,8 +16,6 @@ SPOKEN = ("role", "content", "refusal", "tool_calls", "annotations", "reasoning_
 def asked(document: Json) -> Asked:
     only(document, *CALL)
     insist(len({"max_tokens", "max_completion_tokens"} & document.keys()) == 1, "one limit, not two")
-    if document.get("stream"):
-        insist(document["stream_options"] == {"include_usage": True}, "a stream without its usage")
     choice, wanted = document.get("tool_choice"), document.get("response_format")
     if isinstance(choice, dict):
         choice = choice["function"]["name"]

@@ -6,6 +6,7 @@ Streams of frames are written as lines, each the name of an event or exception a
 
 from binascii import crc32
 from collections.abc import AsyncIterator
+from functools import cache
 from pathlib import Path
 from struct import pack
 
@@ -16,6 +17,7 @@ END = b""
 """Among the pieces of an answer: the vendor dies here."""
 
 
+@cache
 def section(folders: tuple[str, ...], name: str, title: str) -> str:
     """A section of the first of those folders' transcripts that has it. Raises `LookupError`."""
     for folder in folders:
@@ -27,12 +29,14 @@ def section(folders: tuple[str, ...], name: str, title: str) -> str:
     raise LookupError(f"no {title} of {name} in {folders}")
 
 
+@cache
 def whole(folders: tuple[str, ...], name: str) -> tuple[bytes, bytes]:
     """The head and the body of a buffered answer."""
     head, body = _parts(section(folders, name, "reply"))
     return _head(head, f"content-length: {len(body)}"), body
 
 
+@cache
 def streamed(folders: tuple[str, ...], name: str) -> tuple[bytes, bytes]:
     """The head of a chunked answer, and its events."""
     head, body = _parts(section(folders, name, "stream"))

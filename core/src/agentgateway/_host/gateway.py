@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from agentgateway._host.chains import Chain
+from agentgateway._host.circuits import told
 from agentgateway._host.config import DownstreamTls, HttpFrontend, StaticConfig
 from agentgateway._host.load import Document
 from agentgateway._host.parts import PartKey
@@ -120,6 +121,7 @@ class Gateway:
             "config": redacted(self.document.data),
             "chains": chains,
             "endpoints": list(endpoints.values()),
+            "guards": told(self.parts.values()),
             "activeRequests": self.active,
         }
 

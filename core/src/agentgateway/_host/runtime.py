@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from agentgateway._host import circuits
 from agentgateway._host.access_log import LINES
 from agentgateway._host.assembly import assemble
 from agentgateway._host.chains import Placed
@@ -78,6 +79,10 @@ class Runtime:
         self.gateway = assemble(document, lends)
         name, text = "agentgateway_endpoint_evicted", "1 while an endpoint is left alone, else 0."
         self.metrics.gauge(name, text, LABELS, lambda: self.gateway.evicted(), keep="max")
+        name, text = circuits.METRIC
+        self.metrics.gauge(
+            name, text, circuits.LABELS, lambda: circuits.opened(self.gateway.parts.values()), keep="max"
+        )
         self._prices.use(priced)
         refuse_unknown_metrics(settings, self.metrics, document)
         self._lends = lends

@@ -52,7 +52,7 @@ def test_it_is_where_the_vendor_says(provider: Provider) -> None:
 
 def test_it_takes_chat_and_embeddings(provider: Provider) -> None:
     assert tuple(provider.dialects("chat")) == ("gemini",)
-    assert tuple(provider.dialects("embeddings")) == ("embeddings",)
+    assert tuple(provider.dialects("embeddings")) == ("embeddings", "geminiEmbedding", "geminiEmbeddings")
     assert tuple(provider.dialects("rerank")) == ()
 
 

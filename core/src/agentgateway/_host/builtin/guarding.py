@@ -11,7 +11,7 @@ from functools import partial
 from typing import ClassVar
 
 from agentgateway._host.builtin.guarding_config import GuardEntry, PromptGuardConfig
-from agentgateway._host.builtin.placed_guard import Breaker, PlacedGuard
+from agentgateway._host.builtin.placed_guard import Breaker, Guarding, PlacedGuard
 from agentgateway._host.builtin.screening import Guards
 from agentgateway.errors import ConfigError, GatewayError, GuardFailed, InvalidRequest
 from agentgateway.exchange import Exchange, Reply, Stream
@@ -39,7 +39,7 @@ class PromptGuard:
                 counter.add((phase.capitalize(), action))
 
             return Guards(
-                placed_guard(built(host, entry, f"{prefix}{phase}[{index}]"), entry, count)
+                placed_guard(host, entry, f"{prefix}{phase}[{index}]", phase.capitalize(), count)
                 for index, entry in enumerate(entries)
             )
 
@@ -57,14 +57,17 @@ class PromptGuard:
             answer = AwaitedReplyGuards if self._response.awaits else ReplyGuards
             yield Participant(answer(self._response, required, limit, self._streaming), SLOT)
 
+    def placed_guards(self) -> Sequence[PlacedGuard]:
+        return (*self._request, *self._response)
+
     async def start(self) -> None:
-        for placed in (*self._request, *self._response):
+        for placed in self.placed_guards():
             await placed.guard.start()
 
     async def stop(self) -> None:
         """Stops every guard, also when one of them fails to."""
         failures = []
-        for placed in reversed((*self._request, *self._response)):
+        for placed in reversed(self.placed_guards()):
             try:
                 await placed.guard.stop()
             except Exception as error:
@@ -73,7 +76,7 @@ class PromptGuard:
             raise ExceptionGroup("guards failed to stop", failures)
 
 
-class PromptGuardPolicy(Policy):
+class PromptGuardPolicy(Policy, Guarding):
     """Guards model calls and their replies."""
 
     Config = PromptGuardConfig
@@ -89,6 +92,9 @@ class PromptGuardPolicy(Policy):
     def participants(self) -> Iterable[Participant]:
         return self._guards.participants()
 
+    def placed_guards(self) -> Sequence[PlacedGuard]:
+        return self._guards.placed_guards()
+
     async def start(self) -> None:
         await self._guards.start()
 
@@ -96,11 +102,13 @@ class PromptGuardPolicy(Policy):
         await self._guards.stop()
 
 
-def placed_guard(guard: Guard, entry: GuardEntry, count: Callable[[str], object]) -> PlacedGuard:
-    """A guard with what its entry says."""
-    rejection, breaker = entry.rejection, entry.circuit_breaker
+def placed_guard(host: Host, entry: GuardEntry, at: str, phase: str, count: Callable[[str], object]) -> PlacedGuard:
+    """The guard of an entry with what that says. Raises `ConfigError`."""
+    guard, rejection, breaker = built(host, entry, at), entry.rejection, entry.circuit_breaker
     return PlacedGuard(
         guard,
+        f"{host.at}.{at}",
+        phase,
         entry.name or entry.kind[0],
         rejection.body,
         rejection.status,

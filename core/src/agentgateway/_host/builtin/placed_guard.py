@@ -40,6 +40,16 @@ class Breaker:
         self._until = now + self._duration
         return False
 
+    @property
+    def open_for(self) -> float:
+        """Seconds in which nothing will be asked; looking changes nothing."""
+        return max(0.0, self._until - time.monotonic()) if self._failures >= self._most else 0.0
+
+    @property
+    def failures(self) -> int:
+        """How many there were in a row."""
+        return self._failures
+
     def succeeded(self) -> None:
         self._failures = 0
 
@@ -51,10 +61,12 @@ class Breaker:
 
 @dataclass(frozen=True, slots=True)
 class PlacedGuard:
-    """A guard, and what the file says about it. `count` is told what came of each of its verdicts; `limit` is in
-    seconds and holds for guards that are awaited."""
+    """A guard, and what the file says about it, `at` its place there. `count` is told what came of each of its
+    verdicts; `limit` is in seconds and holds for guards that are awaited."""
 
     guard: Guard
+    at: str
+    phase: str
     name: str
     body: str
     status: int
@@ -154,6 +166,13 @@ class PlacedGuard:
 
     def _failed(self, why: str) -> GuardFailed:
         return GuardFailed(detail=f"{self.name}: {why}")
+
+
+class Guarding:
+    """A part of the gateway that asks guards."""
+
+    def placed_guards(self) -> Sequence[PlacedGuard]:
+        raise NotImplementedError
 
 
 def described(error: Exception) -> str:

@@ -7,13 +7,14 @@ caching and `finalTransformations` are for the provider's own document, so they 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from agentgateway._host.builtin.guarding import PromptGuard, PromptGuardConfig
 from agentgateway._host.builtin.outbound import Caching, FinalTransformations, PromptCaching, compute
+from agentgateway._host.builtin.placed_guard import Guarding, PlacedGuard
 from agentgateway.errors import ConfigError
 from agentgateway.exchange import Exchange
 from agentgateway.hookspecs import hookimpl
@@ -60,7 +61,7 @@ class AiPolicyConfig(PluginConfig):
     """Path endings and the dialect that is spoken there; the installed dialects' own paths when empty."""
 
 
-class AiPolicy(Policy):
+class AiPolicy(Policy, Guarding):
     """Edits model calls."""
 
     Config = AiPolicyConfig
@@ -125,6 +126,9 @@ class AiPolicy(Policy):
         document.update(changes)
         document.update(absent)
         call.reread()
+
+    def placed_guards(self) -> Sequence[PlacedGuard]:
+        return self._guard.placed_guards() if self._guard is not None else ()
 
     async def start(self) -> None:
         if self._guard is not None:

@@ -74,6 +74,10 @@ class Embeddings(Dialect):
         more = {"dimensions": call.dimensions, "input_type": call.purpose}
         return document | {key: value for key, value in more.items() if value is not None}
 
+    def plain(self, document: Json) -> bool:
+        """What vectors are for is a word of Cohere's and of compatible servers."""
+        return document.pop("input_type", None) is not None
+
     def enrich(self, document: Json, prepend: Sequence[Mapping[str, str]], append: Sequence[Mapping[str, str]]) -> None:
         """Texts to embed have no conversation to put messages around."""
 

@@ -23,7 +23,7 @@ from agentgateway.llm.dialects.gemini_stream import Decoder, Encoder
 from agentgateway.llm.sse import Event
 from agentgateway.llm.wire import LONGEST_MODEL, wrong
 
-_PATH = re.compile(r"/((?:tunedM|m)odels)/([^?#]+):(g|streamG)enerateContent$")
+_PATH = re.compile(r"/((?:tunedM|m)odels)/([^?#]+)$")
 _MODELS = "models/"
 _TUNED = "tunedModels/"
 METHODS = ("generateContent", "streamGenerateContent")
@@ -45,24 +45,15 @@ class Gemini(Dialect):
     # calls
 
     def path(self, model: str, *, stream: bool = False) -> str:
-        folder, name = _TUNED if model.startswith(_TUNED) else _MODELS, model.removeprefix(_TUNED)
-        method = METHODS[1] if stream else METHODS[0]
-        return f"/v1beta/{folder}{quote(name.removeprefix(_MODELS), safe='')}:{method}"
+        return path_of(model, METHODS[stream])
 
     def read(self, document: Json, path: str) -> Head:
-        found = _PATH.search(path)
-        if found is None:
-            raise InvalidRequest("model: is missing in the path", code="missing_model", param="model")
-        model = unquote(found[2])
-        if not model.isprintable() or not model.strip(". ") or ".." in model or len(model) > LONGEST_MODEL:
-            raise wrong("model", "the name of a model")
+        model = model_at(path, self.paths)
         tidy(document)
         if type(document.get("contents")) is not list:
             raise wrong("contents", "an array")
-        named = document.get("model")
-        if named is not None and not f"/{named}".endswith(f"/{model}"):
-            raise InvalidRequest("model: is not the one in the path", param="model")
-        return Head(f"{_TUNED}{model}" if found[1] == _TUNED[:-1] else model, found[3] == "streamG")
+        check_model(document, model)
+        return Head(model, path.endswith(self.paths[1]))
 
     def check_query(self, query: str, path: str) -> None:
         if path.endswith(self.paths[1]) and "alt=sse" not in query.split("&"):
@@ -164,3 +155,28 @@ def _finished(document: Json) -> bool:
     if isinstance(candidates, list) and any(isinstance(one, dict) and one.get("finishReason") for one in candidates):
         return True
     return gemini_reply.blocked(document) is not None
+
+
+def model_at(path: str, methods: Sequence[str]) -> str:
+    """The model in the path of one of those methods. Raises `InvalidRequest`."""
+    ending = next(filter(path.endswith, methods), None)
+    found = _PATH.search(path.removesuffix(ending)) if ending else None
+    if found is None:
+        raise InvalidRequest("model: is missing in the path", code="missing_model", param="model")
+    model = unquote(found[2])
+    if not model.isprintable() or not model.strip(". ") or ".." in model or len(model) > LONGEST_MODEL:
+        raise wrong("model", "the name of a model")
+    return f"{_TUNED}{model}" if found[1] == _TUNED[:-1] else model
+
+
+def check_model(document: Json, model: str, at: str = "model") -> None:
+    """Refuse a document that names another model than its path does. Raises `InvalidRequest`."""
+    named = document.get("model")
+    if named is not None and not f"/{named}".endswith(f"/{model.removeprefix(_TUNED)}"):
+        raise InvalidRequest(f"{at}: is not the one in the path", param=at)
+
+
+def path_of(model: str, method: str) -> str:
+    """Where the vendor takes that method of a model."""
+    folder, name = _TUNED if model.startswith(_TUNED) else _MODELS, model.removeprefix(_TUNED)
+    return f"/v1beta/{folder}{quote(name.removeprefix(_MODELS), safe='')}:{method}"

@@ -26,10 +26,10 @@ _REPEATED = ("logprobsResult", "groundingMetadata")
 def call_segments(document: Json, edited: Edited) -> Iterator[Segment]:
     system = document.get("systemInstruction")
     if isinstance(system, dict):
-        yield from _parts(system, "systemInstruction", "system", edited)
+        yield from content_segments(system, "systemInstruction", "system", edited)
     for i, content in objects_in(document.get("contents")):
         role = "assistant" if content.get("role") == "model" else "user"
-        yield from _parts(content, f"contents[{i}]", role, edited)
+        yield from content_segments(content, f"contents[{i}]", role, edited)
 
 
 def reply_segments(document: Json, edited: Edited) -> Iterator[Segment]:
@@ -37,7 +37,7 @@ def reply_segments(document: Json, edited: Edited) -> Iterator[Segment]:
         at = f"candidates[{i}]"
         replaced = _Replaced(candidate, edited)
         if isinstance(content := candidate.get("content"), dict):
-            yield from _parts(content, f"{at}.content", "assistant", replaced)
+            yield from content_segments(content, f"{at}.content", "assistant", replaced)
         yield from _told(candidate, at, edited)
     yield from _feedback(document, edited)
 
@@ -76,7 +76,7 @@ def _feedback(document: Json, edited: Edited) -> Iterator[Segment]:
         yield from every_text(feedback, "blockReasonMessage", at, "assistant", "messages", edited)
 
 
-def _parts(content: Json, at: str, role: str, edited: Edited) -> Iterator[Segment]:
+def content_segments(content: Json, at: str, role: str, edited: Edited) -> Iterator[Segment]:
     for i, part in objects_in(content.get("parts")):
         yield from part_segments(part, f"{at}.parts[{i}]", role, edited)
 
