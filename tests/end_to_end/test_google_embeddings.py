@@ -212,7 +212,7 @@ async def test_guards_read_every_text(front: Front, sdk: Sdk) -> None:
 
 
 async def post(front: Front, path: str, document: Json) -> httpx.Response:
-    async with httpx.AsyncClient(trust_env=False, timeout=20) as client:
+    async with httpx.AsyncClient(timeout=20) as client:
         return await client.post(front.url + path, json=document, headers={"x-goog-api-key": "AIza-of-the-client"})
 
 
