@@ -38,7 +38,8 @@ from hypercorn.utils import parse_socket_addr
 
 from agentgateway._host.client_frames import Frames
 from agentgateway._host.face import INTAKE, PEER, TARGET, Intake
-from agentgateway._host.protocols import H11, Protocols, Streams
+from agentgateway._host.h11_protocol import H11
+from agentgateway._host.protocols import Protocols, Streams
 from agentgateway._host.suspension import Watchdog
 
 if TYPE_CHECKING:
