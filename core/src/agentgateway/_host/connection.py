@@ -20,8 +20,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import h11
 from h2.errors import ErrorCodes
@@ -45,6 +46,7 @@ from agentgateway._host.suspension import Watchdog
 if TYPE_CHECKING:
     from hypercorn.asyncio.worker_context import WorkerContext
     from hypercorn.config import Config
+    from hypercorn.typing import AppWrapper
 
     from agentgateway._host.config import HttpFrontend
     from agentgateway._host.face import App, Peer
@@ -62,31 +64,39 @@ LINGER_BYTES = 4 * 1024 * 1024
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 
-class Application:
-    """The application as Hypercorn calls it: with more arguments, and on behalf of one peer."""
+class Requests(TaskGroup):
+    """The tasks of a connection, one a request, in which the application runs on behalf of one peer."""
 
     def __init__(self, connection: Connection, app: App, peer: Peer) -> None:
+        super().__init__(connection.loop)
         self._connection = connection
         self._app = app
         self._peer = peer
 
-    async def __call__(self, scope: Any, receive: Any, send: Any, sync_spawn: object, call_soon: object) -> None:
-        stream = send.__self__
-        intake = Intake(stream.app_put.__self__)
-        stream.app_put = intake.put
+    async def spawn_app(self, app: object, config: Config, scope: Any, send: Any) -> Callable[..., Awaitable[None]]:
+        """Begin a request. What it is given comes by what is returned."""
+        intake = Intake(asyncio.Queue(config.max_app_queue_size))
+        self.spawn(self._serve, scope, intake, send)
+        return intake.put
+
+    async def _serve(self, scope: Any, intake: Intake, send: Any) -> None:
+        connection, stream, extensions = self._connection, send.__self__, scope["extensions"]
         if isinstance(stream, WSStream):
             Frames(stream, intake)
-            self._connection.sockets.add(intake)
-        scope["extensions"][PEER] = self._peer
-        scope["extensions"][INTAKE] = intake
-        spoken = self._connection.protocol.protocol
+            connection.sockets.add(intake)
+        extensions[PEER] = self._peer
+        extensions[INTAKE] = intake
+        spoken = connection.protocol.protocol
         if isinstance(spoken, H11):
-            scope["extensions"][TARGET] = spoken.target
+            extensions[TARGET] = spoken.target
         try:
-            await self._app(scope, receive, send)
+            await self._app(scope, intake.get, send)
+        except Exception:
+            logger.exception("the application failed")
         finally:
-            self._connection.sockets.discard(intake)
-            await self._connection.reset(stream)
+            connection.sockets.discard(intake)
+            await connection.reset(stream)
+            await send(None)
 
 
 class Connection(TCPServer):
@@ -104,7 +114,9 @@ class Connection(TCPServer):
         writer: asyncio.StreamWriter,
     ) -> None:
         loop = asyncio.get_running_loop()
-        super().__init__(Application(self, app, peer), loop, config, context, {}, reader, writer)
+        # Hypercorn passes the application on to `spawn_app`, which has its own.
+        super().__init__(cast("AppWrapper", app), loop, config, context, {}, reader, writer)
+        self._requests = Requests(self, app, peer)
         self._traffic = traffic
         self._http = http
         self._clock = Watchdog(loop, self._expire)
@@ -120,8 +132,7 @@ class Connection(TCPServer):
         self._task = asyncio.current_task()
         self._clock.start(self._http.http1_header_timeout)
         try:
-            async with TaskGroup(self.loop) as tasks:
-                self._task_group = tasks
+            async with self._requests as tasks:
                 self.protocol = self._protocol(tasks)
                 await self.protocol.initiate()
                 await self._read_data()

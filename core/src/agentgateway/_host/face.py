@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Message: TypeAlias = dict[str, Any]
 Scope: TypeAlias = dict[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
+Send: TypeAlias = Callable[[Message], Coroutine[Any, Any, None]]
 App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 PEER = "agentgateway.peer"
@@ -102,6 +102,16 @@ class Intake:
             queue.put_nowait(message)
         if self.left is not None:
             self.left()
+
+    async def get(self) -> Message:
+        """The next message. Only for one who was given a queue."""
+        assert self._queue is not None
+        return await self._queue.get()
+
+    def here(self) -> Message | None:
+        """The next message if it has come already."""
+        queue = self._queue
+        return None if queue is None or queue.empty() else queue.get_nowait()
 
     def abandon(self) -> None:
         """Nobody will take anything any more: let the sender go on."""
