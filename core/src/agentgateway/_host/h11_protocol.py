@@ -10,17 +10,15 @@ from typing import Any
 
 import h11
 from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.protocol.events import EndBody, Request, StreamClosed
-from hypercorn.protocol.events import Event as StreamEvent
-from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
-from hypercorn.protocol.http_stream import HTTPStream
+from hypercorn.protocol.h11 import H11Protocol
 
 from agentgateway._host.inbound_head import Limits
 from agentgateway._host.ordinary_head import OrdinaryHead, ordinary_head
-from agentgateway._host.ordinary_reply import OrdinaryReply
+from agentgateway._host.ordinary_stream import OrdinaryStream
 
 _AT_REST = (b"", False)
 """What h11 has left when all that came was read, and more may come."""
+_BUSY, _IDLE = Updated(idle=False), Updated(idle=True)
 
 
 class BoundedTrailers(h11.Connection):
@@ -50,96 +48,73 @@ class H11(H11Protocol):
         super().__init__(*known)
         self.connection = BoundedTrailers(most)
         self._at_rest = True  # h11 is between two requests and has nothing
-        self._reply: OrdinaryReply | None = None  # to the ordinary request that is served at present
-        self._owed = 0  # bytes of its body still to come
+        self._ordinary: OrdinaryStream | None = None  # the request that is served without it
 
     async def handle(self, event: Event) -> None:
         if type(event) is not RawData:
             await super().handle(event)
-        elif self._reply is not None:
-            await self._go_on(self._reply, event.data)
+        elif self._ordinary is not None:
+            await self._go_on(self._ordinary, event.data)
         elif self._at_rest and (head := ordinary_head(event.data)) is not None:
-            await self._begin(head, event.data)
+            await self._begin(head, event.data[head.size :])
         else:
             self._at_rest = False
             await super().handle(event)
 
     # --- ordinary requests -------------------------------------------------------------------------------------------
 
-    async def _begin(self, head: OrdinaryHead, data: bytes) -> None:
-        await self.send(Updated(idle=False))
-        self.target, self._owed, self._reply = head.target, head.length, OrdinaryReply()
-        self.stream = HTTPStream(
-            self.app,
-            self.config,
-            self.context,
-            self.task_group,
-            self.ssl,
-            self.client,
-            self.server,
-            self.stream_send,
-            STREAM_ID,
-        )
-        await self.stream.handle(
-            Request(STREAM_ID, head.headers, "1.1", head.method, head.target, self.connection_state)
-        )
+    async def _begin(self, head: OrdinaryHead, behind: bytes) -> None:
+        await self.send(_BUSY)
+        self.target = head.target
+        self.stream = self._ordinary = stream = OrdinaryStream(self, head.length)
+        await stream.begin(head)
         if not head.length:
-            await self.stream.handle(EndBody(STREAM_ID))
-        if len(data) > head.size:
-            await self._go_on(self._reply, data[head.size :])
+            await stream.put(b"")
+        if behind:
+            await self._go_on(stream, behind)
 
-    async def _go_on(self, reply: OrdinaryReply, data: bytes) -> None:
+    async def _go_on(self, stream: OrdinaryStream, data: bytes) -> None:
         """With what came while an ordinary request is served; nothing, when the client came to its end."""
-        owed, stream = self._owed, self.stream
+        owed = stream.owed
         if owed and not data:
-            await self._broken_off(reply)
+            await self._broken_off(stream)
             return
-        self._owed = max(0, owed - len(data))
         behind = data[owed:]
         if behind or not data:
             self._at_rest = False
             self.connection.receive_data(behind)
-        if owed and isinstance(stream, HTTPStream):
-            await stream.app_put({"type": "http.request", "body": data[:owed], "more_body": self._owed > 0})
+        if owed:
+            await stream.put(data[:owed])
         if not self._at_rest:
-            await self._read_on(reply)
+            await self._read_on(stream)
 
-    async def _broken_off(self, reply: OrdinaryReply) -> None:
+    async def _broken_off(self, stream: OrdinaryStream) -> None:
         """The client ended in the middle of its body."""
-        if not reply.begun:
-            reply.void = True
+        if not stream.reply.begun:
+            stream.void = True
             await self._send_error_response(400)
         await self.send(Closed())
 
-    async def _read_on(self, reply: OrdinaryReply) -> None:
+    async def _read_on(self, stream: OrdinaryStream) -> None:
         """Let h11 read what comes behind a request, when that has been answered."""
         pipelined = self.connection.trailing_data[0]
-        if pipelined and self._reply is reply:
+        if pipelined and self._ordinary is stream:
             await self.can_read.clear()
             await self.can_read.wait()
-            if self._reply is reply:  # the last one on this connection
+            if self._ordinary is stream:  # the last one on this connection
                 await self.send(Closed())
                 return
         await self._handle_events()
 
-    async def stream_send(self, event: StreamEvent) -> None:
-        reply = self._reply
-        if reply is None:
-            await super().stream_send(event)
-        elif type(event) is StreamClosed:
-            await self._end(reply)
-        elif data := reply.encoded(event):
-            await self.send(RawData(data))
-
-    async def _end(self, reply: OrdinaryReply) -> None:
+    async def ended(self, stream: OrdinaryStream) -> None:
+        """The reply to an ordinary request is out, or will never be."""
         await self._close_stream()
-        more = reply.keep and not self._owed and self.connection.their_state is h11.IDLE
+        await self.can_read.set()
+        more = stream.reply.keep and not stream.owed and self.connection.their_state is h11.IDLE
         if more and not self.context.terminated.is_set():
-            self._reply = None
-            await self.can_read.set()
-            await self.send(Updated(idle=True))
+            self._ordinary = None
+            await self.send(_IDLE)
         else:
-            await self.can_read.set()
             await self.send(Closed())
 
     # --- any other ---------------------------------------------------------------------------------------------------

@@ -5,13 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import h11
-from hypercorn.protocol.events import Body, EndBody, Response
 
 from agentgateway._host.reply_head import WORDLESS
 
 if TYPE_CHECKING:
-    from hypercorn.protocol.events import Event
-
     from agentgateway._host.field_lines import Field
 
 
@@ -19,30 +16,22 @@ class OrdinaryReply:
     """One reply, from its head to its end. What is no reply raises `h11.LocalProtocolError`, as h11 does.
 
     The names and values of its head are known to be sendable (`reply_head.check`). `keep` says, once it has ended,
-    whether the connection may go on; nothing of a `void` one is sent.
+    whether the connection may go on.
     """
 
-    __slots__ = ("_close", "_left", "begun", "keep", "void")
+    __slots__ = ("_close", "_left", "begun", "keep")
 
     def __init__(self) -> None:
         self._left: int | None = 0  # bytes of the body still to come; None for chunks
-        self._close = self.begun = self.keep = self.void = False
+        self._close = self.begun = self.keep = False
 
-    def encoded(self, event: Event) -> bytes:
-        """What one of Hypercorn's events puts on the wire."""
-        if self.void:
-            return b""
-        if type(event) is Body:
-            return self._part(event.data)
-        if type(event) is Response:
-            return self._head(event.status_code, event.headers)
-        return self._end() if type(event) is EndBody else b""
-
-    def _head(self, status: int, headers: list[Field]) -> bytes:
+    def head(self, status: int, headers: list[Field]) -> bytes:
         """With the framing: a length where one is announced, chunks where not."""
-        lines = [b"HTTP/1.1 %d " % status, *[name + b": " + value for name, value in headers]]
+        lines = [b"HTTP/1.1 %d " % status]
         left: int | None = None
-        for field, value in headers:
+        for field, text in headers:
+            value = text.strip()
+            lines.append(field + b": " + value)
             name = field.lower()
             if name == b"content-length":
                 if left is not None or not value.isdigit():
@@ -61,7 +50,7 @@ class OrdinaryReply:
         lines.append(b"\r\n")
         return b"\r\n".join(lines)
 
-    def _part(self, data: bytes) -> bytes:
+    def part(self, data: bytes) -> bytes:
         if self._left is None:
             return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
         self._left -= len(data)
@@ -69,7 +58,7 @@ class OrdinaryReply:
             raise h11.LocalProtocolError("Too much data for declared Content-Length")
         return data
 
-    def _end(self) -> bytes:
+    def end(self) -> bytes:
         if self._left:
             raise h11.LocalProtocolError("Too little data for declared Content-Length")
         self.keep = not self._close
