@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
@@ -33,14 +32,13 @@ from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
-from hypercorn.protocol.ws_stream import WSStream
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 
-from agentgateway._host.client_frames import Frames
-from agentgateway._host.face import INTAKE, PEER, TARGET, Intake
+from agentgateway._host.face import Intake
 from agentgateway._host.h11_protocol import H11
 from agentgateway._host.protocols import Protocols, Streams
+from agentgateway._host.request_tasks import Requests
 from agentgateway._host.suspension import Watchdog
 
 if TYPE_CHECKING:
@@ -49,7 +47,8 @@ if TYPE_CHECKING:
     from hypercorn.typing import AppWrapper
 
     from agentgateway._host.config import HttpFrontend
-    from agentgateway._host.face import App, Peer
+    from agentgateway._host.face import App, Intake, Peer
+    from agentgateway._host.inflow import Inflow
     from agentgateway._host.traffic import Traffic
 
 logger = logging.getLogger("agentgateway.server")
@@ -64,41 +63,6 @@ LINGER_BYTES = 4 * 1024 * 1024
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 
-class Requests(TaskGroup):
-    """The tasks of a connection, one a request, in which the application runs on behalf of one peer."""
-
-    def __init__(self, connection: Connection, app: App, peer: Peer) -> None:
-        super().__init__(connection.loop)
-        self._connection = connection
-        self._app = app
-        self._peer = peer
-
-    async def spawn_app(self, app: object, config: Config, scope: Any, send: Any) -> Callable[..., Awaitable[None]]:
-        """Begin a request. What it is given comes by what is returned."""
-        intake = Intake(asyncio.Queue(config.max_app_queue_size))
-        self.spawn(self._serve, scope, intake, send)
-        return intake.put
-
-    async def _serve(self, scope: Any, intake: Intake, send: Any) -> None:
-        connection, stream, extensions = self._connection, send.__self__, scope["extensions"]
-        if isinstance(stream, WSStream):
-            Frames(stream, intake)
-            connection.sockets.add(intake)
-        extensions[PEER] = self._peer
-        extensions[INTAKE] = intake
-        spoken = connection.protocol.protocol
-        if isinstance(spoken, H11):
-            extensions[TARGET] = spoken.target
-        try:
-            await self._app(scope, intake.get, send)
-        except Exception:
-            logger.exception("the application failed")
-        finally:
-            connection.sockets.discard(intake)
-            await connection.reset(stream)
-            await send(None)
-
-
 class Connection(TCPServer):
     """A connection that was accepted, TLS done. `run` is its whole life and raises nothing but cancellation."""
 
@@ -110,12 +74,14 @@ class Connection(TCPServer):
         peer: Peer,
         traffic: Traffic,
         http: HttpFrontend,
-        reader: asyncio.StreamReader,
+        reader: Inflow,
         writer: asyncio.StreamWriter,
     ) -> None:
         loop = asyncio.get_running_loop()
         # Hypercorn passes the application on to `spawn_app`, which has its own.
         super().__init__(cast("AppWrapper", app), loop, config, context, {}, reader, writer)
+        reader.take = self._take
+        self._waiting = False  # for bytes, with nothing else to do
         self._requests = Requests(self, app, peer)
         self._traffic = traffic
         self._http = http
@@ -168,13 +134,27 @@ class Connection(TCPServer):
 
     # --- reading and writing -----------------------------------------------------------------------------------------
 
+    def _take(self, data: bytes) -> bool:
+        """Begin a request with what came, without waking the task that reads, where this is all that there is to do."""
+        waiting, self._waiting = self._waiting, False
+        spoken = self.protocol.protocol if waiting else None
+        if not isinstance(spoken, H11) or not spoken.begin(data):
+            return False
+        self._waiting = True
+        self._traffic.received += len(data)
+        self._busy()
+        return True
+
     async def _read_data(self) -> None:
         reader = self.reader
         while not reader.at_eof():
+            self._waiting = True
             try:
                 data = await reader.read(CHUNK)
             except OSError:
                 break
+            finally:
+                self._waiting = False
             self._traffic.received += len(data)
             if self.idle and data and not self._in_head and isinstance(self.protocol.protocol, H11Protocol):
                 self._in_head = True
@@ -231,12 +211,15 @@ class Connection(TCPServer):
     async def _updated(self, idle: bool) -> None:
         self.idle = idle
         if not idle:
-            self._in_head = False
-            self._clock.stop()
+            self._busy()
         elif self.context.terminated.is_set():
             await self._close()
         else:
             self._clock.start(self.config.keep_alive_timeout)
+
+    def _busy(self) -> None:
+        self.idle = self._in_head = False
+        self._clock.stop()
 
     # --- endings -----------------------------------------------------------------------------------------------------
 

@@ -89,6 +89,11 @@ class Intake:
         self.dismiss: Callable[[], None] | None = None
         self.ping: Callable[[], Awaitable[None]] | None = None
 
+    def put_first(self, message: Message) -> None:
+        """Put what cannot have to wait, since nothing was put before."""
+        if self._queue is not None:
+            self._queue.put_nowait(message)
+
     async def put(self, message: Message) -> None:
         queue = self._queue
         if queue is None:

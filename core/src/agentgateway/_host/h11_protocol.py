@@ -56,22 +56,33 @@ class H11(H11Protocol):
         elif self._ordinary is not None:
             await self._go_on(self._ordinary, event.data)
         elif self._at_rest and (head := ordinary_head(event.data)) is not None:
-            await self._begin(head, event.data[head.size :])
+            await self.send(_BUSY)
+            stream = self._begin(head)
+            if len(event.data) > head.size:
+                await self._go_on(stream, event.data[head.size :])
         else:
             self._at_rest = False
             await super().handle(event)
 
     # --- ordinary requests -------------------------------------------------------------------------------------------
 
-    async def _begin(self, head: OrdinaryHead, behind: bytes) -> None:
-        await self.send(_BUSY)
+    def begin(self, data: bytes) -> bool:
+        """Begin an ordinary request at once, if that is what came, with no more than belongs to it. Then the connection
+        is busy. For one who knows that nothing is being handled."""
+        if self._ordinary is not None or not self._at_rest or (head := ordinary_head(data)) is None:
+            return False
+        body = data[head.size :]
+        if len(body) > head.length:
+            return False
+        stream = self._begin(head)
+        if body:
+            stream.put_first(body)
+        return True
+
+    def _begin(self, head: OrdinaryHead) -> OrdinaryStream:
         self.target = head.target
-        self.stream = self._ordinary = stream = OrdinaryStream(self, head.length)
-        await stream.begin(head)
-        if not head.length:
-            await stream.put(b"")
-        if behind:
-            await self._go_on(stream, behind)
+        self.stream = self._ordinary = stream = OrdinaryStream(self, head)
+        return stream
 
     async def _go_on(self, stream: OrdinaryStream, data: bytes) -> None:
         """With what came while an ordinary request is served; nothing, when the client came to its end."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
 
 from hypercorn.events import RawData
@@ -15,10 +15,13 @@ from hypercorn.utils import UnexpectedMessageError
 from agentgateway._host.ordinary_reply import OrdinaryReply
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from hypercorn.protocol.events import Event
 
     from agentgateway._host.h11_protocol import H11
     from agentgateway._host.ordinary_head import OrdinaryHead
+    from agentgateway._host.request_tasks import Requests
 
 _REQUEST, _RESPONSE, _CLOSED = ASGIHTTPState.REQUEST, ASGIHTTPState.RESPONSE, ASGIHTTPState.CLOSED
 
@@ -26,15 +29,14 @@ _REQUEST, _RESPONSE, _CLOSED = ASGIHTTPState.REQUEST, ASGIHTTPState.RESPONSE, AS
 class OrdinaryStream(HTTPStream):
     """`owed` are the bytes of the body still to come. What is sent while it is `void` comes to nothing."""
 
-    def __init__(self, protocol: H11, length: int) -> None:
+    def __init__(self, protocol: H11, head: OrdinaryHead) -> None:
         known = (protocol.app, protocol.config, protocol.context, protocol.task_group, protocol.ssl)
         super().__init__(*known, protocol.client, protocol.server, protocol.stream_send, STREAM_ID)
-        self.owed = length
+        self.owed = head.length
         self.void = False
         self.reply = OrdinaryReply()
         self._protocol = protocol
 
-    async def begin(self, head: OrdinaryHead) -> None:
         path, _, query = head.target.partition(b"?")
         self.scope = {
             "type": "http",
@@ -49,10 +51,18 @@ class OrdinaryStream(HTTPStream):
             "headers": head.headers,
             "client": self.client,
             "server": self.server,
-            "state": ConnectionState(self._protocol.connection_state.copy()),
+            "state": ConnectionState(protocol.connection_state.copy()),
             "extensions": {},
         }
-        self.app_put = await self.task_group.spawn_app(self.app, self.config, self.scope, self.app_send)
+        self._intake = cast("Requests", protocol.task_group).begin(self.scope, self.app_send)
+        self.app_put = cast("Callable[[Any], Awaitable[None]]", self._intake.put)
+        if not head.length:
+            self.put_first(b"")
+
+    def put_first(self, body: bytes) -> None:
+        """What of the request's body came with its head."""
+        self.owed -= len(body)
+        self._intake.put_first({"type": "http.request", "body": body, "more_body": self.owed > 0})
 
     async def put(self, body: bytes) -> None:
         """A piece of the request's body. Waits while nobody takes what came before."""
