@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from agentgateway._host.suspension import Suspension
 from agentgateway.errors import Drained
 
 if TYPE_CHECKING:
@@ -72,6 +74,10 @@ class Peer:
 UNKNOWN = Peer()
 
 
+MOST_MESSAGES = 10
+"""That wait for one who takes them, each at most what was read at once."""
+
+
 class Intake:
     """The queue of what comes of a request. Body that nobody takes makes its sender wait; word that the client left
     does not wait in line, and calls `left`. Of a WebSocket, the end that the client announces waits in line.
@@ -79,10 +85,13 @@ class Intake:
     `dismiss` is called when the server ends, before the connection is cut; `ping` sends a ping to a WebSocket's client.
     """
 
-    __slots__ = ("_abandoned", "_queue", "dismiss", "gone", "left", "ping")
+    __slots__ = ("_abandoned", "_arrival", "_messages", "_space", "dismiss", "gone", "left", "ping")
 
-    def __init__(self, queue: asyncio.Queue[Message] | None = None) -> None:
-        self._queue = queue
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._messages: deque[Message] = deque()
+        self._arrival = Suspension(loop)
+        self._space = Suspension(loop)
         self._abandoned = False
         self.gone = False
         self.left: Callable[[], None] | None = None
@@ -91,36 +100,38 @@ class Intake:
 
     def put_first(self, message: Message) -> None:
         """Put what cannot have to wait, since nothing was put before."""
-        if self._queue is not None:
-            self._queue.put_nowait(message)
+        self._messages.append(message)
 
     async def put(self, message: Message) -> None:
-        queue = self._queue
-        if queue is None:
-            return
         if message["type"] != "http.disconnect" and (message["type"] != "websocket.disconnect" or "reason" in message):
+            while len(self._messages) >= MOST_MESSAGES and not self._abandoned:
+                await self._space.suspend()
             if not self._abandoned:
-                await queue.put(message)
+                self._messages.append(message)
+                self._arrival.wake()
             return
         self.gone = True
-        if not queue.full():
-            queue.put_nowait(message)
+        if len(self._messages) < MOST_MESSAGES:
+            self._messages.append(message)
+            self._arrival.wake()
         if self.left is not None:
             self.left()
 
     async def get(self) -> Message:
-        """The next message. Only for one who was given a queue."""
-        assert self._queue is not None
-        return await self._queue.get()
+        while not self._messages:
+            await self._arrival.suspend()
+        self._space.wake()
+        return self._messages.popleft()
 
     def here(self) -> Message | None:
         """The next message if it has come already."""
-        queue = self._queue
-        return None if queue is None or queue.empty() else queue.get_nowait()
+        if not self._messages:
+            return None
+        self._space.wake()
+        return self._messages.popleft()
 
     def abandon(self) -> None:
         """Nobody will take anything any more: let the sender go on."""
         self._abandoned = True
-        queue = self._queue
-        while queue is not None and not queue.empty():
-            queue.get_nowait()
+        self._messages.clear()
+        self._space.wake()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
@@ -32,7 +31,7 @@ class Requests(TaskGroup):
 
     def begin(self, scope: Any, send: Any) -> Intake:
         """Begin a request, which takes what is put there."""
-        intake = Intake(asyncio.Queue(self._connection.config.max_app_queue_size))
+        intake = Intake()
         self.spawn(self._serve, scope, intake, send)
         return intake
 
