@@ -86,6 +86,8 @@ class H11(H11Protocol):
 
     async def _go_on(self, stream: OrdinaryStream, data: bytes) -> None:
         """With what came while an ordinary request is served; nothing, when the client came to its end."""
+        if stream.closed:  # this connection is at its end
+            return
         owed = stream.owed
         if owed and not data:
             await self._broken_off(stream)

@@ -54,6 +54,7 @@ class Requests(TaskGroup):
         except Exception:
             logger.exception("the application failed")
         finally:
+            intake.abandon()  # else the connection could be waiting for somebody to take more
             connection.sockets.discard(intake)
             await connection.reset(stream)
             await send(None)
