@@ -21,7 +21,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import h11
 from h2.errors import ErrorCodes
@@ -32,21 +32,23 @@ from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
-from hypercorn.protocol.ws_stream import WSStream
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 
-from agentgateway._host.client_frames import Frames
-from agentgateway._host.face import INTAKE, PEER, TARGET, Intake
-from agentgateway._host.protocols import H11, Protocols, Streams
+from agentgateway._host.face import Intake
+from agentgateway._host.h11_protocol import H11
+from agentgateway._host.protocols import Protocols, Streams
+from agentgateway._host.request_tasks import Requests
 from agentgateway._host.suspension import Watchdog
 
 if TYPE_CHECKING:
     from hypercorn.asyncio.worker_context import WorkerContext
     from hypercorn.config import Config
+    from hypercorn.typing import AppWrapper
 
     from agentgateway._host.config import HttpFrontend
-    from agentgateway._host.face import App, Peer
+    from agentgateway._host.face import App, Intake, Peer
+    from agentgateway._host.inflow import Inflow
     from agentgateway._host.traffic import Traffic
 
 logger = logging.getLogger("agentgateway.server")
@@ -61,33 +63,6 @@ LINGER_BYTES = 4 * 1024 * 1024
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 
-class Application:
-    """The application as Hypercorn calls it: with more arguments, and on behalf of one peer."""
-
-    def __init__(self, connection: Connection, app: App, peer: Peer) -> None:
-        self._connection = connection
-        self._app = app
-        self._peer = peer
-
-    async def __call__(self, scope: Any, receive: Any, send: Any, sync_spawn: object, call_soon: object) -> None:
-        stream = send.__self__
-        intake = Intake(stream.app_put.__self__)
-        stream.app_put = intake.put
-        if isinstance(stream, WSStream):
-            Frames(stream, intake)
-            self._connection.sockets.add(intake)
-        scope["extensions"][PEER] = self._peer
-        scope["extensions"][INTAKE] = intake
-        spoken = self._connection.protocol.protocol
-        if isinstance(spoken, H11):
-            scope["extensions"][TARGET] = spoken.target
-        try:
-            await self._app(scope, receive, send)
-        finally:
-            self._connection.sockets.discard(intake)
-            await self._connection.reset(stream)
-
-
 class Connection(TCPServer):
     """A connection that was accepted, TLS done. `run` is its whole life and raises nothing but cancellation."""
 
@@ -99,11 +74,15 @@ class Connection(TCPServer):
         peer: Peer,
         traffic: Traffic,
         http: HttpFrontend,
-        reader: asyncio.StreamReader,
+        reader: Inflow,
         writer: asyncio.StreamWriter,
     ) -> None:
         loop = asyncio.get_running_loop()
-        super().__init__(Application(self, app, peer), loop, config, context, {}, reader, writer)
+        # Hypercorn passes the application on to `spawn_app`, which has its own.
+        super().__init__(cast("AppWrapper", app), loop, config, context, {}, reader, writer)
+        reader.take = self._take
+        self._waiting = False  # for bytes, with nothing else to do
+        self._requests = Requests(self, app, peer)
         self._traffic = traffic
         self._http = http
         self._clock = Watchdog(loop, self._expire)
@@ -119,8 +98,7 @@ class Connection(TCPServer):
         self._task = asyncio.current_task()
         self._clock.start(self._http.http1_header_timeout)
         try:
-            async with TaskGroup(self.loop) as tasks:
-                self._task_group = tasks
+            async with self._requests as tasks:
                 self.protocol = self._protocol(tasks)
                 await self.protocol.initiate()
                 await self._read_data()
@@ -156,13 +134,27 @@ class Connection(TCPServer):
 
     # --- reading and writing -----------------------------------------------------------------------------------------
 
+    def _take(self, data: bytes) -> bool:
+        """Begin a request with what came, without waking the task that reads, where this is all that there is to do."""
+        waiting, self._waiting = self._waiting, False
+        spoken = self.protocol.protocol if waiting else None
+        if not isinstance(spoken, H11) or not spoken.begin(data):
+            return False
+        self._waiting = True
+        self._traffic.received += len(data)
+        self._busy()
+        return True
+
     async def _read_data(self) -> None:
         reader = self.reader
         while not reader.at_eof():
+            self._waiting = True
             try:
                 data = await reader.read(CHUNK)
             except OSError:
                 break
+            finally:
+                self._waiting = False
             self._traffic.received += len(data)
             if self.idle and data and not self._in_head and isinstance(self.protocol.protocol, H11Protocol):
                 self._in_head = True
@@ -219,12 +211,15 @@ class Connection(TCPServer):
     async def _updated(self, idle: bool) -> None:
         self.idle = idle
         if not idle:
-            self._in_head = False
-            self._clock.stop()
+            self._busy()
         elif self.context.terminated.is_set():
             await self._close()
         else:
             self._clock.start(self.config.keep_alive_timeout)
+
+    def _busy(self) -> None:
+        self.idle = self._in_head = False
+        self._clock.stop()
 
     # --- endings -----------------------------------------------------------------------------------------------------
 

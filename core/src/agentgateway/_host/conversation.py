@@ -25,6 +25,7 @@ from agentgateway._host.face import (
     note_departure,
 )
 from agentgateway._host.inbound_head import read_scope
+from agentgateway._host.inline import rest
 from agentgateway._host.pipeline import discard, run
 from agentgateway._host.reply_head import CLOSE, HOP, Field, bodiless, check, fields, head_of_whole
 from agentgateway._host.routes import Listener
@@ -164,15 +165,18 @@ class Conversation:
         """The next piece of the client's body. Raises `ClientGone`, and `InvalidRequest` (408) when it pauses."""
         if self._ended:
             return None
-        self._touched = self._reading = True
+        self._touched = True
+        return self._taken(self._intake.here() or await self._awaited())
+
+    async def _awaited(self) -> Message:
+        self._reading = True
         try:
             async with asyncio.timeout(self._patience):
-                message = await self._receive()
+                return await self._receive()
         except TimeoutError:
             raise InvalidRequest("the request body came too slowly", status=408, code="request_timeout") from None
         finally:
             self._reading = False
-        return self._taken(message)
 
     def _taken(self, message: Message) -> bytes:
         if message["type"] == "http.disconnect":
@@ -262,13 +266,18 @@ class Conversation:
         await self._put({"type": "http.response.body", "body": body})
 
     async def _put(self, message: Message) -> None:
-        """Send, no longer than a client may pause its reading."""
+        """Send, no longer than a client may pause its reading. Nothing is timed where nothing is waited for."""
+        sending = self._send(message)
+        try:
+            waits_for = sending.send(None)
+        except StopIteration:
+            return
         watchdog = self._watchdog
         if watchdog is None:
             watchdog = self._watchdog = Watchdog(asyncio.get_running_loop(), self._stall)
         watchdog.start(self._patience)
         try:
-            await self._send(message)
+            await rest(sending, waits_for)
         finally:
             watchdog.stop()
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from agentgateway._host.suspension import Suspension
 from agentgateway.errors import Drained
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 Message: TypeAlias = dict[str, Any]
 Scope: TypeAlias = dict[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
+Send: TypeAlias = Callable[[Message], Coroutine[Any, Any, None]]
 App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 PEER = "agentgateway.peer"
@@ -72,6 +74,10 @@ class Peer:
 UNKNOWN = Peer()
 
 
+MOST_MESSAGES = 10
+"""That wait for one who takes them, each at most what was read at once."""
+
+
 class Intake:
     """The queue of what comes of a request. Body that nobody takes makes its sender wait; word that the client left
     does not wait in line, and calls `left`. Of a WebSocket, the end that the client announces waits in line.
@@ -79,33 +85,53 @@ class Intake:
     `dismiss` is called when the server ends, before the connection is cut; `ping` sends a ping to a WebSocket's client.
     """
 
-    __slots__ = ("_abandoned", "_queue", "dismiss", "gone", "left", "ping")
+    __slots__ = ("_abandoned", "_arrival", "_messages", "_space", "dismiss", "gone", "left", "ping")
 
-    def __init__(self, queue: asyncio.Queue[Message] | None = None) -> None:
-        self._queue = queue
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._messages: deque[Message] = deque()
+        self._arrival = Suspension(loop)
+        self._space = Suspension(loop)
         self._abandoned = False
         self.gone = False
         self.left: Callable[[], None] | None = None
         self.dismiss: Callable[[], None] | None = None
         self.ping: Callable[[], Awaitable[None]] | None = None
 
+    def put_first(self, message: Message) -> None:
+        """Put what cannot have to wait, since nothing was put before."""
+        self._messages.append(message)
+
     async def put(self, message: Message) -> None:
-        queue = self._queue
-        if queue is None:
-            return
         if message["type"] != "http.disconnect" and (message["type"] != "websocket.disconnect" or "reason" in message):
+            while len(self._messages) >= MOST_MESSAGES and not self._abandoned:
+                await self._space.suspend()
             if not self._abandoned:
-                await queue.put(message)
+                self._messages.append(message)
+                self._arrival.wake()
             return
         self.gone = True
-        if not queue.full():
-            queue.put_nowait(message)
+        if len(self._messages) < MOST_MESSAGES:
+            self._messages.append(message)
+            self._arrival.wake()
         if self.left is not None:
             self.left()
+
+    async def get(self) -> Message:
+        while not self._messages:
+            await self._arrival.suspend()
+        self._space.wake()
+        return self._messages.popleft()
+
+    def here(self) -> Message | None:
+        """The next message if it has come already."""
+        if not self._messages:
+            return None
+        self._space.wake()
+        return self._messages.popleft()
 
     def abandon(self) -> None:
         """Nobody will take anything any more: let the sender go on."""
         self._abandoned = True
-        queue = self._queue
-        while queue is not None and not queue.empty():
-            queue.get_nowait()
+        self._messages.clear()
+        self._space.wake()

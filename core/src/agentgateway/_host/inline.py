@@ -96,7 +96,7 @@ class Drive:
         if waits_for is _ENDED:
             self._ended()
         else:
-            self._task = self._loop.create_task(in_the_task(coroutine, waits_for), context=self._context)
+            self._task = self._loop.create_task(rest(coroutine, waits_for), context=self._context)
             self._task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[None]) -> None:
@@ -106,13 +106,13 @@ class Drive:
         self._ended()
 
 
-async def in_the_task(coroutine: Coroutine[Any, Any, None], waits_for: object) -> None:
+async def rest(coroutine: Coroutine[Any, Any, None], waits_for: object) -> None:
+    """What is left of a coroutine that has begun, which `await` refuses, and waits for something."""
     await _rest(coroutine, waits_for)
 
 
 @types.coroutine
 def _rest(coroutine: Coroutine[Any, Any, None], waits_for: object) -> Generator[object, None, None]:
-    """What is left of a coroutine that has begun, which `await` refuses."""
     while True:
         error: BaseException | None = None
         if waits_for is not _TASK:

@@ -16,6 +16,7 @@ from hypercorn.config import Config
 from agentgateway._host.connection import Connection
 from agentgateway._host.edge.connection import EdgeConnection
 from agentgateway._host.face import UNKNOWN, App, Peer, Runtime
+from agentgateway._host.inflow import Inflow
 from agentgateway._host.sockets import BACKLOG
 from agentgateway._host.traffic import Traffic
 
@@ -121,7 +122,7 @@ class Port:
 
     def hand_over(self, transport: asyncio.Transport, peer: Peer, data: bytes) -> None:
         """Let Hypercorn go on with a connection from which `data` was read."""
-        reader = asyncio.StreamReader(loop=self._loop)
+        reader = Inflow(loop=self._loop)
         protocol = asyncio.StreamReaderProtocol(reader, loop=self._loop)
         transport.set_protocol(protocol)
         protocol.connection_made(transport)
