@@ -148,27 +148,32 @@ class Events:
 
     def __init__(self, stream: Stream, limit: int) -> None:
         self.stream = stream
-        self._parser = Parser(limit)
-        self._said = self._read()
+        self._limit = limit
+        self._said: AsyncGenerator[Said, None] | None = None
 
     def __aiter__(self) -> AsyncIterator[Said]:
         return self
 
     async def __anext__(self) -> Said:
+        if self._said is None:
+            self._said = messages_in(self.stream, self._limit)
         return await self._said.__anext__()
 
-    async def _read(self) -> AsyncGenerator[Said, None]:
-        async for chunk in self.stream:
-            for event in self._parser.feed(chunk):
-                if (said := said_in(event.raw, event.data)) is not None:
-                    yield said
-        for event in self._parser.end():
+    async def aclose(self) -> None:
+        if self._said is not None:
+            await self._said.aclose()
+        await aclose(self.stream)
+
+
+async def messages_in(stream: Stream, limit: int) -> AsyncGenerator[Said, None]:
+    parser = Parser(limit)
+    async for chunk in stream:
+        for event in parser.feed(chunk):
             if (said := said_in(event.raw, event.data)) is not None:
                 yield said
-
-    async def aclose(self) -> None:
-        await self._said.aclose()
-        await aclose(self.stream)
+    for event in parser.end():
+        if (said := said_in(event.raw, event.data)) is not None:
+            yield said
 
 
 def said_in(raw: bytes, data: bytes | None) -> Said | None:
