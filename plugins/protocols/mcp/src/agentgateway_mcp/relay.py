@@ -18,12 +18,13 @@ from agentgateway_mcp.door import gone, unknown
 from agentgateway_mcp.errors import INVALID_PARAMS, METHOD_NOT_FOUND, McpError
 from agentgateway_mcp.fan import Merged, cursor_of, cursors_in, gather
 from agentgateway_mcp.messages import McpCall
-from agentgateway_mcp.passing import EVENTS, event, failure, judged, note, passed, whole
+from agentgateway_mcp.passing import EVENTS, failure, judged, note, passed, whole
 from agentgateway_mcp.processors import ask_before_one, past_processors
 from agentgateway_mcp.replies import LISTS, Outward, read_message
 from agentgateway_mcp.rules import may_call
 from agentgateway_mcp.servers import Answer, Said
 from agentgateway_mcp.sessions import ASKED, opened
+from agentgateway_mcp.streamable import event
 from agentgateway_mcp.subscribing import asked_of, begun
 
 if TYPE_CHECKING:

@@ -148,7 +148,7 @@ class Events:
 
     def __init__(self, stream: Stream, limit: int) -> None:
         self.stream = stream
-        self._limit = limit
+        self.limit = limit
         self._said: AsyncGenerator[Said, None] | None = None
 
     def __aiter__(self) -> AsyncIterator[Said]:
@@ -156,7 +156,7 @@ class Events:
 
     async def __anext__(self) -> Said:
         if self._said is None:
-            self._said = messages_in(self.stream, self._limit)
+            self._said = messages_in(self.stream, self.limit)
         return await self._said.__anext__()
 
     async def aclose(self) -> None:
@@ -174,6 +174,14 @@ async def messages_in(stream: Stream, limit: int) -> AsyncGenerator[Said, None]:
     for event in parser.end():
         if (said := said_in(event.raw, event.data)) is not None:
             yield said
+
+
+def event(said: Said) -> bytes:
+    """A message as an event (WHATWG HTML, section 9.2)."""
+    place = b"id: %b\n" % said.event.encode() if said.event is not None else b""
+    pause = b"retry: %d\n" % said.retry if said.retry is not None else b""
+    name = b"event: message\n" if said.data else b""
+    return b"%b%b%bdata: %b\n\n" % (place, pause, name, said.data)
 
 
 def said_in(raw: bytes, data: bytes | None) -> Said | None:
