@@ -41,7 +41,7 @@ class Servers:
         self._call = call
         self._names = backend.names
         assert exchange.target is not None
-        self._members = {member.name: member for member in exchange.target.members}
+        self.members = {member.name: member for member in exchange.target.members}
 
     async def results(self, pages: Mapping[str, str | None], *, all_of_them: bool = False) -> dict[str, dict[str, Any]]:
         """The results of several servers for the client's request, each with a cursor of its own."""
@@ -144,7 +144,7 @@ class Servers:
         own = await self.open(target, session.asked, version)
         if own is None:
             raise gone()
-        server: Server = self._members[target].facts
+        server: Server = self.members[target].facts
         kept = self._backend.renewals.put(session, target, own, lost, shared=not server.resumable)
         if kept != own:
             await self._ended(target, Ask("end", version=version, session=own))
@@ -162,7 +162,7 @@ class Servers:
 
     async def sent(self, target: str, ask: Ask, *, again: bool = False) -> Answer:
         """One exchange of the gateway's own with a server, through that target's policies."""
-        exchange, member = self._exchange, self._members[target]
+        exchange, member = self._exchange, self.members[target]
         child = Exchange(exchange.request, exchange.source, parent=exchange)
         child.place, child.protocol, child.deadline = exchange.place, exchange.protocol, exchange.deadline
         child.principal, child.identities = exchange.principal, exchange.identities

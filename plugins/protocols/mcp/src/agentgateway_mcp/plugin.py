@@ -29,6 +29,8 @@ from agentgateway_mcp.renewals import Renewals
 from agentgateway_mcp.servers import Ask, Server
 from agentgateway_mcp.sessions import Opened, Seal
 
+LONGEST = 128
+"""Characters of a label."""
 LAST_WORDS = 2.0
 """Seconds for the ends of sessions to be told to servers, when the gateway ends."""
 
@@ -171,4 +173,5 @@ class Counted:
             name = call.name if call.kind not in (None, "task", "resource") else None
             known = call.error_code is None
             labels = (call.method if known else "", call.kind or "", call.target or "", (name or "") if known else "")
-            self._counter.add(tuple(label[:128] for label in labels))
+            longest = max(map(len, labels))
+            self._counter.add(labels if longest <= LONGEST else tuple(label[:LONGEST] for label in labels))

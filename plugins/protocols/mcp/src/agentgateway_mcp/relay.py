@@ -44,8 +44,7 @@ class Relay:
         self._call = call
         self._names = backend.names
         self._servers = Servers(backend, exchange, call)
-        assert exchange.target is not None
-        self._members = {member.name: member for member in exchange.target.members}
+        self._members = self._servers.members
 
     async def answer(self) -> Reply:
         if not self._call.processors:
