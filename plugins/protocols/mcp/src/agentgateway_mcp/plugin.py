@@ -19,6 +19,7 @@ from agentgateway_mcp.config import McpConfig
 from agentgateway_mcp.door import Door
 from agentgateway_mcp.edits import Seen
 from agentgateway_mcp.event_stream import opened_stream
+from agentgateway_mcp.listings import Listings
 from agentgateway_mcp.logins import Login
 from agentgateway_mcp.messages import McpCall
 from agentgateway_mcp.naming import Names
@@ -71,6 +72,7 @@ class McpBackend(Backend):
             for target in config.targets
         }
         self.pinning = Pinning(host, rules, self.places, self.names)
+        self.listings = Listings()
         self.stateful = config.stateful_mode == "stateful"
         self.seal = Seal(host.key(f"mcp session {host.at}"), host.at)
         self._ended = host.buckets("mcp sessions")
