@@ -241,11 +241,13 @@ def children(pid: int) -> list[int]:
 
 
 def own_memory(pid: int) -> float | None:
+    """MB that a process has written and no other one has. Pages of libraries that it has only read are its own, too, as
+    long as no other process maps them: some 10 MB come and go with whoever else runs Python on the machine."""
     try:
         text = (PROC / str(pid) / "smaps_rollup").read_text()
     except OSError:
         return None
-    return sum(map(int, re.findall(r"^Private_(?:Clean|Dirty):\s+(\d+)", text, re.MULTILINE))) / 1024
+    return sum(map(int, re.findall(r"^Private_Dirty:\s+(\d+)", text, re.MULTILINE))) / 1024
 
 
 def inodes(pid: int) -> Iterator[int]:

@@ -180,6 +180,18 @@ async def test_names_are_told_apart_by_their_target(world: World, era: str) -> N
     assert world.a.asked("tools/call") == []
 
 
+async def test_a_list_is_what_servers_have_now_however_often_it_is_asked_for(world: World) -> None:
+    client = world.clients["two"]
+    try:
+        for uris in (["x://1"], ["x://1"], ["x://1", "x://2"], ["x://1"], []):
+            world.b.answers["resources/list"] = {"resources": [{"uri": uri, "name": "r"} for uri in uris]}
+            for _ in range(2):
+                listed = await client.new("resources/list")
+                assert names(listed, "resources", "uri") == ["a+note://1", *(f"b+{uri}" for uri in uris)]
+    finally:
+        del world.b.answers["resources/list"]
+
+
 async def test_resources_carry_their_target(world: World) -> None:
     client = world.clients["two"]
     listed = await client.new("resources/list")

@@ -73,14 +73,14 @@ class PipeEnd(Link):
         self._room = asyncio.Event()
         self._incoming = Incoming(self._room.set)
         self._closed = False
-        self._other = self
+        self._other: PipeEnd | None = None  # until this end is left, so that the two are no cycle then
 
     async def send(self, frame: bytes) -> None:
         other = self._other
-        while other._incoming.full and not (self._closed or other._closed):
+        while other is not None and other._incoming.full and not (self._closed or other._closed):
             other._room.clear()
             await other._room.wait()
-        if self._closed or other._closed:
+        if other is None or self._closed or other._closed:
             raise PeerGone
         other._incoming.put(frame)
 
@@ -94,11 +94,13 @@ class PipeEnd(Link):
         self._leave(lost=True)
 
     def _leave(self, *, lost: bool) -> None:
+        other, self._other = self._other, None
         self._closed = True
         self._incoming.end(lost=True)
-        self._other._incoming.end(lost=lost)
         self._room.set()
-        self._other._room.set()
+        if other is not None:
+            other._incoming.end(lost=lost)
+            other._room.set()
 
 
 def pipe() -> tuple[PipeEnd, PipeEnd]:

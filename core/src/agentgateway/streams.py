@@ -14,6 +14,13 @@ from agentgateway.errors import UpstreamError
 Stream = AsyncIterator[bytes]
 
 
+class Taskless:
+    """Base of streams that wait for nothing but the bytes of an upstream: the edge reads them without a task. One that
+    has something else to wait for asks for a task first (`agentgateway.tasks`)."""
+
+    __slots__ = ()
+
+
 async def aclose(stream: Stream) -> None:
     """Let go of a stream that may or may not hold something open."""
     close = getattr(stream, "aclose", None)

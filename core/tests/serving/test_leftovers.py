@@ -8,7 +8,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from agentgateway._host.upstream_response import UpstreamResponse
+from agentgateway.errors import ConnectFailed, UpstreamError
 from agentgateway.exchange import Exchange, Headers, Reply
+from agentgateway.peers import PipeEnd, pipe
 
 POST = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nhello"
 
@@ -49,3 +52,82 @@ async def test_a_request_is_no_cycle_that_keeps_its_bodies_until_the_collector_c
     finally:
         gc.enable()
     assert left <= 2
+
+
+def exchanges() -> int:
+    return sum(type(one) is Exchange for one in gc.get_objects())
+
+
+@pytest.fixture
+def collector():
+    """It does not come during the test."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+async def no_server() -> None:
+    try:
+        raise ConnectionRefusedError
+    except OSError as error:
+        raise ConnectFailed(detail="x") from error
+
+
+async def test_an_error_is_no_cycle_with_its_request(serving, connect, collector):
+    async def answer(exchange: Exchange) -> Reply:
+        await no_server()
+        return Reply.text(200, "")
+
+    running = await serving(answer)
+    client = await connect(running)
+    for _ in range(20):
+        await client.send(POST)
+        assert (await client.reply())[0] == 503
+    await asyncio.sleep(0.05)
+    running.hooks.logged.clear()
+    assert exchanges() <= 2
+
+
+@pytest.mark.parametrize("ends", ["client", "server"])
+async def test_a_stream_that_ends_early_is_no_cycle_with_its_request(serving, connect, collector, ends):
+    loop = asyncio.get_running_loop()
+    waiting: list[UpstreamResponse] = []
+
+    class Source:
+        def pause(self) -> None: ...
+        def resume(self) -> None: ...
+        def fail(self, error: Exception) -> None:
+            waiting.pop().failed(error)
+
+    async def answer(exchange: Exchange) -> Reply:
+        response = UpstreamResponse(loop, Source(), 0)
+        response.arrived(b"one")
+        waiting.append(response)
+        return Reply(200, Headers(), response)
+
+    running = await serving(answer)
+    for _ in range(20):
+        client = await connect(running)
+        await client.send(POST)
+        await client.head("POST")
+        assert bytes((await client.event()).data) == b"one"
+        if ends == "server":
+            waiting.pop().failed(UpstreamError("gone"))
+        else:
+            await client.close()
+        await running.hooks.next_logged()
+    await asyncio.sleep(0.05)
+    assert exchanges() <= 2
+    assert sum(type(one) is UpstreamResponse for one in gc.get_objects()) <= 2
+
+
+async def test_a_link_that_both_ends_have_left_is_no_cycle(collector):
+    for leaves in (PipeEnd.close, PipeEnd.abort):
+        ends = pipe()
+        await ends[0].send(b"x")
+        for end in ends:
+            leaves(end)
+        leaves(end)
+    del ends, end
+    assert not [one for one in gc.get_objects() if type(one) is PipeEnd]

@@ -41,7 +41,7 @@ class _Stale(ConnectFailed):
     default_message = "the upstream closed the connection"
 
 
-def is_stale(error: Exception) -> bool:
+def is_stale(error: Exception | None) -> bool:
     return isinstance(error, _Stale)
 
 

@@ -90,6 +90,7 @@ class Drive:
         finally:
             self._running = False
             suspension.present = before
+            error = None  # whose traceback leads to this frame
         if waits_for is PARK:
             return
         self._coroutine = None
@@ -124,3 +125,5 @@ def _rest(coroutine: Coroutine[Any, Any, None], waits_for: object) -> Generator[
             waits_for = coroutine.send(None) if error is None else coroutine.throw(error)
         except StopIteration:
             return
+        finally:
+            error = None  # whose traceback leads to this frame

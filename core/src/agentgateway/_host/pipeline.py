@@ -62,6 +62,8 @@ async def run(exchange: Exchange, listener: Listener, write: Write) -> None:
         exchange.error = exchange.error or known(error)
     finally:
         await settle(chain, exchange)
+        if exchange.error is not None:
+            without_frames(exchange.error)
 
 
 async def before_routing(chain: Chain, exchange: Exchange) -> Reply | None:
@@ -197,6 +199,14 @@ async def in_time(waiting: Awaitable[Any], exchange: Exchange) -> Any:
             return await waiting
     except TimeoutError:
         raise RequestTimeout from None
+
+
+def without_frames(error: BaseException) -> None:
+    """Forget by which way an error came: it leads to the exchange, which has the error, and the two would be in memory
+    until the collector of cycles comes. Servers that die bring hundreds of them at once."""
+    for one in (error, error.__cause__, error.__context__):
+        if one is not None:
+            one.__traceback__ = None
 
 
 def checked(answer: object, name: str) -> Reply:

@@ -82,10 +82,8 @@ class Transport:
                 raise
             if response.status:
                 return response
-            failure = response.failure
-            assert failure is not None
-            if not again or not is_stale(failure):
-                raise failure
+            if not again or not is_stale(response.failure):
+                raise response.told()
             again = False
             connection = await pool.acquire(connect_timeout, fresh=True)
 

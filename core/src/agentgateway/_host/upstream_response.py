@@ -82,7 +82,7 @@ class UpstreamResponse(Suspension):
         if self._unread > most:
             self._too_long(most)
         if self._failure is not None:
-            raise self._failure
+            raise self.told()
         return self._take()
 
     def __aiter__(self) -> "UpstreamResponse":
@@ -93,7 +93,7 @@ class UpstreamResponse(Suspension):
         while not self._parts:
             if self._source is None:
                 if self._failure is not None:
-                    raise self._failure
+                    raise self.told()
                 raise StopAsyncIteration
             self._wake_at = 1
             await self.suspend()
@@ -101,6 +101,13 @@ class UpstreamResponse(Suspension):
         if self._paused:
             self.resume()
         return chunk
+
+    def told(self) -> Exception:
+        """What went wrong, to be raised. It is not kept: its traceback leads to this response, and the two would be in
+        memory until the collector of cycles comes."""
+        failure, self._failure = self._failure, UpstreamError(detail="the answer had been broken off before")
+        assert failure is not None
+        return failure
 
     def push(self, on_chunk: Callable[[bytes], None], on_end: Callable[[Exception | None], None]) -> None:
         """Hand every chunk to `on_chunk` from the socket's callback, those already here at once; `on_end` comes once.

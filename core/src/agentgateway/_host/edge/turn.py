@@ -14,6 +14,7 @@ from agentgateway._host.upstream_response import UpstreamResponse
 from agentgateway.errors import GatewayError, InternalError
 from agentgateway.exchange import Body, ClientGone, Exchange, Reply
 from agentgateway.llm.replies import LlmStream
+from agentgateway.streams import Taskless
 
 if TYPE_CHECKING:
     from agentgateway._host.edge.connection import EdgeConnection
@@ -143,7 +144,7 @@ class Turn(Suspension):
     async def _stream(self, exchange: Exchange, reply: Reply) -> None:
         connection, sending, body = self._connection, self._connection.sending, reply.body
         try:
-            if type(body) not in PASSED_ON:
+            if type(body) not in PASSED_ON and not isinstance(body, Taskless):
                 await inline.in_a_task()
             length = announced(reply)
             chunked = length is None and self.version == "1.1"

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic_core import to_json
 
@@ -16,11 +16,14 @@ from agentgateway.tasks import in_a_task
 from agentgateway_mcp.bridging import SELF
 from agentgateway_mcp.callers import Caller
 from agentgateway_mcp.door import gone
+from agentgateway_mcp.envelope import member
 from agentgateway_mcp.errors import METHOD_NOT_FOUND, McpError
 from agentgateway_mcp.fan import gather
+from agentgateway_mcp.known import without_id
 from agentgateway_mcp.known_eras import says_expired
+from agentgateway_mcp.listings import Part
 from agentgateway_mcp.messages import McpCall
-from agentgateway_mcp.replies import LISTS, read_message
+from agentgateway_mcp.replies import LISTS, Outward, read_message
 from agentgateway_mcp.servers import Answer, Ask, Said, Server
 from agentgateway_mcp.sessions import Opened
 from agentgateway_mcp.tracing import traced
@@ -28,6 +31,9 @@ from agentgateway_mcp.tracing import traced
 if TYPE_CHECKING:
     from agentgateway_mcp.plugin import McpBackend
 
+T = TypeVar("T")
+Asked = bytes | dict[str, Any]
+"""A message as it came from the client, or made for one server."""
 MISSED = frozenset((*LISTS, "logging/setLevel"))
 """Methods that a server may do without while others have them."""
 
@@ -41,28 +47,56 @@ class Servers:
         self._call = call
         self._names = backend.names
         assert exchange.target is not None
-        self._members = {member.name: member for member in exchange.target.members}
+        self.members = {member.name: member for member in exchange.target.members}
 
     async def results(self, pages: Mapping[str, str | None], *, all_of_them: bool = False) -> dict[str, dict[str, Any]]:
         """The results of several servers for the client's request, each with a cursor of its own."""
+        return await self._each(pages, self.result, all_of_them=all_of_them)
+
+    async def parts(self, pages: Mapping[str, str | None]) -> dict[str, Part]:
+        """The same of a list, in the words of clients, for whom there are no rules."""
+        return await self._each(pages, self._part)
+
+    async def _each(
+        self, pages: Mapping[str, str | None], take: Callable[[str, Asked], Awaitable[T]], *, all_of_them: bool = False
+    ) -> dict[str, T]:
         config, document = self._backend.config, self._call.document
 
-        def asking(target: str, cursor: str | None) -> Any:
+        def asking(target: str, cursor: str | None) -> Callable[[], Awaitable[T]]:
             if cursor is None and "cursor" not in self._call.params:
-                return partial(self.result, target, self._call.body())
+                return partial(take, target, self._call.body())
             params = {key: value for key, value in self._call.params.items() if key != "cursor"}
             page = {"cursor": cursor} if cursor is not None else {}
-            return partial(self.result, target, {**document, "params": {**params, **page}})
+            return partial(take, target, {**document, "params": {**params, **page}})
 
         asked = {target: asking(target, cursor) for target, cursor in pages.items()}
         fail_open = config.failure_mode == "failOpen" and not all_of_them
         found = await gather(asked, config.timeout, fail_open=fail_open)
         return {target: found[target] for target in self._names.targets if target in found}
 
-    async def result(self, target: str, asked: bytes | dict[str, Any]) -> dict[str, Any]:
+    async def _part(self, target: str, asked: Asked) -> Part:
+        call, listings = self._call, self._backend.listings
+        document = asked if isinstance(asked, dict) else call.document
+        answer = await self.ask(target, asked)
+        key = (target, call.method, call.version, member(document, "params").get("cursor"))
+        raw = without_id(answer.whole, call.id) if answer.whole is not None and answer.status == 200 else None
+        part = listings.get(key, raw) if raw is not None else None
+        if part is None:
+            result = await self._result_in(answer, target, document)
+            Outward(self._exchange, call, self._names, target).result(result)
+            listed, _, named = LISTS[call.method]
+            part = Part.of(result, listed, named)
+            if raw is not None:
+                listings.keep(key, raw, part)
+        return part
+
+    async def result(self, target: str, asked: Asked) -> dict[str, Any]:
         """One server's result. What it cannot do it has none of. Raises `GatewayError`."""
         document = asked if isinstance(asked, dict) else self._call.document
-        message = await self.response_of(await self.ask(target, asked), document.get("id"))
+        return await self._result_in(await self.ask(target, asked), target, document)
+
+    async def _result_in(self, answer: Answer, target: str, document: dict[str, Any]) -> dict[str, Any]:
+        message = await self.response_of(answer, document.get("id"))
         if isinstance(message.get("result"), dict):
             return dict(message["result"])
         error = message.get("error")
@@ -144,7 +178,7 @@ class Servers:
         own = await self.open(target, session.asked, version)
         if own is None:
             raise gone()
-        server: Server = self._members[target].facts
+        server: Server = self.members[target].facts
         kept = self._backend.renewals.put(session, target, own, lost, shared=not server.resumable)
         if kept != own:
             await self._ended(target, Ask("end", version=version, session=own))
@@ -162,7 +196,7 @@ class Servers:
 
     async def sent(self, target: str, ask: Ask, *, again: bool = False) -> Answer:
         """One exchange of the gateway's own with a server, through that target's policies."""
-        exchange, member = self._exchange, self._members[target]
+        exchange, member = self._exchange, self.members[target]
         child = Exchange(exchange.request, exchange.source, parent=exchange)
         child.place, child.protocol, child.deadline = exchange.place, exchange.protocol, exchange.deadline
         child.principal, child.identities = exchange.principal, exchange.identities

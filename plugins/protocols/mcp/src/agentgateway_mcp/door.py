@@ -60,10 +60,11 @@ class Door:
         """Begin what is answered on a stream, now that it was accepted."""
         call = exchange.call
         if isinstance(call, McpCall) and call.then is not None:
-            if call.then.due:
-                self._backend.run(call.then.begin())
+            then, call.then = call.then, None  # which knows its call
+            if then.due:
+                self._backend.run(then.begin())
             else:
-                call.then.give_up()
+                then.give_up()
 
     def _check_origin(self, exchange: Exchange) -> None:
         request = exchange.request

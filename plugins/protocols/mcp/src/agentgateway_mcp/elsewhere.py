@@ -110,8 +110,11 @@ async def while_wanted(link: Link, work: Coroutine[Any, Any, None]) -> None:
         for task in (working, leaving):
             task.cancel()
         await asyncio.gather(working, leaving, return_exceptions=True)
-    if not working.cancelled():
-        working.result()
+    try:
+        if not working.cancelled():
+            working.result()
+    finally:
+        del working, leaving, task  # an error refers to this frame
 
 
 class Relayed:

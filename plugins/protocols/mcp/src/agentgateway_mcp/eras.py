@@ -46,20 +46,21 @@ def speak(call: McpCall, headers: Headers) -> None:
 
 
 def _check(call: McpCall, headers: Headers, named: str | None) -> None:
-    method, meta = call.method, _meta(call)
+    method, meta, given = call.method, _meta(call), dict(headers.raw)
     if method in REMOVED:
         if named is not None and named not in SUPPORTED:
             raise _unsupported(named)
         raise McpError(METHOD_NOT_FOUND, f"Method not found: {method}", status=404)
-    for name in ROUTING:
-        if len(headers.all(name)) > 1:
-            raise _mismatch(f"{name} header appears more than once")
+    if len(given) != len(headers.raw):
+        for name in ROUTING:
+            if len(headers.all(name)) > 1:
+                raise _mismatch(f"{name} header appears more than once")
     if missing := [key for key in (VERSION_KEY, CAPABILITIES_KEY) if key not in meta]:
         raise McpError(INVALID_PARAMS, f"params._meta is missing {', '.join(missing)}")
     version = meta[VERSION_KEY]
     if not isinstance(version, str) or named != version:
         raise _mismatch("mcp-protocol-version header does not match params._meta")
-    if headers.get("mcp-method") != method:
+    if given.get(b"mcp-method", b"").decode("latin-1") != method:
         raise _mismatch("mcp-method header does not match the method")
     key = NAMED_BY.get(method)
     value = call.params.get(key) if key is not None else None

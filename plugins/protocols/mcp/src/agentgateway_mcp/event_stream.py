@@ -87,8 +87,9 @@ class EventStream:
         self._letters.abort()
         for link in self._links:
             link.abort()
-        if self._listening is not None:
-            self._listening.cancel()
+        listening, self._listening = self._listening, None  # which refers to this stream, also when it has ended
+        if listening is not None:
+            listening.cancel()
         if self._session:
             self._backend.run(self._end())
 

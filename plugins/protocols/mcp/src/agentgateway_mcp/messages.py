@@ -49,6 +49,8 @@ class Afterwards:
 class McpCall(Content):
     """What a client sent: a JSON-RPC message, or the wish to listen (GET) or to end the session (DELETE).
 
+    `method` is the JSON-RPC method, empty in a response and where there is no message; `kind` what it is about.
+
     The backend fills in `target` and `name` (the server asked, and what it calls the tool, prompt, resource or task
     that the message is about), and `session`, which the client's session id stands for. `judges` are guards of what
     comes back, `rules` the authorization of this route; `looked_at` is the thing of a list, or of a completion, that
@@ -68,8 +70,10 @@ class McpCall(Content):
         "edits",
         "error_code",
         "judges",
+        "kind",
         "login",
         "looked_at",
+        "method",
         "name",
         "owner",
         "processors",
@@ -90,6 +94,9 @@ class McpCall(Content):
         self.purpose = purpose
         self.raw = raw
         self.document: dict[str, Any] = document if document is not None else {}
+        method = self.document.get("method")
+        self.method: str = method if isinstance(method, str) else ""
+        self.kind = KINDS.get(self.method)
         self.version = ""
         self.session: Opened | None = None
         self.target: str | None = None
@@ -112,16 +119,6 @@ class McpCall(Content):
     @property
     def modern(self) -> bool:
         return self.version >= MODERN
-
-    @property
-    def method(self) -> str:
-        """The JSON-RPC method; empty in a response, and where there is no message."""
-        method = self.document.get("method")
-        return method if isinstance(method, str) else ""
-
-    @property
-    def kind(self) -> str | None:
-        return KINDS.get(self.method)
 
     @property
     def id(self) -> str | int | None:

@@ -9,12 +9,14 @@ from pydantic_core import to_json
 
 from agentgateway.errors import GatewayError, GuardRejected, UpstreamError
 from agentgateway.exchange import Exchange, Headers, Reply, Stream
-from agentgateway.streams import aclose
+from agentgateway.streams import Taskless
+from agentgateway.tasks import in_a_task
 from agentgateway_mcp.errors import REFUSED, rpc_error
 from agentgateway_mcp.messages import McpCall
 from agentgateway_mcp.replies import McpReply, Outward, read_message
 from agentgateway_mcp.servers import Answer, Said
-from agentgateway_mcp.streamable import Events
+from agentgateway_mcp.sifting import SiftedStream
+from agentgateway_mcp.streamable import Events, event
 
 EVENTS = [
     (b"content-type", b"text/event-stream"),
@@ -23,14 +25,6 @@ EVENTS = [
 ]
 PASSED_ON = frozenset((b"content-type", b"cache-control", b"www-authenticate", b"retry-after", b"allow"))
 """Headers of servers that clients have a use for."""
-
-
-def event(said: Said) -> bytes:
-    """A message as an event (WHATWG HTML, section 9.2)."""
-    place = b"id: %b\n" % said.event.encode() if said.event is not None else b""
-    pause = b"retry: %d\n" % said.retry if said.retry is not None else b""
-    name = b"event: message\n" if said.data else b""
-    return b"%b%b%bdata: %b\n\n" % (place, pause, name, said.data)
 
 
 def whole(document: dict[str, Any], status: int = 200) -> Reply:
@@ -46,10 +40,11 @@ def passed(exchange: Exchange, call: McpCall, answer: Answer, outward: Outward) 
     body = answer.whole or b""
     if body and "content-type" not in headers:
         headers.add("content-type", "application/json")
-    if body and is_json(answer) and (outward.needed or answer.status >= 400 or b'"error"' in body):
+    needed = outward.needed and not outward.leaves(body)
+    if body and is_json(answer) and (needed or answer.status >= 400 or b'"error"' in body):
         document = outward.message(read_message(body))
         note(call, document)
-        body = to_json(document) if outward.needed else body
+        body = to_json(document) if needed else body
     return Reply(answer.status, headers, body, upstream=True)
 
 
@@ -64,18 +59,23 @@ def note(call: McpCall, document: dict[str, Any]) -> None:
         call.error_code = error["code"]
 
 
-class Passing:
-    """The body of a streamed reply. Untouched bytes pass as they came; otherwise each message is read, named as the
-    client knows it and put in front of the guards that the way back has added meanwhile."""
+class Passing(Taskless):
+    """The body of a streamed reply. Bytes pass as they came wherever nothing in them is another thing for clients; each
+    message is read and put in front of the guards that the way back has added meanwhile, if there are any."""
 
     def __init__(self, exchange: Exchange, call: McpCall, answer: Answer, outward: Outward) -> None:
+        self._exchange = exchange
+        self._call = call
         self._answer = answer
+        self._outward = outward
         messages = answer.messages
         assert messages is not None
-        untouched = isinstance(messages, Events) and not outward.needed
-        self._raw = Untouched(exchange, call, messages.stream) if untouched and isinstance(messages, Events) else None
-        self._call = call
-        self._edited = edited(exchange, call, messages, outward)
+        self._messages = messages
+        self._raw: Untouched | None = None
+        if isinstance(messages, Events):
+            stream = renamed(call, messages, outward) if outward.needed else messages.stream
+            self._raw = Untouched(exchange, call, stream, resumable=outward.resumable)
+        self._edited: AsyncGenerator[bytes, None] | None = None
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -83,21 +83,37 @@ class Passing:
     async def __anext__(self) -> bytes:
         if self._raw is not None and not self._call.judges:
             return await self._raw.__anext__()
+        if self._edited is None:
+            await in_a_task()
+            self._edited = edited(self._exchange, self._call, self._messages, self._outward)
         return await self._edited.__anext__()
 
     async def aclose(self) -> None:
-        await aclose(self._edited)
+        if self._edited is not None:
+            await self._edited.aclose()
         await self._answer.close()
 
 
-class Untouched:
-    """The bytes of a stream as they come. A request whose stream breaks is answered with an error, unless the events
-    have ids: its client asks for the rest (`Last-Event-ID`)."""
+def renamed(call: McpCall, messages: Events, outward: Outward) -> SiftedStream:
+    """The bytes of a stream, with the names that clients know."""
 
-    def __init__(self, exchange: Exchange, call: McpCall, stream: Stream) -> None:
+    async def rename(data: bytes) -> bytes:
+        document = outward.message(read_message(data))
+        note(call, document)
+        return to_json(document)
+
+    return SiftedStream(messages.stream, rename, outward.leaves, messages.limit)
+
+
+class Untouched:
+    """The bytes of a stream as they come. A request whose stream breaks is answered with an error, unless it is
+    `resumable` and the events have ids: its client asks for the rest (`Last-Event-ID`)."""
+
+    def __init__(self, exchange: Exchange, call: McpCall, stream: Stream, *, resumable: bool) -> None:
         self._exchange = exchange
         self._call = call
         self._stream = stream
+        self._may_resume = resumable and not call.modern
         self._tail = b"\n\n"
         self._resumable = False
         self._over = False
@@ -115,7 +131,7 @@ class Untouched:
             return (b"" if whole_so_far else b"\n\n") + failure(self._call, error)
         edge = self._tail + chunk[:3]
         if b"\nid:" in edge or b"\nid:" in chunk:
-            self._resumable = not self._call.modern
+            self._resumable = self._may_resume
         self._tail = (chunk if len(chunk) >= 4 else edge)[-4:]
         return chunk
 

@@ -19,6 +19,7 @@ from agentgateway_mcp.config import McpConfig
 from agentgateway_mcp.door import Door
 from agentgateway_mcp.edits import Seen
 from agentgateway_mcp.event_stream import opened_stream
+from agentgateway_mcp.listings import Listings
 from agentgateway_mcp.logins import Login
 from agentgateway_mcp.messages import McpCall
 from agentgateway_mcp.naming import Names
@@ -29,6 +30,8 @@ from agentgateway_mcp.renewals import Renewals
 from agentgateway_mcp.servers import Ask, Server
 from agentgateway_mcp.sessions import Opened, Seal
 
+LONGEST = 128
+"""Characters of a label."""
 LAST_WORDS = 2.0
 """Seconds for the ends of sessions to be told to servers, when the gateway ends."""
 
@@ -69,6 +72,7 @@ class McpBackend(Backend):
             for target in config.targets
         }
         self.pinning = Pinning(host, rules, self.places, self.names)
+        self.listings = Listings()
         self.stateful = config.stateful_mode == "stateful"
         self.seal = Seal(host.key(f"mcp session {host.at}"), host.at)
         self._ended = host.buckets("mcp sessions")
@@ -171,4 +175,5 @@ class Counted:
             name = call.name if call.kind not in (None, "task", "resource") else None
             known = call.error_code is None
             labels = (call.method if known else "", call.kind or "", call.target or "", (name or "") if known else "")
-            self._counter.add(tuple(label[:128] for label in labels))
+            longest = max(map(len, labels))
+            self._counter.add(labels if longest <= LONGEST else tuple(label[:LONGEST] for label in labels))

@@ -18,10 +18,10 @@ from agentgateway_mcp.door import unknown
 from agentgateway_mcp.errors import INTERNAL_ERROR, McpError
 from agentgateway_mcp.messages import McpCall
 from agentgateway_mcp.naming import Names
-from agentgateway_mcp.passing import event, failure
+from agentgateway_mcp.passing import failure
 from agentgateway_mcp.replies import read_message
 from agentgateway_mcp.servers import Said
-from agentgateway_mcp.streamable import Events
+from agentgateway_mcp.streamable import Events, event
 
 NAMED = {"tool": "name", "prompt": "name", "resource": "uri", "task": "taskId"}
 """The parameter that names the thing that a request is about."""

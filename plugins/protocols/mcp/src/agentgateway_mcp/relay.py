@@ -17,13 +17,15 @@ from agentgateway_mcp.asking import Servers
 from agentgateway_mcp.door import gone, unknown
 from agentgateway_mcp.errors import INVALID_PARAMS, METHOD_NOT_FOUND, McpError
 from agentgateway_mcp.fan import Merged, cursor_of, cursors_in, gather
+from agentgateway_mcp.listings import distinct, response
 from agentgateway_mcp.messages import McpCall
-from agentgateway_mcp.passing import EVENTS, event, failure, judged, note, passed, whole
+from agentgateway_mcp.passing import EVENTS, failure, judged, note, passed, whole
 from agentgateway_mcp.processors import ask_before_one, past_processors
 from agentgateway_mcp.replies import LISTS, Outward, read_message
 from agentgateway_mcp.rules import may_call
 from agentgateway_mcp.servers import Answer, Said
 from agentgateway_mcp.sessions import ASKED, opened
+from agentgateway_mcp.streamable import event
 from agentgateway_mcp.subscribing import asked_of, begun
 
 if TYPE_CHECKING:
@@ -43,8 +45,7 @@ class Relay:
         self._call = call
         self._names = backend.names
         self._servers = Servers(backend, exchange, call)
-        assert exchange.target is not None
-        self._members = {member.name: member for member in exchange.target.members}
+        self._members = self._servers.members
 
     async def answer(self) -> Reply:
         if not self._call.processors:
@@ -165,18 +166,27 @@ class Relay:
         key, _, named = LISTS[call.method]
         cursors = cursors_in(call.params.get("cursor"), self._names.targets)
         pages: Mapping[str, str | None] = dict.fromkeys(self._members) if cursors is None else cursors
-        results = await self._servers.results(pages)
-        more = {target: result["nextCursor"] for target, result in results.items() if result.get("nextCursor")}
-        for target, result in results.items():
-            Outward(self._exchange, call, self._names, target).result(result)
+        if self._names.prefixed and not call.rules:
+            parts = await self._servers.parts(pages)
+            if distinct(parts.values()):
+                more = self._besides({target: part.rest for target, part in parts.items()})
+                body = response(call.id, key, parts.values(), more)
+                return Reply(200, Headers([(b"content-type", b"application/json")]), body, upstream=True)
+            results = {target: part.result(key) for target, part in parts.items()}
+        else:
+            results = await self._servers.results(pages)
+            for target, result in results.items():
+                Outward(self._exchange, call, self._names, target).result(result)
         if key == "tools" and not self._names.prefixed:
             self._backend.pinning.shadow(results)
-        merged: dict[str, Any] = {key: merging.listed(key, named, results)}
-        if (cursor := cursor_of(more)) is not None:
-            merged["nextCursor"] = cursor
-        if call.modern:
-            merged |= {"resultType": "complete", **merging.hints(results.values())}
-        return whole(self._response(merged))
+        return whole(self._response({key: merging.listed(key, named, results), **self._besides(results)}))
+
+    def _besides(self, results: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+        """What a merged list says besides its entries."""
+        more = {target: result["nextCursor"] for target, result in results.items() if result.get("nextCursor")}
+        cursor = cursor_of(more)
+        found = {"nextCursor": cursor} if cursor is not None else {}
+        return found | ({"resultType": "complete", **merging.hints(results.values())} if self._call.modern else {})
 
     async def _discover(self) -> Reply:
         """What all servers speak. One that cannot be asked sends the client to `initialize`, where the file says what

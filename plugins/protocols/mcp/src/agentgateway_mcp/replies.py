@@ -24,6 +24,7 @@ LISTS = {
 }
 """Methods that list things: where they stand in the result, what they are, and the member that names them."""
 DISPLAYED = "ui/resourceUri"
+SHARED_MEMBER = b'"%b"' % SHARED.encode()
 
 
 def read_message(data: bytes) -> dict[str, Any]:
@@ -54,6 +55,24 @@ class Outward:
             self._names.marks_uris
             or (method in LISTS and (rules or self._names.changes))
             or (method == "resources/read" and rules)
+        )
+
+    @property
+    def resumable(self) -> bool:
+        """Whether a client that comes back to a stream that broke off comes to the server that it was from."""
+        return len(self._names.targets) == 1
+
+    def leaves(self, data: bytes) -> bool:
+        """Whether messages stay as they are, by their bytes, one or several: nothing in them could be a member that is
+        another one for clients, however it is spelt, nor an error, which somebody wants to note."""
+        return not (
+            self._call.method in LISTS
+            or b'"uri"' in data
+            or b'"taskId"' in data
+            or b'"error"' in data
+            or b"\\u00" in data
+            or (b'"method"' in data and b'"id"' in data)
+            or (bool(self._call.rules) and SHARED_MEMBER in data)
         )
 
     def message(self, document: dict[str, Any]) -> dict[str, Any]:

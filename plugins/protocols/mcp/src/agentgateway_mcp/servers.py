@@ -37,11 +37,11 @@ class Ask(Content):
     session: str | None = None
     resume_from: str | None = None
     fields: tuple[tuple[str, str], ...] = ()
+    method: str = field(init=False, compare=False)
+    """The JSON-RPC method, empty in a response."""
 
-    @property
-    def method(self) -> str:
-        """The JSON-RPC method, empty in a response."""
-        return str(self.document.get("method", ""))
+    def __post_init__(self) -> None:
+        self.method = str(self.document.get("method", ""))
 
     @property
     def wants_answer(self) -> bool:

@@ -7,12 +7,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from agentgateway.exchange import Stream
 from agentgateway.llm.sse import Event, Parser
 from agentgateway.streams import aclose
-from agentgateway_mcp.passing import event
 from agentgateway_mcp.servers import Said
-from agentgateway_mcp.streamable import said_in
+from agentgateway_mcp.streamable import event, said_in
 
 Sift = Callable[[bytes], Awaitable[bytes]]
 """What goes in the place of a message; the same object for one that stays."""
+
+
+ENDS = (b"\n\n", b"\r\n\r\n")
+"""Of events, as most servers write them."""
 
 
 class Sifted:
@@ -44,7 +47,8 @@ class SiftedStream:
         self._stream = stream
         self._sift = sift
         self._skips = skips
-        self._parser = Parser(limit)
+        self._limit = limit
+        self._parser: Parser | None = None
         self._ended = False
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -52,14 +56,17 @@ class SiftedStream:
 
     async def __anext__(self) -> bytes:
         while not self._ended:
+            parser = self._parser
             try:
                 chunk = await self._stream.__anext__()
-                if not self._parser.waiting and chunk.endswith(b"\n\n") and self._skips(chunk):
+                if (parser is None or not parser.waiting) and chunk.endswith(ENDS) and self._skips(chunk):
                     return chunk
-                events = self._parser.feed(chunk)
+                if parser is None:
+                    parser = self._parser = Parser(self._limit)
+                events = parser.feed(chunk)
             except StopAsyncIteration:
                 self._ended = True
-                events = self._parser.end()
+                events = parser.end() if parser is not None else []
             if events:
                 return await self._passed(events)
         raise StopAsyncIteration

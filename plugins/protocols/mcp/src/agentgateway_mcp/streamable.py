@@ -26,7 +26,11 @@ OWN = HOP_BY_HOP | frozenset(
     )
 )
 """Headers of the client's that are between it and the gateway."""
-ACCEPTS = {"send": "application/json, text/event-stream", "listen": "text/event-stream", "end": "*/*"}
+SAYS = {
+    "send": [(b"accept", b"application/json, text/event-stream"), (b"content-type", b"application/json")],
+    "listen": [(b"accept", b"text/event-stream")],
+    "end": [(b"accept", b"*/*")],
+}
 METHODS = {"send": "POST", "listen": "GET", "end": "DELETE"}
 
 
@@ -81,9 +85,7 @@ class StreamableHttp(Server):
     async def prepare(self, exchange: Exchange) -> None:
         ask = asked(exchange)
         headers = exchange.request.headers.end_to_end(OWN)
-        headers.add("accept", ACCEPTS[ask.purpose])
-        if ask.purpose == "send":
-            headers.add("content-type", "application/json")
+        headers.raw += SAYS[ask.purpose]
         if ask.version and ask.method != "initialize":
             headers.add("mcp-protocol-version", ask.version)
         if ask.session is not None:
@@ -91,7 +93,7 @@ class StreamableHttp(Server):
         if ask.resume_from is not None:
             headers.add("last-event-id", ask.resume_from)
         if ask.version >= MODERN and ask.method:
-            headers.update(routing(ask))
+            headers.raw += routing(ask)
         if ask.fields:
             headers.update(ask.fields)
         exchange.outgoing = Outgoing(METHODS[ask.purpose], self._url, self._target, headers, ask.message)
@@ -113,13 +115,13 @@ def asked(exchange: Exchange) -> Ask:
     return exchange.call
 
 
-def routing(ask: Ask) -> list[tuple[str, str]]:
+def routing(ask: Ask) -> list[tuple[bytes, bytes]]:
     """The headers that repeat what the body says, by the names that this server knows."""
-    fields = [("mcp-method", ask.method)]
+    fields = [(b"mcp-method", ask.method.encode("latin-1"))]
     params = ask.document.get("params")
     name = params.get(NAMED_BY.get(ask.method, "")) if isinstance(params, dict) else None
     if isinstance(name, str):
-        fields.append(("mcp-name", wrapped(name)))
+        fields.append((b"mcp-name", wrapped(name).encode("latin-1")))
     return fields
 
 
@@ -148,27 +150,40 @@ class Events:
 
     def __init__(self, stream: Stream, limit: int) -> None:
         self.stream = stream
-        self._parser = Parser(limit)
-        self._said = self._read()
+        self.limit = limit
+        self._said: AsyncGenerator[Said, None] | None = None
 
     def __aiter__(self) -> AsyncIterator[Said]:
         return self
 
     async def __anext__(self) -> Said:
+        if self._said is None:
+            self._said = messages_in(self.stream, self.limit)
         return await self._said.__anext__()
 
-    async def _read(self) -> AsyncGenerator[Said, None]:
-        async for chunk in self.stream:
-            for event in self._parser.feed(chunk):
-                if (said := said_in(event.raw, event.data)) is not None:
-                    yield said
-        for event in self._parser.end():
+    async def aclose(self) -> None:
+        if self._said is not None:
+            await self._said.aclose()
+        await aclose(self.stream)
+
+
+async def messages_in(stream: Stream, limit: int) -> AsyncGenerator[Said, None]:
+    parser = Parser(limit)
+    async for chunk in stream:
+        for event in parser.feed(chunk):
             if (said := said_in(event.raw, event.data)) is not None:
                 yield said
+    for event in parser.end():
+        if (said := said_in(event.raw, event.data)) is not None:
+            yield said
 
-    async def aclose(self) -> None:
-        await self._said.aclose()
-        await aclose(self.stream)
+
+def event(said: Said) -> bytes:
+    """A message as an event (WHATWG HTML, section 9.2)."""
+    place = b"id: %b\n" % said.event.encode() if said.event is not None else b""
+    pause = b"retry: %d\n" % said.retry if said.retry is not None else b""
+    name = b"event: message\n" if said.data else b""
+    return b"%b%b%bdata: %b\n\n" % (place, pause, name, said.data)
 
 
 def said_in(raw: bytes, data: bytes | None) -> Said | None:
