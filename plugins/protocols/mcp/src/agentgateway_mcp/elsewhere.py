@@ -24,6 +24,7 @@ from agentgateway.errors import (
 )
 from agentgateway.exchange import Headers, Outgoing
 from agentgateway.interfaces import Link, PeerGone
+from agentgateway_mcp.errors import McpError
 from agentgateway_mcp.servers import Answer, Ask, Said
 
 ERRORS = {one.__name__: one for one in (ConnectFailed, InternalError, InvalidRequest, NoEndpoint, UpstreamTimeout)}
@@ -166,6 +167,9 @@ def ended() -> UpstreamError:
 
 
 def in_words(error: GatewayError) -> dict[str, Any]:
+    if isinstance(error, McpError):
+        told = {"rpc": error.rpc, "data": error.data, "detail": error.detail, "headers": error.headers}
+        return {"kind": "McpError", "message": error.message, "status": error.status, **told}
     kind = next((one.__name__ for one in type(error).__mro__ if one.__name__ in ERRORS), "")
     return {
         "kind": kind,
@@ -178,7 +182,10 @@ def in_words(error: GatewayError) -> dict[str, Any]:
 
 
 def as_error(kind: str, headers: list[list[str]], **told: Any) -> GatewayError:
-    return ERRORS.get(kind, UpstreamError)(headers=[(name, value) for name, value in headers], **told)
+    pairs = tuple((name, value) for name, value in headers)
+    if kind == "McpError":
+        return McpError(headers=pairs, **told)
+    return ERRORS.get(kind, UpstreamError)(headers=pairs, **told)
 
 
 def pairs(headers: Headers) -> list[tuple[str, str]]:

@@ -32,20 +32,24 @@ class ModernStream:
         self._sink = Inbox(room, lambda _: None)
         self._sink.on_close = lambda _: self.end()
         self._task: asyncio.Task[None] | None = None
+        self._caller: Caller | None = None
         self._numbers = count(1)
 
     async def begin(self, caller: Caller, uris: Iterable[str]) -> Answer:
         """The stream. Raises `UpstreamError`."""
+        self._caller = caller.later()
         answer = await self._subscribed(caller, uris)
         if answer.messages is None:
             return Answer(405, whole=b"") if answer.status in (200, 400, 404) else answer
         self._task = asyncio.get_running_loop().create_task(self._read(answer, asyncio.Event()))
         return Answer(200, messages=self._sink)
 
-    async def renew(self, caller: Caller, uris: Iterable[str]) -> None:
+    async def renew(self, uris: Iterable[str]) -> None:
         """Hear of these resources from now on. The old subscription ends when the new one has begun."""
+        if self._caller is None:
+            return
         with suppress(UpstreamError):
-            answer = await self._subscribed(caller, uris)
+            answer = await self._subscribed(self._caller, uris)
             if answer.messages is None or self._task is None:
                 return await answer.close()
             before, begun = self._task, asyncio.Event()
