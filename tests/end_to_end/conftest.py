@@ -116,6 +116,7 @@ WITH_ONE_FACE = frozenset(
             "mcp_oauth",
             "mcp_openapi",
             "mcp_pins",
+            "mcp_resumption",
             "mcp_targets",
             "mcp_workers",
             "older_sdks",

@@ -14,6 +14,7 @@ from agentgateway.interfaces import Segment
 from agentgateway_mcp.merging import SHARED
 from agentgateway_mcp.messages import McpCall, texts_in
 from agentgateway_mcp.naming import Names
+from agentgateway_mcp.resumption import of_one
 from agentgateway_mcp.rules import allowed
 
 LISTS = {
@@ -52,7 +53,7 @@ class Outward:
         method, rules = self._call.method, bool(self._call.rules)
         return (
             self._names.marks_uris
-            or (method in LISTS and (rules or self._names.changes))
+            or ((method in LISTS or self._call.purpose == "listen") and (rules or self._names.changes))
             or (method == "resources/read" and rules)
         )
 
@@ -74,7 +75,7 @@ class Outward:
     def result(self, result: dict[str, Any]) -> dict[str, Any]:
         if self._call.rules and SHARED in result:
             result[SHARED] = "private"  # what there is depends on who asks
-        listed = LISTS.get(self._call.method)
+        listed = LISTS.get(self._call.method) or self._resumed(result)
         if listed is not None:
             key, kind, named = listed
             things = result.get(key)
@@ -89,6 +90,16 @@ class Outward:
             if isinstance(part.get("resource"), dict):
                 self._uri(part["resource"])
         return result
+
+    def _resumed(self, result: dict[str, Any]) -> tuple[str, str, str] | None:
+        """Which list a result is that comes where a stream goes on: nobody says there what was asked for."""
+        if self._call.purpose != "listen":
+            return None
+        return next((one for one in LISTS.values() if isinstance(result.get(one[0]), list)), None)
+
+    def event(self, place: str | None) -> str | None:
+        """The id of an event as the client knows it."""
+        return place if len(self._names.targets) == 1 else of_one(self._target, place)
 
     def _things(self, things: list[Any], kind: str, named: str) -> Iterator[Any]:
         seen = self._names.seen[self._target]
