@@ -105,18 +105,19 @@ async def gone(process: int) -> None:
             await asyncio.sleep(0.02)
 
 
-def stream(client: Client, method: str = "POST", message: Json | None = None) -> Any:
+def stream(client: Client, method: str = "POST", message: Json | None = None, **more: str) -> Any:
     headers = {
         "accept": "application/json, text/event-stream",
         "mcp-session-id": client.session or "",
         "mcp-protocol-version": LEGACY,
+        **{name.replace("_", "-"): value for name, value in more.items()},
     }
     return client.http.stream(method, client.path, json=message, headers=headers)
 
 
 async def next_message(lines: AsyncIterator[str]) -> Json:
     async for line in lines:
-        if line.startswith("data: "):
+        if line.startswith("data: {"):
             return json.loads(line.removeprefix("data: "))
     raise AssertionError("the stream ended")
 
@@ -326,6 +327,51 @@ async def test_a_subscription_reaches_the_stream_of_another_worker(world: World)
                 assert [line async for line in lines if "note://0" in line] == []
         headers = {"mcp-session-id": client.session or "", "mcp-protocol-version": LEGACY}
         assert (await client.http.delete(client.path, headers=headers)).status_code == 200
+
+
+async def test_a_stream_that_is_lost_goes_on_in_any_worker(world: World) -> None:
+    client = await world.session("/none", ABLE)
+    call = {"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": "ask", "arguments": {}}}
+    for name in ("Ada", "Bob", "Cy", "Di"):
+        async with stream(client, message=call) as streamed:
+            primed, asked = await event_in(streamed.aiter_lines()), None
+        assert primed[1] is None
+        async with stream(client, "GET", last_event_id=primed[0]) as streamed:
+            asked = await event_in(streamed.aiter_lines())
+        assert asked[1] is not None and asked[1]["method"] == "elicitation/create"
+        given = {"action": "accept", "content": {"name": name}}
+        assert (await client.send({"jsonrpc": "2.0", "id": asked[1]["id"], "result": given})).status_code == 202
+        for place, missed in ((asked[0], 1), (primed[0], 2)):
+            async with stream(client, "GET", last_event_id=place) as streamed, asyncio.timeout(10):
+                got = messages_in("\n".join([line async for line in streamed.aiter_lines()]))
+            assert (len(got), got[-1]["id"], got[-1]["result"]) == (missed, 7, said(f"hello {name}"))
+        stranger = await world.session("/none", ABLE)
+        headers = {"accept": "text/event-stream", "mcp-session-id": stranger.session or "", "last-event-id": asked[0]}
+        refused = await client.http.get(client.path, headers=headers)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (400, -32600)
+
+
+async def test_what_a_server_says_unasked_is_kept_for_who_is_away(world: World) -> None:
+    client = await world.session("/none")
+    async with stream(client, "GET") as streamed:
+        place, _ = await event_in(streamed.aiter_lines())
+    assert (await client.old("resources/subscribe", uri="note://missed"))["result"] == {}
+    for _ in range(3):
+        async with stream(client, "GET", last_event_id=place) as streamed:
+            _, message = await event_in(streamed.aiter_lines())
+            assert message is not None and message["params"]["uri"] == "note://missed"
+
+
+async def event_in(lines: AsyncIterator[str]) -> tuple[str, Json | None]:
+    """The next event: its id, and its message if it has one."""
+    place = ""
+    async with asyncio.timeout(10):
+        async for line in lines:
+            name, _, value = line.partition(": ")
+            place = value if name == "id" else place
+            if name == "data":
+                return place, json.loads(value) if value else None
+    raise AssertionError("the stream ended")
 
 
 async def test_a_question_of_a_server_with_sessions_is_answered_through_any_worker(world: World) -> None:

@@ -112,7 +112,8 @@ class Merged:
 
     async def _pass_on(self, name: str, answer: Answer) -> None:
         try:
-            while (place := await self._read(name, answer)) is not None and self._again is not None:
+            place: Place | None = None
+            while (place := await self._read(name, answer, place)) is not None and self._again is not None:
                 await asyncio.sleep(min(max(place.pause, PAUSES[0]), PAUSES[1]))
                 await answer.close()
                 answer = self._answers[name] = await self._again(name, place.event)
@@ -122,9 +123,9 @@ class Merged:
             pass  # it has nothing more to say
         await self._queue.put(None)
 
-    async def _read(self, name: str, answer: Answer) -> Place | None:
-        """All of one stream; the place where it ended, None where it cannot go on."""
-        event, pause = None, 1.0
+    async def _read(self, name: str, answer: Answer, before: Place | None) -> Place | None:
+        """All of one stream, which goes on from `before`; the place where it ended, None where it cannot go on."""
+        event, pause = (before.event if before is not None else None), 1.0
         with suppress(UpstreamError):
             assert answer.messages is not None
             async for said in answer.messages:

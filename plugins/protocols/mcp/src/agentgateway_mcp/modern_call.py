@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from pydantic_core import to_json
@@ -18,13 +19,14 @@ from agentgateway_mcp.callers import Caller
 from agentgateway_mcp.door import gone
 from agentgateway_mcp.envelope import Json, can_answer, member
 from agentgateway_mcp.errors import HEADER_MISMATCH, INTERNAL_ERROR, McpError, rpc_error
-from agentgateway_mcp.inbox import Inbox, Letter
+from agentgateway_mcp.inbox import Letter
 from agentgateway_mcp.known_eras import LACKS_CAPABILITY, error_code, may_refuse
 from agentgateway_mcp.messages import MODERN
 from agentgateway_mcp.modern_words import INPUT_REQUIRED, legacy_notification, legacy_response
 from agentgateway_mcp.param_headers import ParamHeaders
 from agentgateway_mcp.replies import read_message
 from agentgateway_mcp.servers import Answer, Ask
+from agentgateway_mcp.tape import Tape
 
 ANSWERED_WITHIN = 600.0
 """Seconds for a client, and its user, to answer."""
@@ -33,6 +35,9 @@ ROUNDS = 32
 PAUSE = 0.2
 """Seconds before a request goes out again of which the server only said that it is to."""
 PAGES = 64
+
+
+Keep = Callable[[Tape], Answer]
 
 
 class Stale(Exception):
@@ -47,15 +52,18 @@ class Calls(Protocol):
 
 
 class ModernCall:
-    """`document` is the request as the server gets it, with the client's own id."""
+    """`document` is the request as the server gets it, with the client's own id; `keep` makes a stream of a tape."""
 
-    def __init__(self, under_way: Calls, document: Json, capabilities: Json, headers: ParamHeaders, room: int) -> None:
+    def __init__(
+        self, under_way: Calls, document: Json, capabilities: Json, headers: ParamHeaders, tape: Tape, keep: Keep
+    ) -> None:
         self._under_way = under_way
         self._document = document
         self._id = document["id"]
         self._capabilities = capabilities
         self._headers = headers
-        self._sink = Inbox(room, lambda _: None)
+        self._sink = tape
+        self._keep = keep
         self._task: asyncio.Task[Any] | None = None
         self._cancelled = False
         self._open: dict[Any, str] = {}
@@ -74,18 +82,21 @@ class ModernCall:
         try:
             answer = await sending
             first = document_in(answer)
-        except BaseException as error:
+        except asyncio.CancelledError:
             self._forget()
-            if not isinstance(error, asyncio.CancelledError) or not self._cancelled:
+            if not self._cancelled:
                 raise
             self._sink.end()
-            return Answer(200, messages=self._sink)
+            return Answer(200, messages=self._sink.opened())
+        except BaseException:
+            self._forget()
+            raise
         if answer.messages is None and (first is None or not is_question(first)):
             self._forget()
             return answer if first is None else self._whole(answer, first)
-        self._sink.on_close = lambda _: self.cancel()
+        self._sink.on_close = self.cancel
         self._task = asyncio.get_running_loop().create_task(self._run(caller, answer, first))
-        return Answer(200, messages=self._sink)
+        return self._keep(self._sink)
 
     def answered(self, document: Json) -> None:
         """What the client says to one of the questions."""

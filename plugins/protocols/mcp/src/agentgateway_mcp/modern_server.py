@@ -4,6 +4,7 @@ itself: what a session would keep is kept here."""
 from __future__ import annotations
 
 import secrets
+from functools import partial
 
 from pydantic_core import to_json
 
@@ -16,10 +17,12 @@ from agentgateway_mcp.errors import INVALID_PARAMS
 from agentgateway_mcp.messages import MODERN
 from agentgateway_mcp.modern_call import ModernCall
 from agentgateway_mcp.modern_stream import ModernStream
-from agentgateway_mcp.modern_words import LEVELS, initialized
+from agentgateway_mcp.modern_words import LEVELS, initialized, spoken
 from agentgateway_mcp.param_headers import ParamHeaders
 from agentgateway_mcp.servers import Answer, Ask
+from agentgateway_mcp.shelf import Shelf
 from agentgateway_mcp.talks import Talk, Talks
+from agentgateway_mcp.tape import Tape
 
 SUBSCRIBED = 64 * 1024
 """Characters of all resources of a session that the server is to tell of."""
@@ -32,6 +35,7 @@ class ModernServer:
         self._myself = myself
         self._room = room
         self._talks = Talks(peers, lifetime)
+        self._shelf = Shelf(peers)
         self._headers = ParamHeaders()
 
     def initialized(self, ask: Ask, discovery: Json) -> Answer:
@@ -48,7 +52,7 @@ class ModernServer:
             return Answer(200, whole=b"")
         talk = self._talks.of(ask.session)
         if ask.purpose == "listen":
-            return await self._listen(caller, talk, about)
+            return await self._listen(caller, talk, ask, about)
         if not ask.method:
             await self._talks.answered(talk, ask.document)
             return Answer(202, whole=b"")
@@ -62,7 +66,9 @@ class ModernServer:
 
     async def _request(self, caller: Caller, talk: Talk, ask: Ask, about: Json) -> Answer:
         document = enveloped(ask.document, about or self._myself, talk.level)
-        call = ModernCall(talk, document, member(about, "capabilities"), self._headers, self._room)
+        tape = Tape(self._room, primed=is_primed(about))
+        keep = partial(self._shelf.keep, talk.name, kind="a")
+        call = ModernCall(talk, document, member(about, "capabilities"), self._headers, tape, keep)
         return await call.start(caller)
 
     # --- what needs no server -----------------------------------------------------------------------------------------
@@ -83,15 +89,28 @@ class ModernServer:
             await self._talks.subscribe(talk, uri, wanted=ask.method == "resources/subscribe")
         return Answer(200, whole=to_json({"jsonrpc": "2.0", "id": wanted, "result": {}}))
 
-    async def _listen(self, caller: Caller, talk: Talk, about: Json) -> Answer:
-        """What the server says unasked: one stream for the session; it ends the one before."""
+    async def _listen(self, caller: Caller, talk: Talk, ask: Ask, about: Json) -> Answer:
+        """What the server says unasked: one stream for the session; it ends the one before. Or the rest of a stream
+        that the client has lost."""
+        if ask.resume_from is not None:
+            rest = await self._shelf.resumed(talk.name, ask.resume_from)
+            if rest is not None:
+                return rest
         await self._talks.listens(talk)
-        stream = talk.stream = ModernStream(about or self._myself, self._room)
+        tape = Tape(self._room, primed=is_primed(about))
+        stream = talk.stream = ModernStream(about or self._myself, tape, partial(self._shelf.keep, talk.name, kind="g"))
         return await stream.begin(caller, talk.uris)
 
     def stop(self) -> None:
         """End every session that is here."""
         self._talks.stop()
+        self._shelf.stop()
 
 
+PRIMED = "2025-11-25"
 LOCAL = frozenset(("ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"))
+
+
+def is_primed(about: Json) -> bool:
+    """Whether a client's version begins streams with an event that has nothing but an id."""
+    return spoken(about.get("protocolVersion")) >= PRIMED

@@ -20,13 +20,18 @@ def initialized(discovery: Json, wanted: Any) -> Json:
     such a one."""
     server = member(discovery, "_meta").get(SERVER_KEY)
     told: Json = {
-        "protocolVersion": wanted if wanted in LEGACY else LEGACY[-1],
+        "protocolVersion": spoken(wanted),
         "capabilities": without(member(discovery, "capabilities"), ("extensions", "tasks")),
         "serverInfo": server if isinstance(server, dict) else {"name": "unknown", "version": "0"},
     }
     if isinstance(discovery.get("instructions"), str):
         told["instructions"] = discovery["instructions"]
     return told
+
+
+def spoken(wanted: Any) -> str:
+    """The version that is spoken with a client that asks for this one."""
+    return str(wanted) if wanted in LEGACY else LEGACY[-1]
 
 
 def legacy_response(document: Json, method: str, wanted: Any) -> Json:
