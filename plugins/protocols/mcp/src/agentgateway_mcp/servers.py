@@ -96,13 +96,15 @@ class Server:
     """One target. Constructors have no side effects; work starts in `start` and ends in `stop`.
 
     `resumable` says that a session is known by its id alone, so that any worker can go on with it; `pipes` says that
-    the policies of a target have nothing to edit, since no HTTP request is made. Before its start a target is told its
+    the policies of a target have nothing to edit, since no HTTP request is made; `sessions_only` that the kind knows no
+    version without sessions. Before its start a target is told its
     name, as `label`, and how many seconds sessions that live in this process outlast their last message.
     """
 
     Config: ClassVar[type[BaseModel]] = PluginConfig
     resumable: ClassVar[bool] = True
     pipes: ClassVar[bool] = False
+    sessions_only: ClassVar[bool] = False
 
     def __init__(self, config: Any, host: Host) -> None:
         self.config = config
