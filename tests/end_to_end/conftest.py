@@ -118,6 +118,7 @@ WITH_ONE_FACE = frozenset(
             "mcp_pins",
             "mcp_resumption",
             "mcp_targets",
+            "mcp_tasks",
             "mcp_workers",
             "older_sdks",
             "prompt_caching",

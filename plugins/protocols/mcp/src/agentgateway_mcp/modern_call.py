@@ -54,6 +54,8 @@ class Calls(Protocol):
 class ModernCall:
     """`document` is the request as the server gets it, with the client's own id; `keep` makes a stream of a tape."""
 
+    _rounds = ROUNDS
+
     def __init__(
         self, under_way: Calls, document: Json, capabilities: Json, headers: ParamHeaders, tape: Tape, keep: Keep
     ) -> None:
@@ -91,9 +93,9 @@ class ModernCall:
         except BaseException:
             self._forget()
             raise
-        if answer.messages is None and (first is None or not is_question(first)):
+        if answer.messages is None and (first is None or not self._continues(first)):
             self._forget()
-            return answer if first is None else self._whole(answer, first)
+            return answer if first is None else await self._whole(answer, first)
         self._sink.on_close = self.cancel
         self._task = asyncio.get_running_loop().create_task(self._run(caller, answer, first))
         return self._keep(self._sink)
@@ -114,10 +116,10 @@ class ModernCall:
         if self._task is not None:
             self._task.cancel()
 
-    def _whole(self, answer: Answer, document: Json) -> Answer:
+    async def _whole(self, answer: Answer, document: Json) -> Answer:
         if self._method == "tools/list":
             self._headers.learn(member(document, "result"))
-        said = legacy_response(document, self._method, self._id)
+        said = await self._told(document)
         return Answer(200 if "error" in said else answer.status, whole=to_json(said), headers=answer.headers)
 
     async def _sent(self, caller: Caller, document: Json) -> Answer:
@@ -150,16 +152,16 @@ class ModernCall:
     async def _run(self, caller: Caller, answer: Answer, first: Json | None) -> None:
         try:
             document = first if first is not None else await self._response(answer)
-            for number in range(ROUNDS):
-                if not is_question(document):
+            for number in range(self._rounds):
+                if not self._continues(document):
                     break
-                again = await self._round(document["result"], number)
+                again = await self._round(caller, document["result"], number)
                 document = await self._response(await self._sent(caller, again))
             else:
                 raise UpstreamError("the server asks again and again")
             if self._method == "tools/list":
                 self._headers.learn(member(document, "result"))
-            self._say(legacy_response(document, self._method, self._id))
+            self._say(await self._told(document))
         except GatewayError as error:
             self._say({"jsonrpc": "2.0", "id": self._id, "error": rpc_error(error)})
         except Stale:
@@ -186,21 +188,34 @@ class ModernCall:
             await answer.close()
         raise UpstreamError("the server ended without an answer", detail=f"status {answer.status}")
 
-    async def _round(self, result: Json, number: int) -> Json:
+    def _continues(self, document: Json) -> bool:
+        """Whether a response is not the last one."""
+        return is_question(document)
+
+    async def _told(self, document: Json) -> Json:
+        """The last response as the client gets it."""
+        return legacy_response(document, self._method, self._id)
+
+    async def _round(self, caller: Caller, result: Json, number: int) -> Json:
         """Ask the client what the server wants to know: the request with its answers. Raises `McpError`."""
-        self._given, self._refused = {}, None
-        self._complete.clear()
-        for key, question in member(result, "inputRequests").items():
-            self._put(key, question if isinstance(question, dict) else {})
-        if self._open:
-            await self._wait()
-        else:
+        given = await self._answers(member(result, "inputRequests"))
+        if not given:
             await asyncio.sleep(PAUSE)
-        more: Json = {"inputResponses": self._given} if self._given else {}
+        more: Json = {"inputResponses": given} if given else {}
         if isinstance(result.get("requestState"), str):
             more["requestState"] = result["requestState"]
         params = {**member(self._document, "params"), **more}
         return {**self._document, "id": f"agw-round-{number}-{secrets.token_hex(4)}", "params": params}
+
+    async def _answers(self, questions: Json) -> Json:
+        """What the client says to each. Raises `McpError`."""
+        self._given, self._refused = {}, None
+        self._complete.clear()
+        for key, question in questions.items():
+            self._put(key, question if isinstance(question, dict) else {})
+        if self._open:
+            await self._wait()
+        return self._given
 
     def _put(self, key: str, question: Json) -> None:
         method = str(question.get("method", ""))

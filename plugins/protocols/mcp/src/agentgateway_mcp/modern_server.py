@@ -4,6 +4,7 @@ itself: what a session would keep is kept here."""
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from functools import partial
 
 from pydantic_core import to_json
@@ -14,15 +15,18 @@ from agentgateway_mcp import rpc
 from agentgateway_mcp.callers import Caller
 from agentgateway_mcp.envelope import Json, enveloped, member
 from agentgateway_mcp.errors import INVALID_PARAMS
+from agentgateway_mcp.finished import Finished
 from agentgateway_mcp.messages import MODERN
 from agentgateway_mcp.modern_call import ModernCall
 from agentgateway_mcp.modern_stream import ModernStream
+from agentgateway_mcp.modern_tasks import Tasks, is_about_tasks
 from agentgateway_mcp.modern_words import LEVELS, initialized, spoken
 from agentgateway_mcp.param_headers import ParamHeaders
 from agentgateway_mcp.servers import Answer, Ask
 from agentgateway_mcp.shelf import Shelf
 from agentgateway_mcp.talks import Talk, Talks
 from agentgateway_mcp.tape import Tape
+from agentgateway_mcp.task_words import METHODS, with_extension
 
 SUBSCRIBED = 64 * 1024
 """Characters of all resources of a session that the server is to tell of."""
@@ -36,13 +40,16 @@ class ModernServer:
         self._room = room
         self._talks = Talks(peers, lifetime)
         self._shelf = Shelf(peers)
+        self._tasks = Tasks(self._talks, Finished(peers))
         self._headers = ParamHeaders()
 
     def initialized(self, ask: Ask, discovery: Json) -> Answer:
         """The answer to `initialize`, from that to `server/discover`."""
         wanted = member(ask.document, "params").get("protocolVersion")
-        told = {"jsonrpc": "2.0", "id": ask.document["id"], "result": initialized(discovery, wanted)}
-        return Answer(200, whole=to_json(told), session=secrets.token_urlsafe(12), version=MODERN)
+        result = initialized(discovery, wanted)
+        told = {"jsonrpc": "2.0", "id": ask.document["id"], "result": result}
+        session = secrets.token_urlsafe(12) + (WITH_TASKS if "tasks" in result["capabilities"] else "")
+        return Answer(200, whole=to_json(told), session=session, version=MODERN)
 
     async def ask(self, caller: Caller, ask: Ask, about: Json) -> Answer:
         """A message of a client's. `about` is what it said in its `initialize`. Raises `UpstreamError`."""
@@ -65,10 +72,16 @@ class ModernServer:
         return await self._request(caller, talk, ask, about)
 
     async def _request(self, caller: Caller, talk: Talk, ask: Ask, about: Json) -> Answer:
-        document = enveloped(ask.document, about or self._myself, talk.level)
-        tape = Tape(self._room, primed=is_primed(about))
-        keep = partial(self._shelf.keep, talk.name, kind="a")
-        call = ModernCall(talk, document, member(about, "capabilities"), self._headers, tape, keep)
+        about = about or self._myself
+        kind: Callable[..., ModernCall] = ModernCall
+        document = enveloped(ask.document, about, talk.level)
+        if (ask.session or "").endswith(WITH_TASKS) and is_about_tasks(ask):
+            document = enveloped(ask.document, with_extension(about), talk.level)
+            if ask.method in METHODS and (answer := await self._tasks.answer(caller, talk, document)) is not None:
+                return answer
+            kind = self._tasks.kind(talk, ask, document)
+        tape, keep = Tape(self._room, primed=is_primed(about)), partial(self._shelf.keep, talk.name, kind="a")
+        call = kind(talk, document, member(about, "capabilities"), self._headers, tape, keep)
         return await call.start(caller)
 
     # --- what needs no server -----------------------------------------------------------------------------------------
@@ -99,15 +112,18 @@ class ModernServer:
         await self._talks.listens(talk)
         tape = Tape(self._room, primed=is_primed(about))
         stream = talk.stream = ModernStream(about or self._myself, tape, partial(self._shelf.keep, talk.name, kind="g"))
-        return await stream.begin(caller, talk.uris)
+        return await stream.begin(caller, talk.uris, talk.tasks)
 
     def stop(self) -> None:
         """End every session that is here."""
         self._talks.stop()
         self._shelf.stop()
+        self._tasks.stop()
 
 
 PRIMED = "2025-11-25"
+WITH_TASKS = ".tasks"
+"""How the id of a session ends whose server has tasks, and whose client may have them: so every worker knows."""
 LOCAL = frozenset(("ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"))
 
 

@@ -38,21 +38,21 @@ class ModernStream:
         self._caller: Caller | None = None
         self._numbers = count(1)
 
-    async def begin(self, caller: Caller, uris: Iterable[str]) -> Answer:
+    async def begin(self, caller: Caller, uris: Iterable[str], tasks: Iterable[str]) -> Answer:
         """The stream. Raises `UpstreamError`."""
         self._caller = caller.later()
-        answer = await self._subscribed(caller, uris)
+        answer = await self._subscribed(caller, uris, tasks)
         if answer.messages is None:
             return Answer(405, whole=b"") if answer.status in (200, 400, 404) else answer
         self._task = asyncio.get_running_loop().create_task(self._read(answer, asyncio.Event()))
         return self._keep(self._sink)
 
-    async def renew(self, uris: Iterable[str]) -> None:
-        """Hear of these resources from now on. The old subscription ends when the new one has begun."""
+    async def renew(self, uris: Iterable[str], tasks: Iterable[str]) -> None:
+        """Hear of these resources and tasks from now on. The old subscription ends when the new one has begun."""
         if self._caller is None:
             return
         with suppress(UpstreamError):
-            answer = await self._subscribed(self._caller, uris)
+            answer = await self._subscribed(self._caller, uris, tasks)
             if answer.messages is None or self._task is None:
                 return await answer.close()
             before, begun = self._task, asyncio.Event()
@@ -69,8 +69,8 @@ class ModernStream:
             task.cancel()
         self._sink.end()
 
-    async def _subscribed(self, caller: Caller, uris: Iterable[str]) -> Answer:
-        params = {"notifications": subscription(uris)}
+    async def _subscribed(self, caller: Caller, uris: Iterable[str], tasks: Iterable[str]) -> Answer:
+        params = {"notifications": subscription(uris, tasks)}
         number = f"agw-listen-{next(self._numbers)}"
         asked: Json = {"jsonrpc": "2.0", "id": number, "method": "subscriptions/listen", "params": params}
         document = enveloped(asked, self._about)

@@ -16,12 +16,14 @@ from agentgateway_mcp.messages import McpCall, texts_in
 from agentgateway_mcp.naming import Names
 from agentgateway_mcp.resumption import of_one
 from agentgateway_mcp.rules import allowed
+from agentgateway_mcp.task_words import RELATED
 
 LISTS = {
     "tools/list": ("tools", "tool", "name"),
     "prompts/list": ("prompts", "prompt", "name"),
     "resources/list": ("resources", "resource", "uri"),
     "resources/templates/list": ("resourceTemplates", "resource", "uriTemplate"),
+    "tasks/list": ("tasks", "task", "taskId"),
 }
 """Methods that list things: where they stand in the result, what they are, and the member that names them."""
 DISPLAYED = "ui/resourceUri"
@@ -66,8 +68,7 @@ class Outward:
             params = document.get("params")
             if isinstance(params, dict):
                 self._uri(params)
-                if isinstance(params.get("taskId"), str):
-                    params["taskId"] = names.outward_task(target, params["taskId"])
+                self._task(params)
         elif isinstance(document.get("result"), dict):
             self.result(document["result"])
         return document
@@ -82,9 +83,10 @@ class Outward:
             if isinstance(things, list):
                 result[key] = list(self._things(things, kind, named))
             return result
-        for task in (result, result.get("task")):
-            if isinstance(task, dict) and isinstance(task.get("taskId"), str):
-                task["taskId"] = self._names.outward_task(self._target, task["taskId"])
+        self._task(result)
+        self._task(result.get("task"))
+        if "taskId" in result and isinstance(result.get("result"), dict):  # a task, and what came of it
+            self.result(result["result"])
         for part in _contents(result):
             self._uri(part)
             if isinstance(part.get("resource"), dict):
@@ -111,11 +113,20 @@ class Outward:
                 continue
             if kind == "resource":
                 thing[named] = self._names.outward_uri(self._target, own)
+            elif kind == "task":
+                self._task(thing)
             else:
                 thing[named] = self._names.outward(self._target, own, kind)
                 seen.reworded(kind, own, thing)
                 self._displayed(thing.get("_meta"))
             yield thing
+
+    def _task(self, holder: Any) -> None:
+        """Name a task, or the one that something is about."""
+        meta = holder.get("_meta") if isinstance(holder, dict) else None
+        for one in (holder, meta.get(RELATED) if isinstance(meta, dict) else None):
+            if isinstance(one, dict) and isinstance(one.get("taskId"), str):
+                one["taskId"] = self._names.outward_task(self._target, one["taskId"])
 
     def _displayed(self, meta: Any) -> None:
         """The page that shows a tool (MCP Apps): its link is named like every resource, or gone if it is hidden."""
@@ -176,10 +187,10 @@ class McpReply(Content):
 
 SHOWN = (
     *("content", "structuredContent", "contents", "messages", "description", "instructions", "inputRequests"),
-    *("tools", "prompts", "resources", "resourceTemplates", "completion"),
+    *("tools", "prompts", "resources", "resourceTemplates", "completion", "result", "statusMessage"),
 )
 """Members of results that hold what somebody wrote."""
-SAID = ("message", "data", "messages", "systemPrompt", "requestedSchema")
+SAID = ("message", "data", "messages", "systemPrompt", "requestedSchema", "result", "statusMessage")
 """The same of a server's requests and notifications."""
 FIXED = frozenset(
     ("type", "name", "uri", "uriTemplate", "mimeType", "role", "$ref", "format", "data", "blob", "method")

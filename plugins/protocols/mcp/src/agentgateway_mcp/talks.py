@@ -15,6 +15,8 @@ from agentgateway_mcp.modern_stream import ModernStream
 
 REMEMBERED = 10_000
 """Sessions of which a worker keeps something; the one that was asked for longest ago goes."""
+FOLLOWED = 64
+"""Tasks of a session that the server is to tell of: those begun last."""
 LEVEL = "info"
 """What is logged while a client has not said what it wants to hear."""
 
@@ -27,6 +29,7 @@ class Talk:
         self.name = name
         self.level = LEVEL
         self.uris: set[str] = set()
+        self.tasks: list[str] = []
         self.stream: ModernStream | None = None
         self.calls: dict[Any, ModernCall] = {}
         self.questions: dict[Any, ModernCall] = {}
@@ -35,6 +38,7 @@ class Talk:
         """What all workers know."""
         self.level = str(known.get("level", LEVEL))
         self.uris = set(known.get("uris", ()))
+        self.tasks = list(known.get("tasks", ()))
 
     def answered(self, document: Json) -> bool:
         """The client answers a question; whether it was one of this process's."""
@@ -92,6 +96,10 @@ class Talks:
 
         await self._change(talk, edit)
 
+    async def follow(self, talk: Talk, task: str) -> None:
+        """Have the server tell of a task."""
+        await self._change(talk, lambda known: {**known, "tasks": [*known.get("tasks", ()), task][-FOLLOWED:]})
+
     async def answered(self, talk: Talk, document: Json) -> None:
         if not talk.answered(document) and talk.name:
             await self._commons.tell(talk.name, "answered", document)
@@ -128,7 +136,7 @@ class Talks:
 
     async def _renew(self, talk: Talk) -> None:
         if talk.stream is not None:
-            await talk.stream.renew(talk.uris)
+            await talk.stream.renew(talk.uris, talk.tasks)
 
     async def _hear(self, name: str, what: str, content: Any) -> bool:
         talk = self._here.get(name)
