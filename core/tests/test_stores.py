@@ -187,6 +187,14 @@ def test_a_url_that_is_wrong_is_refused_at_its_place_and_not_quoted(url: str, sa
     assert says in str(caught.value) and "canary" not in str(caught.value)
 
 
+def test_a_url_that_stands_alone_is_told_where_it_belongs() -> None:
+    with pytest.raises(ConfigError) as caught:
+        chosen('config: {store: "sqlite:canary"}')
+    assert (caught.value.path, caught.value.line) == ("config.store", 2)
+    assert str(caught.value).endswith('expected a mapping\n  hint: write {url: "sqlite:state.sqlite"}')
+    assert "canary" not in str(caught.value)
+
+
 def test_a_password_in_the_url_is_in_no_dump() -> None:
     url = "redis://user:canary@host/0"
     assert "canary" not in str(redacted({"config": {"store": {"url": url}}}))

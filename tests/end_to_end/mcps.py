@@ -161,8 +161,8 @@ class Client:
     headers: dict[str, str] = field(default_factory=dict)
     session: str | None = None
 
-    async def open(self) -> Json:
-        params = {"protocolVersion": LEGACY, "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
+    async def open(self, capabilities: Json | None = None) -> Json:
+        params = {"protocolVersion": LEGACY, "capabilities": capabilities or {}, "clientInfo": INFO}
         got = await self.send({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params})
         self.session = got.headers.get("mcp-session-id")
         result: Json = got.json()["result"]

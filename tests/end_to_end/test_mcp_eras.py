@@ -14,65 +14,18 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from agentgateway.testing import Received
-from agentgateway.testing.upstreams import LAST, chunk, reply, stream_head
+from agentgateway.testing.upstreams import reply
 
+from .mcp_eras import ABLE, QUESTION, STATE, Asking, multi_round
 from .mcps import ENVELOPE, LEGACY, MODERN, Client, Json, Server, answer_in, messages_in, said, tool
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(60)]
 
 SCRIPT = Path(__file__).parents[2] / "plugins/protocols/mcp/tests/stdio_server.py"
-QUESTION = {
-    "method": "elicitation/create",
-    "params": {"message": "who?", "requestedSchema": {"type": "object", "properties": {}}},
-}
-ABLE = {"elicitation": {}, "roots": {}}
-STATE = 'sealed "by" the server\u2003€'
-
-
-@dataclass
-class Asking(Server):
-    """A server with sessions whose tool `ask` asks the client before it answers."""
-
-    answered: list[Json] = field(default_factory=list)
-    given: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def answer(self, request: Received) -> Any:
-        message = request.json() if request.method == "POST" else {}
-        if message.get("params", {}).get("name") == "ask":
-            return self._asked(message["id"])
-        if "result" in message:
-            self.answered.append(message)
-            self.given.set()
-        return super().answer(request)
-
-    async def _asked(self, wanted: Any) -> AsyncIterator[bytes]:
-        self.given.clear()
-        yield stream_head()
-        yield chunk(event({"jsonrpc": "2.0", "id": "server-1", **QUESTION}))
-        while not self.given.is_set():
-            await asyncio.sleep(0.01)
-            yield chunk(b": waiting\n\n")
-        told = said(f"hello {self.answered[-1]['result']['content']['name']}")
-        yield chunk(event({"jsonrpc": "2.0", "id": wanted, "result": told}))
-        yield LAST
 
 
 def program(option: str) -> Json:
     return {"name": "program", "stdio": {"cmd": sys.executable, "args": ["-S", str(SCRIPT), option]}}
-
-
-def event(message: Json) -> bytes:
-    return b"data: " + json.dumps(message).encode() + b"\n\n"
-
-
-def multi_round(params: Json) -> Json:
-    """The same of a server without: it wants the state back, byte for byte."""
-    if params.get("requestState") != STATE:
-        asked = {"who": QUESTION} if params["name"] == "ask" else {}
-        return {"resultType": "input_required", "inputRequests": asked, "requestState": STATE}
-    name = params.get("inputResponses", {}).get("who", {}).get("content", {}).get("name", "nobody")
-    return {"resultType": "complete", **said(f"hello {name}")}
 
 
 def missing(params: Json) -> Json:

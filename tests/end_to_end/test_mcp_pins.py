@@ -281,6 +281,25 @@ async def test_the_commands_ask_servers_of_both_eras(world: World) -> None:
     assert world.servers["e"].sessions == {"e-1"}  # those of the commands have ended
 
 
+async def test_a_server_that_wants_to_know_something_first_has_not_been_asked(world: World) -> None:
+    place = ("--backend", "routes[4].backends[0].mcp")
+    login = {"mode": "url", "message": "Log in", "url": "https://login.example.com/\u001b[2J"}
+    asked = {"who": {"method": "elicitation/create", "params": login}, "where": {"method": "roots/list"}}
+    question = {"resultType": "input_required", "inputRequests": asked, "requestState": "s"}
+    world.servers["d"].answers["tools/call"] = question
+    called = await world.command("call", *place, "other")
+    assert (called.exit_code, called.stdout) == (1, "")
+    assert called.stderr.splitlines() == [
+        "error: the tool was not called, as its server wants to know first:",
+        "  who: elicitation/create: Log in: https://login.example.com/\\x1b[2J",
+        "  where: roots/list",
+    ]
+    called = await world.command("call", *place, "other", "--raw")
+    assert (called.exit_code, json.loads(called.stdout)["requestState"]) == (1, "s")
+    world.servers["d"].answers["tools/call"] = {"resultType": "input_required", "requestState": "s"}
+    assert "nothing, but to be asked again" in (await world.command("call", *place, "other")).stderr
+
+
 async def test_what_goes_wrong_is_said_in_one_line_with_exit_code_1(world: World) -> None:
     place = ("--backend", "routes[5].backends[0].mcp")
     for arguments, says in (

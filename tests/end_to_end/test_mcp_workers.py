@@ -16,7 +16,8 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from .mcps import LEGACY, Client, Json, Legacy, answer_in, messages_in, streamed
+from .mcp_eras import ABLE, QUESTION, Asking, Telling, multi_round
+from .mcps import ENVELOPE, LEGACY, MODERN, Client, Json, Legacy, answer_in, messages_in, said, streamed
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 SCRIPT = Path(__file__).parents[2] / "plugins/protocols/mcp/tests/stdio_server.py"
@@ -32,11 +33,13 @@ def zygote() -> None:
 class World:
     gateway: Any
     legacy: Legacy
+    asking: Asking
+    telling: Telling
     http: httpx.AsyncClient
 
-    async def session(self, path: str = "/child") -> Client:
+    async def session(self, path: str = "/child", capabilities: Json | None = None) -> Client:
         client = Client(self.http, path)
-        await client.open()
+        await client.open(capabilities)
         return client
 
     def stream(self) -> Any:
@@ -52,10 +55,15 @@ class World:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def world(serve_all: Any) -> AsyncIterator[World]:
-    legacy = Legacy()
-    async with legacy.upstream as upstream:
+    legacy, asking, telling = Legacy(), Asking("sessions", modern=False), Telling("none", legacy=False)
+    telling.answers["tools/call"] = multi_round
+    for server in (asking, telling):
+        server.upstream.answer = server.answer
+    async with legacy.upstream as upstream, asking.upstream, telling.upstream:
         targets = {
             "child": {"stdio": {"cmd": sys.executable, "args": ["-S", str(SCRIPT)]}},
+            "sessions": {"mcp": {"host": f"{asking.upstream.url}/mcp"}},
+            "none": {"mcp": {"host": f"{telling.upstream.url}/mcp"}},
             "old": {"sse": {"host": f"{upstream.url}/sse"}, "policies": {"backendAuth": {"key": "of-the-server"}}},
         }
         config = {
@@ -75,7 +83,7 @@ async def world(serve_all: Any) -> AsyncIterator[World]:
                 await asyncio.sleep(0.02)
         limits = httpx.Limits(max_keepalive_connections=0)
         async with httpx.AsyncClient(base_url=gateway.url, timeout=20, limits=limits) as http:
-            yield World(gateway, legacy, http)
+            yield World(gateway, legacy, asking, telling, http)
         legacy.end()
 
 
@@ -97,18 +105,19 @@ async def gone(process: int) -> None:
             await asyncio.sleep(0.02)
 
 
-def stream(client: Client, method: str = "POST", message: Json | None = None) -> Any:
+def stream(client: Client, method: str = "POST", message: Json | None = None, **more: str) -> Any:
     headers = {
         "accept": "application/json, text/event-stream",
         "mcp-session-id": client.session or "",
         "mcp-protocol-version": LEGACY,
+        **{name.replace("_", "-"): value for name, value in more.items()},
     }
     return client.http.stream(method, client.path, json=message, headers=headers)
 
 
 async def next_message(lines: AsyncIterator[str]) -> Json:
     async for line in lines:
-        if line.startswith("data: "):
+        if line.startswith("data: {"):
             return json.loads(line.removeprefix("data: "))
     raise AssertionError("the stream ended")
 
@@ -249,6 +258,142 @@ async def test_a_stream_gets_the_answers_of_all_workers(world: World) -> None:
         await gone(process)
         late = await stream.send("me", 1)
         assert late.status_code == 404
+
+
+# --- between the eras -------------------------------------------------------------------------------------------------
+
+
+async def test_a_server_without_sessions_is_answered_through_any_worker(world: World) -> None:
+    client = await world.session("/none", ABLE)
+    call = {"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": "ask", "arguments": {}}}
+    for name in ("Ada", "Bob", "Cy", "Di", "Ed"):
+        async with stream(client, message=call) as streamed:
+            lines = streamed.aiter_lines()
+            question = await next_message(lines)
+            assert {key: question[key] for key in QUESTION} == QUESTION
+            given = {"action": "accept", "content": {"name": name}}
+            answer = {"jsonrpc": "2.0", "id": question["id"], "result": given}
+            stranger = await world.session("/none", ABLE)
+            assert (await stranger.send({**answer, "result": {"action": "cancel"}})).status_code == 202
+            assert (await client.send(answer)).status_code == 202
+            assert (await next_message(lines))["result"] == said(f"hello {name}")
+
+
+async def test_a_level_holds_in_every_worker(world: World) -> None:
+    client = await world.session("/none")
+    for level in ("error", "debug"):
+        assert (await client.old("logging/setLevel", level=level))["result"] == {}
+        world.telling.upstream.received.clear()
+        for _ in range(6):
+            await client.old("tools/call", name="later", arguments={})
+        metas = [one.json()["params"]["_meta"] for one in world.telling.asked("tools/call")]
+        assert {one["io.modelcontextprotocol/logLevel"] for one in metas} == {level}
+
+
+async def test_a_request_to_a_server_without_sessions_is_cancelled_through_any_worker(world: World) -> None:
+    client = await world.session("/none")
+    for number in range(4):
+        world.telling.upstream.received.clear()
+        world.telling.hangs = True
+        held = {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": {"name": "x", "arguments": {}}}
+        call = asyncio.create_task(client.send(held))
+        async with asyncio.timeout(10):
+            while not world.telling.asked("tools/call"):
+                await asyncio.sleep(0.01)
+        cancel = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": number}}
+        assert (await client.send(cancel)).status_code == 202
+        async with asyncio.timeout(10):
+            assert messages_in((await call).text) == []
+        world.telling.hangs = False
+
+
+async def test_a_subscription_reaches_the_stream_of_another_worker(world: World) -> None:
+    client = await world.session("/none")
+    async with stream(client, "GET") as streamed:
+        lines = streamed.aiter_lines()
+        told = set()
+        for number in range(4):
+            assert (await client.old("resources/subscribe", uri=f"note://{number}"))["result"] == {}
+            while f"note://{number}" not in told:
+                message = await next_message(lines)
+                assert (message["method"], "_meta" in message["params"]) == ("notifications/resources/updated", False)
+                told.add(message["params"]["uri"])
+        assert (await client.old("resources/unsubscribe", uri="note://0"))["result"] == {}
+        last = world.telling.asked("subscriptions/listen")[-1].json()["params"]["notifications"]
+        assert last["resourceSubscriptions"] == ["note://1", "note://2", "note://3"]
+        async with stream(client, "GET") as other:
+            assert (await next_message(other.aiter_lines()))["params"]["uri"] == "note://1"
+            async with asyncio.timeout(10):
+                assert [line async for line in lines if "note://0" in line] == []
+        headers = {"mcp-session-id": client.session or "", "mcp-protocol-version": LEGACY}
+        assert (await client.http.delete(client.path, headers=headers)).status_code == 200
+
+
+async def test_a_stream_that_is_lost_goes_on_in_any_worker(world: World) -> None:
+    client = await world.session("/none", ABLE)
+    call = {"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": "ask", "arguments": {}}}
+    for name in ("Ada", "Bob", "Cy", "Di"):
+        async with stream(client, message=call) as streamed:
+            primed, asked = await event_in(streamed.aiter_lines()), None
+        assert primed[1] is None
+        async with stream(client, "GET", last_event_id=primed[0]) as streamed:
+            asked = await event_in(streamed.aiter_lines())
+        assert asked[1] is not None and asked[1]["method"] == "elicitation/create"
+        given = {"action": "accept", "content": {"name": name}}
+        assert (await client.send({"jsonrpc": "2.0", "id": asked[1]["id"], "result": given})).status_code == 202
+        for place, missed in ((asked[0], 1), (primed[0], 2)):
+            async with stream(client, "GET", last_event_id=place) as streamed, asyncio.timeout(10):
+                got = messages_in("\n".join([line async for line in streamed.aiter_lines()]))
+            assert (len(got), got[-1]["id"], got[-1]["result"]) == (missed, 7, said(f"hello {name}"))
+        stranger = await world.session("/none", ABLE)
+        headers = {"accept": "text/event-stream", "mcp-session-id": stranger.session or "", "last-event-id": asked[0]}
+        refused = await client.http.get(client.path, headers=headers)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (400, -32600)
+
+
+async def test_what_a_server_says_unasked_is_kept_for_who_is_away(world: World) -> None:
+    client = await world.session("/none")
+    async with stream(client, "GET") as streamed:
+        place, _ = await event_in(streamed.aiter_lines())
+    assert (await client.old("resources/subscribe", uri="note://missed"))["result"] == {}
+    for _ in range(3):
+        async with stream(client, "GET", last_event_id=place) as streamed:
+            _, message = await event_in(streamed.aiter_lines())
+            assert message is not None and message["params"]["uri"] == "note://missed"
+
+
+async def event_in(lines: AsyncIterator[str]) -> tuple[str, Json | None]:
+    """The next event: its id, and its message if it has one."""
+    place = ""
+    async with asyncio.timeout(10):
+        async for line in lines:
+            name, _, value = line.partition(": ")
+            place = value if name == "id" else place
+            if name == "data":
+                return place, json.loads(value) if value else None
+    raise AssertionError("the stream ended")
+
+
+async def test_a_question_of_a_server_with_sessions_is_answered_through_any_worker(world: World) -> None:
+    client = Client(world.http, "/sessions")
+    for name in ("Ada", "Bob", "Cy", "Di", "Ed"):
+        asked = (await asking(client))["result"]
+        answers = dict.fromkeys(asked["inputRequests"], {"action": "accept", "content": {"name": name}})
+        done = await asking(client, inputResponses=answers, requestState=asked["requestState"])
+        assert done["result"]["content"] == said(f"hello {name}")["content"]
+        again = await asking(client, inputResponses=answers, requestState=asked["requestState"])
+        assert again["error"]["code"] == -32602
+
+
+async def asking(client: Client, **more: Any) -> Json:
+    """What comes of the tool that asks, in 2026-07-28."""
+    meta = {**ENVELOPE, "io.modelcontextprotocol/clientCapabilities": ABLE}
+    given = {"mcp-protocol-version": MODERN, "mcp-method": "tools/call", "mcp-name": "ask"}
+    params = {"name": "ask", "arguments": {}, **more, "_meta": meta}
+    return answer_in(await client.send({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": params}, **given))
+
+
+# --- workers that die -------------------------------------------------------------------------------------------------
 
 
 async def test_a_killed_worker_leaves_no_request_of_a_stream_unanswered(world: World) -> None:

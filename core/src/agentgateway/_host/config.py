@@ -151,6 +151,13 @@ class StoreConfig(PluginConfig):
     """`memory:`, `sqlite:FILE`, or another installed kind. Without it an SQLite file in the user's state folder, made
     when it is first needed."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _is_no_text(cls, given: object) -> object:
+        if isinstance(given, str):
+            raise problem("expected a mapping", 'write {url: "sqlite:state.sqlite"}', kind="model_type")
+        return given
+
 
 class StaticConfig(PluginConfig):
     """`config`: settings of the process. Changing them needs a restart, but for `modelCatalog`."""

@@ -14,6 +14,7 @@ from pydantic_core import from_json, to_json
 
 from agentgateway.errors import NoEndpoint
 from agentgateway.exchange import Headers
+from agentgateway.peers import LocalPeers
 
 MODERN = "2026-07-28"
 SELF = {"capabilities": {}, "clientInfo": {"name": "gateway", "version": "1"}}
@@ -32,6 +33,7 @@ class Peer:
         self.full = False
         self.whole: asyncio.Event | None = None
         self.owner = "jwt:ada"
+        self.capabilities: Json = {}
         self.headers = Headers()
 
     def key(self, about: Json, *, wide: bool = False) -> bytes:
@@ -40,6 +42,9 @@ class Peer:
     async def response_of(self, answer: Answer, wanted: Any) -> Json:
         found: Json = from_json(answer.whole or b"")
         return found
+
+    def later(self) -> Peer:
+        return self
 
     def count(self, method: str) -> int:
         return len([ask for ask in self.sent if ask.method == method])
@@ -52,7 +57,11 @@ class Peer:
             if self.full:
                 self.full = False
                 raise NoEndpoint("too many sessions")
-            about = {"protocolVersion": "2025-11-25", "capabilities": {}, "serverInfo": {"name": "s", "version": "1"}}
+            about = {
+                "protocolVersion": "2025-11-25",
+                "capabilities": self.capabilities,
+                "serverInfo": {"name": "s", "version": "1"},
+            }
             whole = to_json({"jsonrpc": "2.0", "id": ask.document["id"], "result": about})
             return Answer(200, whole=whole, session=f"s{len(self.sent)}")
         if ask.method == "tools/call" and self.whole is not None:
@@ -91,8 +100,9 @@ async def said_in(answer: Answer) -> list[Json]:
     return [from_json(said.data) async for said in answer.messages]
 
 
-def serving(idle: float = 60.0) -> LegacyServer:
-    return LegacyServer("server", SELF, 5.0, idle, 1 << 20)
+def serving(idle: float = 60.0, peers: LocalPeers | None = None, place: str = "targets[0].mcp") -> LegacyServer:
+    """As one worker has it; those of the same `peers` are its colleagues."""
+    return LegacyServer("server", SELF, 5.0, idle, 1 << 20, peers or LocalPeers(), place, 60.0)
 
 
 async def test_a_stream_that_closes_before_the_answer_is_taken_up_where_it_was() -> None:
@@ -165,7 +175,7 @@ async def test_a_client_that_does_not_come_back_is_answered_for() -> None:
 
     peer, server = Peer(calls), serving(idle=0.04)
     (asked,) = await said_in(await server.ask(peer, calling()))
-    (held,) = [call for session in server._opened() for call in session.held.values()]
+    (held,) = [call for session in server._opened() for _, call in session.held.items()]
     held.since -= HELD_FOR
     async with asyncio.timeout(5):
         while not peer.count("notifications/cancelled"):
@@ -191,3 +201,97 @@ async def test_an_idle_session_makes_room_where_there_are_too_many() -> None:
     assert [ask.purpose for ask in peer.sent].count("end") == 1
     await server.stop()
     assert [ask.purpose for ask in peer.sent].count("end") == 2
+
+
+# --- several workers --------------------------------------------------------------------------------------------------
+
+
+def listening() -> Ask:
+    meta = {"io.modelcontextprotocol/clientCapabilities": {"roots": {}}}
+    params = {"notifications": {"toolsListChanged": True}, "_meta": meta}
+    document = {"jsonrpc": "2.0", "id": "l", "method": "subscriptions/listen", "params": params}
+    return Ask("send", to_json(document), document, MODERN)
+
+
+async def test_a_client_that_comes_back_to_another_worker_finds_its_request() -> None:
+    told = asyncio.Event()
+
+    async def calls(wanted: Any) -> AsyncIterator[Said]:
+        yield Said(to_json(ROOTS))
+        await told.wait()
+        params = {"progressToken": wanted, "progress": 1}
+        yield Said(to_json({"jsonrpc": "2.0", "method": "notifications/progress", "params": params}))
+        yield result(wanted, "done")
+
+    peers, peer = LocalPeers(), Peer(calls)
+    first, second, other = serving(peers=peers), serving(peers=peers), serving(peers=peers, place="targets[1].mcp")
+    (asked,) = await said_in(await first.ask(peer, calling()))
+    answers = {key: {"roots": []} for key in asked["result"]["inputRequests"]}
+    back = calling(inputResponses=answers, requestState=asked["result"]["requestState"])
+    changed = calling(inputResponses=answers, requestState=asked["result"]["requestState"], name="another")
+    bob = Peer(calls)
+    bob.owner = "jwt:bob"
+    for server, who, ask in ((second, bob, back), (second, peer, changed), (other, peer, back)):
+        with pytest.raises(McpError, match="requestState is unknown") as refused:
+            await server.ask(who, ask)
+        assert refused.value.rpc == -32602
+    answer = await second.ask(peer, back)
+    told.set()
+    progress, last = await said_in(answer)
+    assert (progress["params"]["progressToken"], last["result"]["resultType"]) == ("mine", "complete")
+    assert [ask.document["id"] for ask in peer.sent if "result" in ask.document] == ["q"]
+    with pytest.raises(McpError):
+        await second.ask(peer, back)
+    for server in (first, second, other):
+        await server.stop()
+    await peers.stop()
+
+
+async def test_a_client_that_leaves_another_worker_cancels_its_request_where_it_is() -> None:
+    async def calls(wanted: Any) -> AsyncIterator[Said]:
+        yield Said(to_json(ROOTS))
+        await asyncio.Event().wait()
+
+    peers, peer = LocalPeers(), Peer(calls)
+    first, second = serving(peers=peers), serving(peers=peers)
+    (asked,) = await said_in(await first.ask(peer, calling()))
+    answers = {key: {"roots": []} for key in asked["result"]["inputRequests"]}
+    answer = await second.ask(peer, calling(inputResponses=answers, requestState=asked["result"]["requestState"]))
+    await answer.close()
+    async with asyncio.timeout(5):
+        while not peer.count("notifications/cancelled"):
+            await asyncio.sleep(0.01)
+    await first.stop()
+    await second.stop()
+    await peers.stop()
+
+
+@pytest.mark.parametrize("forged", ["0.", "99999999999999.x", "²." + "x" * 32, "0." + "x" * 32, "../../x", 7, {}])
+async def test_a_forged_ticket_leads_nowhere(forged: Any) -> None:
+    peer, server = Peer(nothing), serving()
+    with pytest.raises(McpError, match="requestState is unknown"):
+        await server.ask(peer, calling(requestState=forged))
+    await server.stop()
+
+
+async def test_who_listens_hears_what_a_call_in_another_worker_changed() -> None:
+    async def calls(wanted: Any) -> AsyncIterator[Said]:
+        yield Said(to_json({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}))
+        yield result(wanted, "done")
+
+    peers, peer = LocalPeers(), Peer(calls)
+    peer.capabilities = {"tools": {"listChanged": True}}
+    first, second, third = (serving(peers=peers) for _ in range(3))
+    heard = (await first.ask(peer, listening())).messages
+    assert heard is not None
+    assert from_json((await anext(heard)).data)["method"] == "notifications/subscriptions/acknowledged"
+    bob = Peer(calls)
+    bob.owner, bob.capabilities = "jwt:bob", peer.capabilities
+    await said_in(await third.ask(bob, calling()))
+    await said_in(await second.ask(peer, calling()))
+    async with asyncio.timeout(5):
+        assert from_json((await anext(heard)).data)["method"] == "notifications/tools/list_changed"
+    await heard.aclose()
+    for server in (first, second, third):
+        await server.stop()
+    await peers.stop()

@@ -39,6 +39,32 @@ def test_targets_that_cannot_be_meant(targets: list[object], said: str) -> None:
         backend(*targets)
 
 
+def test_a_name_that_is_taken_is_shown_where_it_stands_again() -> None:
+    edit = {"add": {"name": "x"}, "echo": {"name": "x"}}
+    with pytest.raises(ValidationError) as raised:
+        backend(DEMO, DEMO, {"name": "b", "demo": {}, "tools": {"edit": edit}}, DEMO | {"prompts": {"edit": edit}})
+    assert [".".join(map(str, one["loc"])) for one in raised.value.errors()] == [
+        "targets.1.name",
+        "targets.2.tools.edit.echo.name",
+        "targets.3.name",
+        "targets.3.prompts.edit.echo.name",
+    ]
+
+
+def test_an_era_that_a_kind_does_not_have_stops_the_start(tmp_path: Path) -> None:
+    old = {"name": "old", "sse": {"host": "http://127.0.0.1:9"}, "era": "stateless"}
+    file = tmp_path / "gateway.yaml"
+    file.write_text(f"mcp:\n  port: 0\n  targets:\n  - {json.dumps(DEMO)}\n  - {json.dumps(old)}\n")
+    command = [Path(sys.executable).with_name("agentgateway"), "validate", file]
+    refused = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    first, hint = refused.stderr.splitlines()
+    assert first == f"error: {file}:5: mcp.targets[1].era: servers of kind `sse` know versions with sessions only"
+    assert hint.startswith("  hint: leave `era` out")
+    file.write_text(file.read_text().replace("stateless", "sessions"))
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
 @pytest.mark.parametrize(
     ("given", "mode"),
     [(False, "off"), ("off", "off"), ("admit", "admit"), ({"mode": False}, "off"), ({}, "quarantine")],

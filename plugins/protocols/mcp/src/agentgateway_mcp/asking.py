@@ -131,6 +131,10 @@ class Servers:
         about = session.asked if session is not None else {}
         return await self._backend.bridges[target].ask(Caller(self, self._exchange, target), ask, about)
 
+    def again(self, exchange: Exchange) -> Servers:
+        """The same for another exchange of the message."""
+        return Servers(self._backend, exchange, self._call)
+
     @property
     def alone(self) -> bool:
         """Whether clients get no sessions."""

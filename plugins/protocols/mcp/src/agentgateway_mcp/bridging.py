@@ -39,8 +39,11 @@ class Bridge:
         self._label = label
         self._limit = config.timeout
         self.known = Known(era)
-        self._legacy = LegacyServer(label, SELF, config.timeout, config.session_idle, 2 * server.host.body_limit)
-        self._modern = ModernServer(SELF, 2 * server.host.body_limit)
+        peers, room, lifetime = server.host.peers, 2 * server.host.body_limit, config.session_lifetime
+        self._legacy = LegacyServer(
+            label, SELF, config.timeout, config.session_idle, room, peers, server.host.at, lifetime
+        )
+        self._modern = ModernServer(SELF, room, peers, lifetime)
         self._finding = asyncio.Lock()
         self._asked = 0
 

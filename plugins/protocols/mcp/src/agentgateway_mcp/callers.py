@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_json
 
+from agentgateway.exchange import Exchange
 from agentgateway_mcp.envelope import CLIENT_KEY, Json, member, meta_of
 from agentgateway_mcp.messages import CAPABILITIES_KEY
 from agentgateway_mcp.servers import Answer, Ask
 from agentgateway_mcp.sessions import owner_of
 
 if TYPE_CHECKING:
-    from agentgateway.exchange import Exchange, Headers
+    from agentgateway.exchange import Headers
     from agentgateway_mcp.asking import Servers
 
 
@@ -40,6 +41,11 @@ class Caller:
 
     async def response_of(self, answer: Answer, wanted: Any) -> Json:
         return await self._servers.response_of(answer, wanted)
+
+    def later(self) -> Caller:
+        """The same when the message has been answered, whatever becomes of its deadline."""
+        exchange = repeated(self._exchange)
+        return Caller(self._servers.again(exchange), exchange, self._target)
 
     def key(self, about: Mapping[str, Any], *, wide: bool = False) -> bytes:
         """Equal for messages that may share a session: of one client of one principal with one credential. Where nobody
@@ -72,3 +78,11 @@ def client_of(document: Json, otherwise: Json) -> Json:
         "capabilities": member(meta, CAPABILITIES_KEY),
         "clientInfo": client if client else otherwise["clientInfo"],
     }
+
+
+def repeated(exchange: Exchange) -> Exchange:
+    """One more exchange of the same caller's with the same target, whatever becomes of the first one's deadline."""
+    child = Exchange(exchange.request, exchange.source, parent=exchange)
+    child.place, child.protocol, child.target = exchange.place, exchange.protocol, exchange.target
+    child.principal, child.identities = exchange.principal, exchange.identities
+    return child

@@ -15,7 +15,9 @@ from agentgateway.commands import Failure, Gateways, file_option, pass_gateways
 from agentgateway.errors import GatewayError, InvalidRequest
 from agentgateway_mcp.changes import plain
 from agentgateway_mcp.commands_pins import pins
+from agentgateway_mcp.envelope import member
 from agentgateway_mcp.inspecting import inspect
+from agentgateway_mcp.modern_words import INPUT_REQUIRED
 from agentgateway_mcp.places import (
     Behind,
     Visited,
@@ -156,7 +158,8 @@ def call(
     """Call TOOL, by the name that `list` shows.
 
     A VALUE is a text where the tool's schema says so, and otherwise read as JSON if it is any: `hour=7` is a number.
-    Prints the texts of the result, and other content as JSON. Exit code 1 when the tool says that it failed.
+    Prints the texts of the result, and other content as JSON. Exit code 1 when the tool says that it failed, or wants
+    to know something first: nobody is asked here.
     """
     if pairs and given is not None:
         raise click.UsageError("give arguments as KEY=VALUE or by --json, not both")
@@ -175,9 +178,28 @@ def call(
                 raise Failure(f"{target}: {reason(error, seconds)}") from error
 
     result = asyncio.run(called())
-    click.echo(json.dumps(result, indent=2) if raw else said(result))
+    wanted = questions(result)
+    if raw or not wanted:
+        click.echo(json.dumps(result, indent=2) if raw else said(result))
+    if wanted:
+        raise Failure("\n  ".join(["the tool was not called, as its server wants to know first:", *wanted]))
     if result.get("isError"):
         sys.exit(1)
+
+
+def questions(result: Json) -> list[str]:
+    """What a server wants to know, a line each; nothing where it has answered."""
+    if result.get("resultType") != INPUT_REQUIRED:
+        return []
+    asked = member(result, "inputRequests")
+    lines = [question(key, one if isinstance(one, dict) else {}) for key, one in asked.items()]
+    return lines or ["nothing, but to be asked again"]
+
+
+def question(key: str, asked: Json) -> str:
+    params = member(asked, "params")
+    told = [params[name] for name in ("message", "url") if isinstance(params.get(name), str)]
+    return plain(": ".join([key, str(asked.get("method", "")), *told]))[:1000]
 
 
 async def owner(backends: Sequence[Behind], tool: str, seconds: float) -> tuple[Behind, str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import InitErrorDetails
 
 from agentgateway.settings import Duration, PluginConfig, problem
 from agentgateway_mcp.edits import Prompts, Resources, Tools
@@ -81,13 +83,22 @@ class McpConfig(PluginConfig):
     @field_validator("targets")
     @classmethod
     def _names_differ(cls, targets: list[TargetConfig]) -> list[TargetConfig]:
-        names = [target.name for target in targets]
-        for name in names:
-            if names.count(name) > 1:
-                raise problem(f"two targets are called `{name}`", "give each a name of its own")
-        for kind in ("tools", "prompts"):
-            given = [edit.name for one in targets for edit in getattr(one, kind).edit.values() if edit.name is not None]
-            for name in given:
-                if given.count(name) > 1:
-                    raise problem(f"two {kind} are called `{name}`", "give each a name of its own")
+        taken: set[tuple[str, str]] = set()
+        wrong: list[InitErrorDetails] = []
+        for kind, name, place in (one for index, target in enumerate(targets) for one in named(index, target)):
+            if (kind, name) in taken:
+                error = problem(f"two {kind} are called `{name}`", "give each a name of its own")
+                wrong.append(InitErrorDetails(type=error, loc=place, input=None))
+            taken.add((kind, name))
+        if wrong:
+            raise ValidationError.from_exception_data(cls.__name__, wrong)
         return targets
+
+
+def named(index: int, target: TargetConfig) -> Iterator[tuple[str, str, tuple[str | int, ...]]]:
+    """What has a name of its own: what it is, the name, and where among the targets that stands."""
+    yield "targets", target.name, (index, "name")
+    for kind, edits in (("tools", target.tools.edit), ("prompts", target.prompts.edit)):
+        for own, edit in edits.items():
+            if edit.name is not None:
+                yield kind, edit.name, (index, kind, "edit", own, "name")

@@ -24,6 +24,7 @@ from agentgateway.errors import (
 )
 from agentgateway.exchange import Headers, Outgoing
 from agentgateway.interfaces import Link, PeerGone
+from agentgateway_mcp.errors import McpError
 from agentgateway_mcp.servers import Answer, Ask, Said
 
 ERRORS = {one.__name__: one for one in (ConnectFailed, InternalError, InvalidRequest, NoEndpoint, UpstreamTimeout)}
@@ -67,7 +68,8 @@ async def handed_over(link: Link, ask: Ask, outgoing: Outgoing | None) -> Answer
         link.abort()
         raise
     if told["streams"]:
-        answer.messages = Relayed(link)
+        answer.resumable = told.get("resumable", False)
+        answer.messages = Relayed(link, answer.resumable)
     else:
         link.close()
     return answer
@@ -91,12 +93,13 @@ async def _answer(link: Link, take: Take, ask: Ask, way: Way | None) -> None:
     try:
         whole, streams = answer.whole is not None, answer.messages is not None
         head = {"status": answer.status, "headers": pairs(answer.headers), "whole": whole, "streams": streams}
+        head["resumable"] = answer.resumable
         await link.send(to_json(head))
         if answer.whole is not None:
             await link.send(answer.whole)
         if answer.messages is not None:
             async for said in answer.messages:
-                await link.send(said.data)
+                await link.send(with_id(said) if answer.resumable else said.data)
     finally:
         await answer.close()
 
@@ -118,10 +121,11 @@ async def while_wanted(link: Link, work: Coroutine[Any, Any, None]) -> None:
 
 
 class Relayed:
-    """The messages of an answer, as they come by a link."""
+    """The messages of an answer, as they come by a link, with the ids of events in front of them if there are any."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, resumable: bool) -> None:
         self._link = link
+        self._resumable = resumable
         self._over = False
         self._last = b"{}"
 
@@ -139,12 +143,22 @@ class Relayed:
             self._over = True
             self._link.close()
             raise StopAsyncIteration
-        self._last = data
-        return Said(data)
+        said = without_id(data) if self._resumable else Said(data)
+        self._last = said.data
+        return said
 
     async def aclose(self) -> None:
         if not self._over:
             self._link.abort()
+
+
+def with_id(said: Said) -> bytes:
+    return b"%b\n%b" % ((said.event or "").encode(), said.data)
+
+
+def without_id(frame: bytes) -> Said:
+    place, _, data = frame.partition(b"\n")
+    return Said(data, place.decode() or None)
 
 
 async def expected(link: Link) -> bytes:
@@ -169,6 +183,9 @@ def ended() -> UpstreamError:
 
 
 def in_words(error: GatewayError) -> dict[str, Any]:
+    if isinstance(error, McpError):
+        told = {"rpc": error.rpc, "data": error.data, "detail": error.detail, "headers": error.headers}
+        return {"kind": "McpError", "message": error.message, "status": error.status, **told}
     kind = next((one.__name__ for one in type(error).__mro__ if one.__name__ in ERRORS), "")
     return {
         "kind": kind,
@@ -181,7 +198,10 @@ def in_words(error: GatewayError) -> dict[str, Any]:
 
 
 def as_error(kind: str, headers: list[list[str]], **told: Any) -> GatewayError:
-    return ERRORS.get(kind, UpstreamError)(headers=[(name, value) for name, value in headers], **told)
+    pairs = tuple((name, value) for name, value in headers)
+    if kind == "McpError":
+        return McpError(headers=pairs, **told)
+    return ERRORS.get(kind, UpstreamError)(headers=pairs, **told)
 
 
 def pairs(headers: Headers) -> list[tuple[str, str]]:

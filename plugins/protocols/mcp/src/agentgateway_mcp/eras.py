@@ -12,12 +12,15 @@ import re
 
 from agentgateway.exchange import Headers
 from agentgateway_mcp.errors import HEADER_MISMATCH, INVALID_PARAMS, METHOD_NOT_FOUND, UNSUPPORTED_VERSION, McpError
-from agentgateway_mcp.messages import CAPABILITIES_KEY, LEGACY, MODERN, NAMED_BY, VERSION_KEY, McpCall
+from agentgateway_mcp.messages import CAPABILITIES_KEY, HEADED_BY, LEGACY, MODERN, VERSION_KEY, McpCall
 
 SUPPORTED = (MODERN,)
 ROUTING = ("mcp-protocol-version", "mcp-method", "mcp-name")
 REMOVED = frozenset(
-    ("initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe", "roots/list")
+    (
+        *("initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe", "roots/list"),
+        *("tasks/result", "tasks/list"),
+    )
 )
 """Methods that the sessionless version has no more."""
 BEFORE_HEADERS = "2025-03-26"
@@ -62,7 +65,7 @@ def _check(call: McpCall, headers: Headers, named: str | None) -> None:
         raise _mismatch("mcp-protocol-version header does not match params._meta")
     if given.get(b"mcp-method", b"").decode("latin-1") != method:
         raise _mismatch("mcp-method header does not match the method")
-    key = NAMED_BY.get(method)
+    key = HEADED_BY.get(method)
     value = call.params.get(key) if key is not None else None
     if value is not None and unwrapped(headers.get("mcp-name")) != value:
         raise _mismatch(f"mcp-name header does not match params.{key}")

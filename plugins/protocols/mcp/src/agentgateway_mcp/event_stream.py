@@ -22,6 +22,7 @@ from agentgateway.llm.sse import Parser, encode
 from agentgateway.peers import pipe
 from agentgateway.streams import aclose
 from agentgateway_mcp import rpc
+from agentgateway_mcp.callers import repeated
 from agentgateway_mcp.errors import INTERNAL_ERROR
 from agentgateway_mcp.messages import McpCall
 from agentgateway_mcp.passing import EVENTS, judged
@@ -161,11 +162,3 @@ async def divert(reply: Reply, call: McpCall, limit: int, put: Callable[[bytes],
     finally:
         if not isinstance(reply.body, bytes):
             await aclose(reply.body)
-
-
-def repeated(exchange: Exchange) -> Exchange:
-    """One more exchange of the same caller's with the same target, whatever becomes of the first one's deadline."""
-    child = Exchange(exchange.request, exchange.source, parent=exchange)
-    child.place, child.protocol, child.target = exchange.place, exchange.protocol, exchange.target
-    child.principal, child.identities = exchange.principal, exchange.identities
-    return child

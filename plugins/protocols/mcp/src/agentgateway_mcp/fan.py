@@ -7,7 +7,7 @@ import base64
 import binascii
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic_core import from_json, to_json
 
@@ -73,13 +73,27 @@ def cursors_in(cursor: Any, targets: Sequence[str]) -> dict[str, str] | None:
     raise McpError(INVALID_PARAMS, "Invalid cursor")
 
 
-class Merged:
-    """The messages of several streams, as they come, each with the name of its server. It ends when all have ended;
-    one that breaks off is let go of."""
+PAUSES = (0.02, 60.0)
+"""Seconds, at least and at most, after which a stream is taken up again."""
 
-    def __init__(self, answers: Mapping[str, Answer]) -> None:
+
+class Place(NamedTuple):
+    """Where a stream ended, and the seconds that its server wants to be left alone."""
+
+    event: str
+    pause: float
+
+
+class Merged:
+    """The messages of several streams, as they come, each with the name of its server. It ends when all have ended. One
+    that ends, or breaks off, is asked for `again` from where it was, if its events have ids, and else let go of."""
+
+    def __init__(
+        self, answers: Mapping[str, Answer], again: Callable[[str, str], Awaitable[Answer]] | None = None
+    ) -> None:
         self._queue: asyncio.Queue[tuple[str, Said] | None] = asyncio.Queue(WAITING)
         self._answers = dict(answers)
+        self._again = again
         self._open = len(answers)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -97,11 +111,28 @@ class Merged:
         raise StopAsyncIteration
 
     async def _pass_on(self, name: str, answer: Answer) -> None:
-        with suppress(UpstreamError):
-            if answer.messages is not None:
-                async for said in answer.messages:
-                    await self._queue.put((name, said))
+        try:
+            place: Place | None = None
+            while (place := await self._read(name, answer, place)) is not None and self._again is not None:
+                await asyncio.sleep(min(max(place.pause, PAUSES[0]), PAUSES[1]))
+                await answer.close()
+                answer = self._answers[name] = await self._again(name, place.event)
+                if answer.messages is None:
+                    break
+        except GatewayError:
+            pass  # it has nothing more to say
         await self._queue.put(None)
+
+    async def _read(self, name: str, answer: Answer, before: Place | None) -> Place | None:
+        """All of one stream, which goes on from `before`; the place where it ended, None where it cannot go on."""
+        event, pause = (before.event if before is not None else None), 1.0
+        with suppress(UpstreamError):
+            assert answer.messages is not None
+            async for said in answer.messages:
+                event = said.event or event
+                pause = said.retry / 1000 if said.retry is not None else pause
+                await self._queue.put((name, said))
+        return Place(event, pause) if event is not None else None
 
     async def aclose(self) -> None:
         self._open = 0

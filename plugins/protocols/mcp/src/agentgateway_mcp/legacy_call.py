@@ -43,8 +43,8 @@ class LegacyCall:
     def __init__(self, session: LegacySession, number: str, caller: Caller, ask: Ask) -> None:
         self.number = number
         self.since = time.monotonic()
-        self.about = subject(ask)
-        self.owner = caller.owner
+        self._about = subject(ask)
+        self._owner = caller.owner
         self.method = ask.method
         self._session = session
         self._only: Json | None = None
@@ -61,6 +61,15 @@ class LegacyCall:
     @property
     def interactive(self) -> bool:
         return self.method in INTERACTIVE
+
+    @property
+    def caller(self) -> Caller:
+        """Who was here last."""
+        return self._caller
+
+    def is_of(self, owner: str, ask: Ask) -> bool:
+        """Whether somebody comes back to it, with the same request."""
+        return self._owner == owner and self._about == subject(ask)
 
     async def answer(self) -> Answer:
         """What the client gets: a stream, unless the response is the first that there is to say, and soon. Raises
@@ -150,6 +159,7 @@ class LegacyCall:
 
     async def resume(self, caller: Caller, ask: Ask) -> Answer:
         """The client is back. What it brings goes to the server, and it waits for what comes then."""
+        self._session.used = time.monotonic()
         given = member(member(ask.document, "params"), "inputResponses")
         self._attach(caller, ask)
         missed, self._missed = self._missed, deque(maxlen=MISSED)

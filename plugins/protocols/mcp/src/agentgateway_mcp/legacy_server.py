@@ -1,8 +1,8 @@
 """Clients of 2026-07-28 in front of a server that knows sessions only.
 
 The gateway opens the sessions: one for each principal and client, kept while it is used, so that what one request sets
-off another one hears of. While the server asks the client something, the request stays open here: whoever comes back
-must come to this process.
+off another one hears of. While the server asks the client something, the request stays open here, and who comes back
+to another worker is brought here.
 """
 
 from __future__ import annotations
@@ -13,17 +13,18 @@ import time
 from collections import OrderedDict
 from collections.abc import Coroutine
 from typing import Any
-from weakref import WeakValueDictionary
 
 from pydantic_core import from_json, to_json
 
 from agentgateway.errors import NoEndpoint, UpstreamError, UpstreamTimeout
+from agentgateway.interfaces import Peers
 from agentgateway.tasks import in_a_task
 from agentgateway_mcp.callers import Caller, client_of
 from agentgateway_mcp.envelope import INTERACTIVE, Json, member
-from agentgateway_mcp.errors import HEADER_MISMATCH, INVALID_PARAMS, McpError
-from agentgateway_mcp.legacy_call import LegacyCall, subject
-from agentgateway_mcp.legacy_session import Expired, Family, LegacySession
+from agentgateway_mcp.errors import HEADER_MISMATCH, McpError
+from agentgateway_mcp.families import Families
+from agentgateway_mcp.held import Held, resumed_elsewhere
+from agentgateway_mcp.legacy_session import Expired, LegacySession
 from agentgateway_mcp.legacy_words import discovered, modern_response
 from agentgateway_mcp.messages import LEGACY
 from agentgateway_mcp.param_headers import ParamHeaders
@@ -52,16 +53,21 @@ class Refused(Exception):
 
 
 class LegacyServer:
-    """`limit` are the seconds in which a session must have opened, `room` the bytes that may wait for a reader."""
+    """`limit` are the seconds in which a session must have opened, `room` the bytes that may wait for a reader; `place`
+    is the server's in the configuration, `lifetime` the seconds that a client listens at most."""
 
-    def __init__(self, label: str, myself: Json, limit: float, idle: float, room: int) -> None:
+    def __init__(
+        self, label: str, myself: Json, limit: float, idle: float, room: int, peers: Peers, place: str, lifetime: float
+    ) -> None:
         self._label = label
         self._myself = myself
         self._limit = limit
         self._idle = min(idle, IDLE)
         self._room = room
         self._sessions: OrderedDict[bytes, asyncio.Task[LegacySession]] = OrderedDict()
-        self._families: WeakValueDictionary[bytes, Family] = WeakValueDictionary()
+        self._peers = peers
+        self._place = place
+        self._families = Families(peers, place, lifetime)
         self._headers = ParamHeaders()
         self._tasks: set[asyncio.Task[None]] = set()
         self._reaper: asyncio.Task[None] | None = None
@@ -75,7 +81,7 @@ class LegacyServer:
             raise McpError(HEADER_MISMATCH, f"{field} header does not match the argument")
         ticket = member(ask.document, "params").get("requestState")
         if ask.method in INTERACTIVE and ticket is not None:
-            return await self._held(caller, ask, ticket).resume(caller, ask)
+            return await self._resumed(caller, ask, ticket)
         about = client_of(ask.document, self._myself)
         key = caller.key(about)
         try:
@@ -99,15 +105,14 @@ class LegacyServer:
             return await session.subscribe(caller, ask)
         return await session.request(caller, ask)
 
-    def _held(self, caller: Caller, ask: Ask, ticket: Any) -> LegacyCall:
-        """The request that a client comes back to. Raises `McpError` for what is none, or somebody else's."""
+    async def _resumed(self, caller: Caller, ask: Ask, ticket: Any) -> Answer:
+        """The answer to a client that comes back to a request. Raises `McpError` for what is none, or somebody else's,
+        `UpstreamError`."""
         for session in self._opened():
-            call = session.held.get(ticket) if isinstance(ticket, str) else None
-            if call is not None and call.owner == caller.owner and call.about == subject(ask):
-                del session.held[ticket]
-                session.used = time.monotonic()
-                return call
-        raise McpError(INVALID_PARAMS, "requestState is unknown, or too old")
+            call = session.held.claim(ticket, caller.owner, ask)
+            if call is not None:
+                return await call.resume(caller, ask)
+        return await resumed_elsewhere(self._peers, self._place, ticket, caller.owner, ask)
 
     # --- sessions -----------------------------------------------------------------------------------------------------
 
@@ -136,9 +141,9 @@ class LegacyServer:
                 result = member(document, "result")
                 if result.get("protocolVersion") not in LEGACY:
                     raise Refused(Answer(200, whole=to_json(document)))
-                session = LegacySession(caller, answer, result, about, self._room, self._run)
+                held, family = Held(self._peers, self._place), self._families.of(caller.key(about, wide=True))
+                session = LegacySession(caller, answer, result, about, self._room, self._run, held, family)
                 session.headers = self._headers
-                session.family = self._families.setdefault(caller.key(about, wide=True), session.family)
                 await session.reply({"jsonrpc": "2.0", "method": "notifications/initialized"})
         except TimeoutError:
             raise UpstreamTimeout("the server did not answer in time", detail=f"{self._label}: initialize") from None
@@ -198,12 +203,13 @@ class LegacyServer:
         limit = time.monotonic() - HELD_FOR
         for place, (since, ticket, session) in enumerate(held):
             if since < limit or place < len(held) - HELD:
-                session.held.pop(ticket).cancel()
+                session.held.take(ticket).cancel()
 
     async def stop(self) -> None:
         """End every session."""
         if self._reaper is not None:
             self._reaper.cancel()
+        self._families.stop()
         for key in list(self._sessions):
             self._sessions[key].cancel()
             self._drop(key)

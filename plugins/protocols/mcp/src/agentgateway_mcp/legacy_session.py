@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
@@ -16,6 +14,8 @@ from agentgateway.errors import GatewayError
 from agentgateway_mcp.callers import Caller
 from agentgateway_mcp.envelope import ASKED_OF, LEVEL_KEY, Json, can_answer, member, meta_of
 from agentgateway_mcp.errors import METHOD_NOT_FOUND
+from agentgateway_mcp.families import Family, Listener
+from agentgateway_mcp.held import Held
 from agentgateway_mcp.inbox import Inbox, Letter
 from agentgateway_mcp.known_eras import says_expired
 from agentgateway_mcp.legacy_call import LegacyCall
@@ -25,9 +25,7 @@ from agentgateway_mcp.legacy_words import (
     acknowledged,
     asked_in_session,
     honoured,
-    is_wanted,
     modern_response,
-    tagged,
 )
 from agentgateway_mcp.param_headers import ParamHeaders
 from agentgateway_mcp.replies import read_message
@@ -46,26 +44,20 @@ class Expired(Exception):
     """The server does not know the session any more."""
 
 
-@dataclass(eq=False, slots=True)
-class Listener:
-    """One `subscriptions/listen`."""
-
-    id: Any
-    subscribed: Json
-    sink: Inbox
-
-
-class Family:
-    """The sessions of one client, as far as can be told: whoever listens in one of them hears what changes in any."""
-
-    def __init__(self) -> None:
-        self.listeners: list[Listener] = []
-
-
 class LegacySession:
-    """`id` is None at servers that hand out none. `held` are requests whose client is asked something, by ticket."""
+    """`id` is None at servers that hand out none. `held` are requests whose client is asked something."""
 
-    def __init__(self, caller: Caller, answer: Answer, initialized: Json, about: Json, room: int, run: Run) -> None:
+    def __init__(
+        self,
+        caller: Caller,
+        answer: Answer,
+        initialized: Json,
+        about: Json,
+        room: int,
+        run: Run,
+        held: Held,
+        family: Family,
+    ) -> None:
         self._caller = caller
         self.id = answer.session
         self.version = str(initialized["protocolVersion"])
@@ -73,9 +65,9 @@ class LegacySession:
         self.room = room
         self.used = time.monotonic()
         self.ended = False
-        self.family = Family()
+        self.family = family
         self.headers = ParamHeaders()
-        self.held: dict[str, LegacyCall] = {}
+        self.held = held
         self._about = about
         self._run = run
         self._calls: dict[str, LegacyCall] = {}
@@ -102,7 +94,7 @@ class LegacySession:
     async def request(self, caller: Caller, ask: Ask) -> Answer:
         """A request of a client's. Raises `Expired`, `UpstreamError`."""
         await self._log(caller, ask)
-        if self.family.listeners:
+        if self.family.listens:
             await self._listen(caller, HEARD_WITHIN)
         elif self._about["capabilities"].keys() & set(ASKED_OF.values()):
             await self._listen(caller, 0)
@@ -140,12 +132,12 @@ class LegacySession:
         listener.sink.put(Letter(to_json(acknowledged(subscribed, listener.id))))
         listener.sink.on_close = lambda _: self._unsubscribe(listener, caller)
         self._listeners.append(listener)
-        self.family.listeners.append(listener)
+        self.family.add(listener)
         return Answer(200, messages=listener.sink)
 
     def _unsubscribe(self, listener: Listener, caller: Caller) -> None:
         self._listeners.remove(listener)
-        self.family.listeners.remove(listener)
+        self.family.remove(listener)
         still = {uri for one in self._listeners for uri in one.subscribed.get("resourceSubscriptions", ())}
         for uri in listener.subscribed.get("resourceSubscriptions", ()):
             if uri not in still and not self.ended:
@@ -190,9 +182,7 @@ class LegacySession:
         if "id" in document:
             self._asked(document, call)
         elif method in CHANGES or method == UPDATED:
-            for listener in self.family.listeners:
-                if is_wanted(document, listener.subscribed):
-                    listener.sink.put(Letter(to_json(tagged(document, listener.id))))
+            self._run(self.family.tell(document))
         else:
             token = member(document, "params").get("progressToken")
             meant = self._calls.get(token) if isinstance(token, str) else call or self._only()
@@ -252,10 +242,8 @@ class LegacySession:
     # --- calls and their end ------------------------------------------------------------------------------------------
 
     def hold(self, call: LegacyCall) -> str:
-        """A ticket with which the client of a call comes back. It cannot be guessed, and is good for once."""
-        ticket = secrets.token_urlsafe(24)
-        self.held[ticket] = call
-        return ticket
+        """A ticket with which the client of a call comes back."""
+        return self.held.put(call)
 
     def forget(self, call: LegacyCall) -> None:
         self._calls.pop(call.number, None)
@@ -274,8 +262,8 @@ class LegacySession:
     def leave(self) -> None:
         """The server does not know it any more: what is under way finds out by itself, or is answered all the same."""
         self.ended = True
-        while self.held:
-            self.held.popitem()[1].cancel()
+        for call in self.held.clear():
+            call.cancel()
         if self._hearing is not None:
             self._hearing.cancel()
         for listener in self._listeners:

@@ -23,7 +23,9 @@ LEGACY = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
 VERSION_KEY = "io.modelcontextprotocol/protocolVersion"
 CAPABILITIES_KEY = "io.modelcontextprotocol/clientCapabilities"
 NAMED_BY = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
-"""Methods of one thing, and the parameter that names it: those that have a header `Mcp-Name`."""
+"""Methods of one thing, and the parameter that names it."""
+HEADED_BY = {**NAMED_BY, **dict.fromkeys(("tasks/get", "tasks/update", "tasks/cancel"), "taskId")}
+"""Methods that have a header `Mcp-Name`, and the parameter that it repeats."""
 KINDS = {
     "tools/call": "tool",
     "prompts/get": "prompt",
@@ -31,6 +33,7 @@ KINDS = {
     "resources/subscribe": "resource",
     "resources/unsubscribe": "resource",
     "tasks/get": "task",
+    "tasks/result": "task",
     "tasks/update": "task",
     "tasks/cancel": "task",
 }
@@ -187,6 +190,7 @@ SENT = {
     "tools/call": ("arguments", "inputResponses"),
     "prompts/get": ("arguments", "inputResponses"),
     "resources/read": ("inputResponses",),
+    "tasks/update": ("inputResponses",),
     "completion/complete": ("argument", "context"),
 }
 """Parameters that hold what the client, or its user, has to say."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from pydantic_core import to_json
@@ -18,13 +19,14 @@ from agentgateway_mcp.callers import Caller
 from agentgateway_mcp.door import gone
 from agentgateway_mcp.envelope import Json, can_answer, member
 from agentgateway_mcp.errors import HEADER_MISMATCH, INTERNAL_ERROR, McpError, rpc_error
-from agentgateway_mcp.inbox import Inbox, Letter
+from agentgateway_mcp.inbox import Letter
 from agentgateway_mcp.known_eras import LACKS_CAPABILITY, error_code, may_refuse
 from agentgateway_mcp.messages import MODERN
 from agentgateway_mcp.modern_words import INPUT_REQUIRED, legacy_notification, legacy_response
 from agentgateway_mcp.param_headers import ParamHeaders
 from agentgateway_mcp.replies import read_message
 from agentgateway_mcp.servers import Answer, Ask
+from agentgateway_mcp.tape import Tape
 
 ANSWERED_WITHIN = 600.0
 """Seconds for a client, and its user, to answer."""
@@ -33,6 +35,9 @@ ROUNDS = 32
 PAUSE = 0.2
 """Seconds before a request goes out again of which the server only said that it is to."""
 PAGES = 64
+
+
+Keep = Callable[[Tape], Answer]
 
 
 class Stale(Exception):
@@ -47,15 +52,20 @@ class Calls(Protocol):
 
 
 class ModernCall:
-    """`document` is the request as the server gets it, with the client's own id."""
+    """`document` is the request as the server gets it, with the client's own id; `keep` makes a stream of a tape."""
 
-    def __init__(self, under_way: Calls, document: Json, capabilities: Json, headers: ParamHeaders, room: int) -> None:
+    _rounds = ROUNDS
+
+    def __init__(
+        self, under_way: Calls, document: Json, capabilities: Json, headers: ParamHeaders, tape: Tape, keep: Keep
+    ) -> None:
         self._under_way = under_way
         self._document = document
         self._id = document["id"]
         self._capabilities = capabilities
         self._headers = headers
-        self._sink = Inbox(room, lambda _: None)
+        self._sink = tape
+        self._keep = keep
         self._task: asyncio.Task[Any] | None = None
         self._cancelled = False
         self._open: dict[Any, str] = {}
@@ -74,18 +84,21 @@ class ModernCall:
         try:
             answer = await sending
             first = document_in(answer)
-        except BaseException as error:
+        except asyncio.CancelledError:
             self._forget()
-            if not isinstance(error, asyncio.CancelledError) or not self._cancelled:
+            if not self._cancelled:
                 raise
             self._sink.end()
-            return Answer(200, messages=self._sink)
-        if answer.messages is None and (first is None or not is_question(first)):
+            return Answer(200, messages=self._sink.opened())
+        except BaseException:
             self._forget()
-            return answer if first is None else self._whole(answer, first)
-        self._sink.on_close = lambda _: self.cancel()
+            raise
+        if answer.messages is None and (first is None or not self._continues(first)):
+            self._forget()
+            return answer if first is None else await self._whole(answer, first)
+        self._sink.on_close = self.cancel
         self._task = asyncio.get_running_loop().create_task(self._run(caller, answer, first))
-        return Answer(200, messages=self._sink)
+        return self._keep(self._sink)
 
     def answered(self, document: Json) -> None:
         """What the client says to one of the questions."""
@@ -103,10 +116,10 @@ class ModernCall:
         if self._task is not None:
             self._task.cancel()
 
-    def _whole(self, answer: Answer, document: Json) -> Answer:
+    async def _whole(self, answer: Answer, document: Json) -> Answer:
         if self._method == "tools/list":
             self._headers.learn(member(document, "result"))
-        said = legacy_response(document, self._method, self._id)
+        said = await self._told(document)
         return Answer(200 if "error" in said else answer.status, whole=to_json(said), headers=answer.headers)
 
     async def _sent(self, caller: Caller, document: Json) -> Answer:
@@ -139,16 +152,16 @@ class ModernCall:
     async def _run(self, caller: Caller, answer: Answer, first: Json | None) -> None:
         try:
             document = first if first is not None else await self._response(answer)
-            for number in range(ROUNDS):
-                if not is_question(document):
+            for number in range(self._rounds):
+                if not self._continues(document):
                     break
-                again = await self._round(document["result"], number)
+                again = await self._round(caller, document["result"], number)
                 document = await self._response(await self._sent(caller, again))
             else:
                 raise UpstreamError("the server asks again and again")
             if self._method == "tools/list":
                 self._headers.learn(member(document, "result"))
-            self._say(legacy_response(document, self._method, self._id))
+            self._say(await self._told(document))
         except GatewayError as error:
             self._say({"jsonrpc": "2.0", "id": self._id, "error": rpc_error(error)})
         except Stale:
@@ -175,21 +188,34 @@ class ModernCall:
             await answer.close()
         raise UpstreamError("the server ended without an answer", detail=f"status {answer.status}")
 
-    async def _round(self, result: Json, number: int) -> Json:
+    def _continues(self, document: Json) -> bool:
+        """Whether a response is not the last one."""
+        return is_question(document)
+
+    async def _told(self, document: Json) -> Json:
+        """The last response as the client gets it."""
+        return legacy_response(document, self._method, self._id)
+
+    async def _round(self, caller: Caller, result: Json, number: int) -> Json:
         """Ask the client what the server wants to know: the request with its answers. Raises `McpError`."""
-        self._given, self._refused = {}, None
-        self._complete.clear()
-        for key, question in member(result, "inputRequests").items():
-            self._put(key, question if isinstance(question, dict) else {})
-        if self._open:
-            await self._wait()
-        else:
+        given = await self._answers(member(result, "inputRequests"))
+        if not given:
             await asyncio.sleep(PAUSE)
-        more: Json = {"inputResponses": self._given} if self._given else {}
+        more: Json = {"inputResponses": given} if given else {}
         if isinstance(result.get("requestState"), str):
             more["requestState"] = result["requestState"]
         params = {**member(self._document, "params"), **more}
         return {**self._document, "id": f"agw-round-{number}-{secrets.token_hex(4)}", "params": params}
+
+    async def _answers(self, questions: Json) -> Json:
+        """What the client says to each. Raises `McpError`."""
+        self._given, self._refused = {}, None
+        self._complete.clear()
+        for key, question in questions.items():
+            self._put(key, question if isinstance(question, dict) else {})
+        if self._open:
+            await self._wait()
+        return self._given
 
     def _put(self, key: str, question: Json) -> None:
         method = str(question.get("method", ""))

@@ -4,140 +4,129 @@ itself: what a session would keep is kept here."""
 from __future__ import annotations
 
 import secrets
-from collections import OrderedDict
-from typing import Any
+from collections.abc import Callable
+from functools import partial
 
 from pydantic_core import to_json
 
+from agentgateway.interfaces import Peers
 from agentgateway.tasks import in_a_task
 from agentgateway_mcp import rpc
 from agentgateway_mcp.callers import Caller
 from agentgateway_mcp.envelope import Json, enveloped, member
 from agentgateway_mcp.errors import INVALID_PARAMS
+from agentgateway_mcp.finished import Finished
 from agentgateway_mcp.messages import MODERN
 from agentgateway_mcp.modern_call import ModernCall
 from agentgateway_mcp.modern_stream import ModernStream
-from agentgateway_mcp.modern_words import LEVELS, initialized
+from agentgateway_mcp.modern_tasks import Tasks, is_about_tasks
+from agentgateway_mcp.modern_words import LEVELS, initialized, spoken
 from agentgateway_mcp.param_headers import ParamHeaders
 from agentgateway_mcp.servers import Answer, Ask
+from agentgateway_mcp.shelf import Shelf
+from agentgateway_mcp.talks import Talk, Talks
+from agentgateway_mcp.tape import Tape
+from agentgateway_mcp.task_words import METHODS, with_extension
 
-REMEMBERED = 10_000
-"""Sessions of which something is kept; the one that was asked for longest ago goes."""
-LEVEL = "info"
-"""What is logged while a client has not said what it wants to hear."""
-
-
-class Talk:
-    """What this process knows of one session. `asked` are requests under way, by id; `questions` what a client has been
-    asked, by the id that it was asked with."""
-
-    def __init__(self) -> None:
-        self.level = LEVEL
-        self.uris: set[str] = set()
-        self.stream: ModernStream | None = None
-        self.calls: dict[Any, ModernCall] = {}
-        self.questions: dict[Any, ModernCall] = {}
+SUBSCRIBED = 64 * 1024
+"""Characters of all resources of a session that the server is to tell of."""
 
 
 class ModernServer:
-    """`room` are the bytes that may wait for a reader."""
+    """`room` are the bytes that may wait for a reader, `lifetime` the seconds that a session lasts at most."""
 
-    def __init__(self, myself: Json, room: int) -> None:
+    def __init__(self, myself: Json, room: int, peers: Peers, lifetime: float) -> None:
         self._myself = myself
         self._room = room
-        self._talks: OrderedDict[str, Talk] = OrderedDict()
+        self._talks = Talks(peers, lifetime)
+        self._shelf = Shelf(peers)
+        self._tasks = Tasks(self._talks, Finished(peers))
         self._headers = ParamHeaders()
 
     def initialized(self, ask: Ask, discovery: Json) -> Answer:
         """The answer to `initialize`, from that to `server/discover`."""
         wanted = member(ask.document, "params").get("protocolVersion")
-        told = {"jsonrpc": "2.0", "id": ask.document["id"], "result": initialized(discovery, wanted)}
-        return Answer(200, whole=to_json(told), session=secrets.token_urlsafe(12), version=MODERN)
+        result = initialized(discovery, wanted)
+        told = {"jsonrpc": "2.0", "id": ask.document["id"], "result": result}
+        session = secrets.token_urlsafe(12) + (WITH_TASKS if "tasks" in result["capabilities"] else "")
+        return Answer(200, whole=to_json(told), session=session, version=MODERN)
 
     async def ask(self, caller: Caller, ask: Ask, about: Json) -> Answer:
         """A message of a client's. `about` is what it said in its `initialize`. Raises `UpstreamError`."""
         await in_a_task()
         if ask.purpose == "end":
-            self._end(self._talks.pop(ask.session or "", None))
+            await self._talks.end(ask.session)
             return Answer(200, whole=b"")
-        talk = self._talk(ask.session)
+        talk = self._talks.of(ask.session)
         if ask.purpose == "listen":
-            return await self._listen(caller, talk, about)
+            return await self._listen(caller, talk, ask, about)
         if not ask.method:
-            self._answered(talk, ask.document)
+            await self._talks.answered(talk, ask.document)
             return Answer(202, whole=b"")
         if not ask.wants_answer:
             if ask.method == "notifications/cancelled":
-                self._cancelled(talk, member(ask.document, "params").get("requestId"))
+                await self._talks.cancelled(talk, member(ask.document, "params").get("requestId"))
             return Answer(202, whole=b"")
         if ask.method in LOCAL:
-            return await self._here(caller, talk, ask, about)
+            return await self._here(talk, ask)
         return await self._request(caller, talk, ask, about)
 
     async def _request(self, caller: Caller, talk: Talk, ask: Ask, about: Json) -> Answer:
-        document = enveloped(ask.document, about or self._myself, talk.level)
-        call = ModernCall(talk, document, member(about, "capabilities"), self._headers, self._room)
+        about = about or self._myself
+        kind: Callable[..., ModernCall] = ModernCall
+        document = enveloped(ask.document, about, talk.level)
+        if (ask.session or "").endswith(WITH_TASKS) and is_about_tasks(ask):
+            document = enveloped(ask.document, with_extension(about), talk.level)
+            if ask.method in METHODS and (answer := await self._tasks.answer(caller, talk, document)) is not None:
+                return answer
+            kind = self._tasks.kind(talk, ask, document)
+        tape, keep = Tape(self._room, primed=is_primed(about)), partial(self._shelf.keep, talk.name, kind="a")
+        call = kind(talk, document, member(about, "capabilities"), self._headers, tape, keep)
         return await call.start(caller)
 
     # --- what needs no server -----------------------------------------------------------------------------------------
 
-    async def _here(self, caller: Caller, talk: Talk, ask: Ask, about: Json) -> Answer:
+    async def _here(self, talk: Talk, ask: Ask) -> Answer:
         """Requests that 2026-07-28 has no more."""
         params, wanted = member(ask.document, "params"), ask.document["id"]
         if ask.method == "logging/setLevel":
             if params.get("level") not in LEVELS:
                 return Answer(200, whole=rpc.failure(wanted, INVALID_PARAMS, "no such level"))
-            talk.level = params["level"]
+            await self._talks.set_level(talk, params["level"])
         elif ask.method != "ping":
             uri = params.get("uri")
             if not isinstance(uri, str):
                 return Answer(200, whole=rpc.failure(wanted, INVALID_PARAMS, "params.uri is missing"))
-            (talk.uris.add if ask.method == "resources/subscribe" else talk.uris.discard)(uri)
-            if talk.stream is not None:
-                await talk.stream.renew(caller, talk.uris)
+            if len(uri) + sum(map(len, talk.uris)) > SUBSCRIBED:
+                return Answer(200, whole=rpc.failure(wanted, INVALID_PARAMS, "too many subscriptions"))
+            await self._talks.subscribe(talk, uri, wanted=ask.method == "resources/subscribe")
         return Answer(200, whole=to_json({"jsonrpc": "2.0", "id": wanted, "result": {}}))
 
-    async def _listen(self, caller: Caller, talk: Talk, about: Json) -> Answer:
-        """What the server says unasked: one stream for the session; it ends the one before."""
-        if talk.stream is not None:
-            talk.stream.end()
-        stream = talk.stream = ModernStream(about or self._myself, self._room)
-        return await stream.begin(caller, talk.uris)
-
-    # --- sessions -----------------------------------------------------------------------------------------------------
-
-    def _talk(self, session: str | None) -> Talk:
-        if session is None:
-            return Talk()
-        talk = self._talks.get(session)
-        if talk is None:
-            talk = self._talks[session] = Talk()
-            if len(self._talks) > REMEMBERED:
-                self._end(self._talks.popitem(last=False)[1])
-        self._talks.move_to_end(session)
-        return talk
-
-    def _answered(self, talk: Talk, document: Json) -> None:
-        call = talk.questions.pop(document.get("id"), None)
-        if call is not None:
-            call.answered(document)
-
-    def _cancelled(self, talk: Talk, wanted: Any) -> None:
-        call = talk.calls.get(wanted) if isinstance(wanted, str | int) else None
-        if call is not None:
-            call.cancel()
-
-    def _end(self, talk: Talk | None) -> None:
-        if talk is not None:
-            for call in list(talk.calls.values()):
-                call.cancel()
-            if talk.stream is not None:
-                talk.stream.end()
+    async def _listen(self, caller: Caller, talk: Talk, ask: Ask, about: Json) -> Answer:
+        """What the server says unasked: one stream for the session; it ends the one before. Or the rest of a stream
+        that the client has lost."""
+        if ask.resume_from is not None:
+            rest = await self._shelf.resumed(talk.name, ask.resume_from)
+            if rest is not None:
+                return rest
+        await self._talks.listens(talk)
+        tape = Tape(self._room, primed=is_primed(about))
+        stream = talk.stream = ModernStream(about or self._myself, tape, partial(self._shelf.keep, talk.name, kind="g"))
+        return await stream.begin(caller, talk.uris, talk.tasks)
 
     def stop(self) -> None:
-        """End every session."""
-        while self._talks:
-            self._end(self._talks.popitem()[1])
+        """End every session that is here."""
+        self._talks.stop()
+        self._shelf.stop()
+        self._tasks.stop()
 
 
+PRIMED = "2025-11-25"
+WITH_TASKS = ".tasks"
+"""How the id of a session ends whose server has tasks, and whose client may have them: so every worker knows."""
 LOCAL = frozenset(("ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"))
+
+
+def is_primed(about: Json) -> bool:
+    """Whether a client's version begins streams with an event that has nothing but an id."""
+    return spoken(about.get("protocolVersion")) >= PRIMED

@@ -13,11 +13,13 @@ from pydantic_core import to_json
 from agentgateway.errors import UpstreamError
 from agentgateway_mcp.callers import Caller
 from agentgateway_mcp.envelope import Json, enveloped
-from agentgateway_mcp.inbox import Inbox, Letter
+from agentgateway_mcp.inbox import Letter
 from agentgateway_mcp.messages import MODERN
+from agentgateway_mcp.modern_call import Keep
 from agentgateway_mcp.modern_words import legacy_notification, subscription
 from agentgateway_mcp.replies import read_message
 from agentgateway_mcp.servers import Answer, Ask
+from agentgateway_mcp.tape import Tape
 
 ACKNOWLEDGED = "notifications/subscriptions/acknowledged"
 BEGUN_WITHIN = 5.0
@@ -25,27 +27,32 @@ BEGUN_WITHIN = 5.0
 
 
 class ModernStream:
-    """`about` is what the client has said of itself."""
+    """`about` is what the client has said of itself; `keep` makes a stream of a tape."""
 
-    def __init__(self, about: Json, room: int) -> None:
+    def __init__(self, about: Json, tape: Tape, keep: Keep) -> None:
         self._about = about
-        self._sink = Inbox(room, lambda _: None)
-        self._sink.on_close = lambda _: self.end()
+        self._sink = tape
+        self._sink.on_close = self.end
+        self._keep = keep
         self._task: asyncio.Task[None] | None = None
+        self._caller: Caller | None = None
         self._numbers = count(1)
 
-    async def begin(self, caller: Caller, uris: Iterable[str]) -> Answer:
+    async def begin(self, caller: Caller, uris: Iterable[str], tasks: Iterable[str]) -> Answer:
         """The stream. Raises `UpstreamError`."""
-        answer = await self._subscribed(caller, uris)
+        self._caller = caller.later()
+        answer = await self._subscribed(caller, uris, tasks)
         if answer.messages is None:
             return Answer(405, whole=b"") if answer.status in (200, 400, 404) else answer
         self._task = asyncio.get_running_loop().create_task(self._read(answer, asyncio.Event()))
-        return Answer(200, messages=self._sink)
+        return self._keep(self._sink)
 
-    async def renew(self, caller: Caller, uris: Iterable[str]) -> None:
-        """Hear of these resources from now on. The old subscription ends when the new one has begun."""
+    async def renew(self, uris: Iterable[str], tasks: Iterable[str]) -> None:
+        """Hear of these resources and tasks from now on. The old subscription ends when the new one has begun."""
+        if self._caller is None:
+            return
         with suppress(UpstreamError):
-            answer = await self._subscribed(caller, uris)
+            answer = await self._subscribed(self._caller, uris, tasks)
             if answer.messages is None or self._task is None:
                 return await answer.close()
             before, begun = self._task, asyncio.Event()
@@ -62,8 +69,8 @@ class ModernStream:
             task.cancel()
         self._sink.end()
 
-    async def _subscribed(self, caller: Caller, uris: Iterable[str]) -> Answer:
-        params = {"notifications": subscription(uris)}
+    async def _subscribed(self, caller: Caller, uris: Iterable[str], tasks: Iterable[str]) -> Answer:
+        params = {"notifications": subscription(uris, tasks)}
         number = f"agw-listen-{next(self._numbers)}"
         asked: Json = {"jsonrpc": "2.0", "id": number, "method": "subscriptions/listen", "params": params}
         document = enveloped(asked, self._about)

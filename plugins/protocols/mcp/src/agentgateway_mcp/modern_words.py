@@ -9,6 +9,7 @@ from agentgateway_mcp.envelope import SERVER_KEY, SUBSCRIPTION_KEY, Json, member
 from agentgateway_mcp.errors import INVALID_PARAMS
 from agentgateway_mcp.legacy_words import RESOURCE_NOT_FOUND
 from agentgateway_mcp.messages import LEGACY
+from agentgateway_mcp.task_words import OFFERED, SINCE, STATUS, TOLD, has_extension, legacy_task
 
 UNKNOWN_BEFORE = ("resultType", "ttlMs", "cacheScope")
 INPUT_REQUIRED = "input_required"
@@ -18,15 +19,22 @@ LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "e
 def initialized(discovery: Json, wanted: Any) -> Json:
     """The result of `initialize` from that of `server/discover`, in the version that the client asks for, if there is
     such a one."""
-    server = member(discovery, "_meta").get(SERVER_KEY)
+    server, version = member(discovery, "_meta").get(SERVER_KEY), spoken(wanted)
+    offered = member(discovery, "capabilities")
+    tasks: Json = {"tasks": OFFERED} if has_extension(offered) and version >= SINCE else {}
     told: Json = {
-        "protocolVersion": wanted if wanted in LEGACY else LEGACY[-1],
-        "capabilities": without(member(discovery, "capabilities"), ("extensions", "tasks")),
+        "protocolVersion": version,
+        "capabilities": {**without(offered, ("extensions", "tasks")), **tasks},
         "serverInfo": server if isinstance(server, dict) else {"name": "unknown", "version": "0"},
     }
     if isinstance(discovery.get("instructions"), str):
         told["instructions"] = discovery["instructions"]
     return told
+
+
+def spoken(wanted: Any) -> str:
+    """The version that is spoken with a client that asks for this one."""
+    return str(wanted) if wanted in LEGACY else LEGACY[-1]
 
 
 def legacy_response(document: Json, method: str, wanted: Any) -> Json:
@@ -66,6 +74,8 @@ def legacy_error(error: Json, method: str) -> Json:
 def legacy_notification(document: Json) -> Json:
     """A notification that does not say which subscription it is of."""
     params = member(document, "params")
+    if document.get("method") == TOLD:
+        return {"jsonrpc": "2.0", "method": STATUS, "params": legacy_task(params)}
     if SUBSCRIPTION_KEY not in member(params, "_meta"):
         return document
     meta = without(params["_meta"], (SUBSCRIPTION_KEY,))
@@ -73,8 +83,9 @@ def legacy_notification(document: Json) -> Json:
     return {**without(document, ("params",)), **({"params": kept} if kept else {})}
 
 
-def subscription(uris: Iterable[str]) -> Json:
+def subscription(uris: Iterable[str], tasks: Iterable[str]) -> Json:
     """What a stream of everything unasked is in 2026-07-28."""
     lists = dict.fromkeys(("toolsListChanged", "promptsListChanged", "resourcesListChanged"), True)
-    known = sorted(uris)
-    return {**lists, **({"resourceSubscriptions": known} if known else {})}
+    known, followed = sorted(uris), list(tasks)
+    wanted: Json = {**lists, **({"resourceSubscriptions": known} if known else {})}
+    return {**wanted, "taskIds": followed} if followed else wanted

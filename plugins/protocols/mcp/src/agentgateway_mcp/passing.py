@@ -139,17 +139,23 @@ class Untouched:
 async def edited(
     exchange: Exchange, call: McpCall, messages: AsyncIterator[Said], outward: Outward
 ) -> AsyncGenerator[bytes, None]:
-    """The events of a stream that somebody looks into. What a guard refuses is answered in its place, and ends it."""
+    """The events of a stream that somebody looks into. What a guard refuses is answered in its place, and ends it. One
+    that breaks off does so here, too, where the client can have the rest (`Last-Event-ID`)."""
+    resumable = call.purpose == "listen"
     try:
         async for said in messages:
+            place = outward.event(said.event)
+            resumable = resumable or (place is not None and not call.modern)
             if not said.data:
-                yield event(said)
+                yield event(Said(b"", place, said.retry))
                 continue
             document = outward.message(read_message(said.data))
             note(call, document)
             await judged(call, document)
-            yield event(Said(to_json(document), said.event, said.retry))
+            yield event(Said(to_json(document), place, said.retry))
     except UpstreamError as error:
+        if resumable and not call.stream:
+            raise
         exchange.error = error
         yield failure(call, error)
     except GatewayError as error:

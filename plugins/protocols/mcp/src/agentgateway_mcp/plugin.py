@@ -60,6 +60,10 @@ class McpBackend(Backend):
             if server.pipes and target.policies:
                 message = f"a target of kind `{kind}` gets no HTTP request that policies could edit"
                 raise ConfigError(message, path=f"{host.at}.targets[{index}].policies")
+            if server.sessions_only and target.era == "stateless":
+                message = f"servers of kind `{kind}` know versions with sessions only"
+                hint = "leave `era` out, or write `mcp:` for a server that speaks Streamable HTTP"
+                raise ConfigError(message, path=f"{host.at}.targets[{index}].era", hint=hint)
             if target.login is not None:
                 self.logins[target.name] = self._login(index, target.name, target.login)
         several = len(self._servers) > 1

@@ -14,6 +14,7 @@ from agentgateway.streams import OwnedStream
 from agentgateway.tasks import in_a_task
 from agentgateway_mcp import merging
 from agentgateway_mcp.asking import Servers
+from agentgateway_mcp.callers import repeated
 from agentgateway_mcp.door import gone, unknown
 from agentgateway_mcp.errors import INVALID_PARAMS, METHOD_NOT_FOUND, McpError
 from agentgateway_mcp.fan import Merged, cursor_of, cursors_in, gather
@@ -22,6 +23,7 @@ from agentgateway_mcp.messages import McpCall
 from agentgateway_mcp.passing import EVENTS, failure, judged, note, passed, whole
 from agentgateway_mcp.processors import ask_before_one, past_processors
 from agentgateway_mcp.replies import LISTS, Outward, read_message
+from agentgateway_mcp.resumption import of_all, read
 from agentgateway_mcp.rules import may_call
 from agentgateway_mcp.servers import Answer, Said
 from agentgateway_mcp.sessions import ASKED, opened
@@ -210,15 +212,22 @@ class Relay:
         first = await begun(names, streams, call, config.timeout)
         return self._stream(Merged(streams), first)
 
-    def _stream(self, merged: Merged, first: dict[str, Any] | None = None) -> Reply:
-        body = OwnedStream(self._told(merged, first), Closing(merged))
+    def _stream(
+        self, merged: Merged, first: dict[str, Any] | None = None, places: dict[str, str] | None = None
+    ) -> Reply:
+        body = OwnedStream(self._told(merged, first, places), Closing(merged))
         return Reply(200, Headers(list(EVENTS)), body, upstream=True)
 
-    async def _told(self, merged: Merged, first: dict[str, Any] | None) -> AsyncGenerator[bytes, None]:
-        """The messages of several streams, and what comes before them."""
+    async def _told(
+        self, merged: Merged, first: dict[str, Any] | None, places: dict[str, str] | None
+    ) -> AsyncGenerator[bytes, None]:
+        """The messages of several streams, and what comes before them. `places` are those reached in each, which events
+        say then."""
         if first is not None:
             yield event(Said(to_json(first)))
         async for target, said in merged:
+            if places is not None and said.event is not None:
+                places[target] = said.event
             if not said.data:
                 continue
             document = read_message(said.data)
@@ -230,7 +239,7 @@ class Relay:
                 self._exchange.error = error
                 yield failure(self._call, error)
                 return
-            yield event(Said(to_json(document)))
+            yield event(Said(to_json(document), of_all(places) if places else None))
 
     # --- sessions -----------------------------------------------------------------------------------------------------
 
@@ -298,18 +307,31 @@ class Relay:
         return Reply(200, upstream=True)
 
     async def _listen(self) -> Reply:
-        """What servers say unasked. Those that say nothing so are left out."""
-        place = self._exchange.request.headers.get("last-event-id")
+        """What servers say unasked. Those that say nothing so are left out. A client that comes back gets what it has
+        missed: of the stream of one server, or of all of them."""
+        given = self._exchange.request.headers.get("last-event-id")
         if len(self._members) == 1:
-            target = next(iter(self._members))
-            answer = await self._servers.ask(target, b"", resume_from=place)
-            return passed(self._exchange, self._call, answer, Outward(self._exchange, self._call, self._names, target))
-        asked = {target: partial(self._servers.ask, target, b"") for target in self._members}
+            return await self._heard(next(iter(self._members)), given)
+        found = read(given, self._names.targets) if given else {}
+        if isinstance(found, tuple):
+            return await self._heard(*found)
+        asked = {
+            target: partial(self._servers.ask, target, b"", resume_from=found.get(target)) for target in self._members
+        }
         answers = await gather(asked, self._backend.config.timeout, fail_open=True)
         streams = {target: one for target, one in answers.items() if one.messages is not None}
         if not streams:
             raise McpError(METHOD_NOT_FOUND, "Method not allowed", status=405, headers=(("allow", "POST, DELETE"),))
-        return self._stream(Merged(streams))
+        return self._stream(Merged(streams, self._again), places=dict(found))
+
+    async def _heard(self, target: str, place: str | None) -> Reply:
+        """A stream of one server, from the beginning or from there."""
+        answer = await self._servers.ask(target, b"", resume_from=place)
+        return passed(self._exchange, self._call, answer, Outward(self._exchange, self._call, self._names, target))
+
+    async def _again(self, target: str, place: str) -> Answer:
+        """The same for one that has ended, while the client still listens to the others."""
+        return await self._servers.again(repeated(self._exchange)).ask(target, b"", resume_from=place)
 
     async def _client_answers(self) -> Reply:
         """A client's response to a server's request."""

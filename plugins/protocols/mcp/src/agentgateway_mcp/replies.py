@@ -14,13 +14,16 @@ from agentgateway.interfaces import Segment
 from agentgateway_mcp.merging import SHARED
 from agentgateway_mcp.messages import McpCall, texts_in
 from agentgateway_mcp.naming import Names
+from agentgateway_mcp.resumption import of_one
 from agentgateway_mcp.rules import allowed
+from agentgateway_mcp.task_words import RELATED
 
 LISTS = {
     "tools/list": ("tools", "tool", "name"),
     "prompts/list": ("prompts", "prompt", "name"),
     "resources/list": ("resources", "resource", "uri"),
     "resources/templates/list": ("resourceTemplates", "resource", "uriTemplate"),
+    "tasks/list": ("tasks", "task", "taskId"),
 }
 """Methods that list things: where they stand in the result, what they are, and the member that names them."""
 DISPLAYED = "ui/resourceUri"
@@ -53,7 +56,7 @@ class Outward:
         method, rules = self._call.method, bool(self._call.rules)
         return (
             self._names.marks_uris
-            or (method in LISTS and (rules or self._names.changes))
+            or ((method in LISTS or self._call.purpose == "listen") and (rules or self._names.changes))
             or (method == "resources/read" and rules)
         )
 
@@ -84,8 +87,7 @@ class Outward:
             params = document.get("params")
             if isinstance(params, dict):
                 self._uri(params)
-                if isinstance(params.get("taskId"), str):
-                    params["taskId"] = names.outward_task(target, params["taskId"])
+                self._task(params)
         elif isinstance(document.get("result"), dict):
             self.result(document["result"])
         return document
@@ -93,21 +95,32 @@ class Outward:
     def result(self, result: dict[str, Any]) -> dict[str, Any]:
         if self._call.rules and SHARED in result:
             result[SHARED] = "private"  # what there is depends on who asks
-        listed = LISTS.get(self._call.method)
+        listed = LISTS.get(self._call.method) or self._resumed(result)
         if listed is not None:
             key, kind, named = listed
             things = result.get(key)
             if isinstance(things, list):
                 result[key] = list(self._things(things, kind, named))
             return result
-        for task in (result, result.get("task")):
-            if isinstance(task, dict) and isinstance(task.get("taskId"), str):
-                task["taskId"] = self._names.outward_task(self._target, task["taskId"])
+        self._task(result)
+        self._task(result.get("task"))
+        if "taskId" in result and isinstance(result.get("result"), dict):  # a task, and what came of it
+            self.result(result["result"])
         for part in _contents(result):
             self._uri(part)
             if isinstance(part.get("resource"), dict):
                 self._uri(part["resource"])
         return result
+
+    def _resumed(self, result: dict[str, Any]) -> tuple[str, str, str] | None:
+        """Which list a result is that comes where a stream goes on: nobody says there what was asked for."""
+        if self._call.purpose != "listen":
+            return None
+        return next((one for one in LISTS.values() if isinstance(result.get(one[0]), list)), None)
+
+    def event(self, place: str | None) -> str | None:
+        """The id of an event as the client knows it."""
+        return place if len(self._names.targets) == 1 else of_one(self._target, place)
 
     def _things(self, things: list[Any], kind: str, named: str) -> Iterator[Any]:
         seen = self._names.seen[self._target]
@@ -119,11 +132,20 @@ class Outward:
                 continue
             if kind == "resource":
                 thing[named] = self._names.outward_uri(self._target, own)
+            elif kind == "task":
+                self._task(thing)
             else:
                 thing[named] = self._names.outward(self._target, own, kind)
                 seen.reworded(kind, own, thing)
                 self._displayed(thing.get("_meta"))
             yield thing
+
+    def _task(self, holder: Any) -> None:
+        """Name a task, or the one that something is about."""
+        meta = holder.get("_meta") if isinstance(holder, dict) else None
+        for one in (holder, meta.get(RELATED) if isinstance(meta, dict) else None):
+            if isinstance(one, dict) and isinstance(one.get("taskId"), str):
+                one["taskId"] = self._names.outward_task(self._target, one["taskId"])
 
     def _displayed(self, meta: Any) -> None:
         """The page that shows a tool (MCP Apps): its link is named like every resource, or gone if it is hidden."""
@@ -184,10 +206,10 @@ class McpReply(Content):
 
 SHOWN = (
     *("content", "structuredContent", "contents", "messages", "description", "instructions", "inputRequests"),
-    *("tools", "prompts", "resources", "resourceTemplates", "completion"),
+    *("tools", "prompts", "resources", "resourceTemplates", "completion", "result", "statusMessage"),
 )
 """Members of results that hold what somebody wrote."""
-SAID = ("message", "data", "messages", "systemPrompt", "requestedSchema")
+SAID = ("message", "data", "messages", "systemPrompt", "requestedSchema", "result", "statusMessage")
 """The same of a server's requests and notifications."""
 FIXED = frozenset(
     ("type", "name", "uri", "uriTemplate", "mimeType", "role", "$ref", "format", "data", "blob", "method")

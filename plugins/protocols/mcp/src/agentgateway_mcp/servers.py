@@ -73,7 +73,8 @@ class Answer:
     `status` is 200 with messages, 202 for what wants none, 404 for a session that is gone, 405 where nothing is to be
     listened to, any other error as the server has it. `messages` ends after the response to a request; whoever takes
     an answer closes it. `whole` is the only message, where no other can come. `session` is a new session's id, and
-    `version` what is spoken in it, where that is another version than the message says.
+    `version` what is spoken in it, where that is another version than the message says. `resumable` says that the
+    messages come with ids.
     """
 
     status: int
@@ -82,6 +83,7 @@ class Answer:
     session: str | None = None
     headers: Headers = field(default_factory=Headers)
     version: str = ""
+    resumable: bool = False
 
     async def close(self) -> None:
         """Let go of what is still to come: the request is cancelled."""
@@ -94,13 +96,15 @@ class Server:
     """One target. Constructors have no side effects; work starts in `start` and ends in `stop`.
 
     `resumable` says that a session is known by its id alone, so that any worker can go on with it; `pipes` says that
-    the policies of a target have nothing to edit, since no HTTP request is made. Before its start a target is told its
+    the policies of a target have nothing to edit, since no HTTP request is made; `sessions_only` that the kind knows no
+    version without sessions. Before its start a target is told its
     name, as `label`, and how many seconds sessions that live in this process outlast their last message.
     """
 
     Config: ClassVar[type[BaseModel]] = PluginConfig
     resumable: ClassVar[bool] = True
     pipes: ClassVar[bool] = False
+    sessions_only: ClassVar[bool] = False
 
     def __init__(self, config: Any, host: Host) -> None:
         self.config = config

@@ -47,6 +47,7 @@ class LegacySse(LiveServer):
     """A server behind one URL, listened to by GET and asked by POST."""
 
     Config = SseConfig
+    sessions_only = True
 
     def __init__(self, config: SseConfig, host: Host) -> None:
         super().__init__(config, host)

@@ -15,7 +15,7 @@ from agentgateway.llm.sse import Parser
 from agentgateway.settings import PluginConfig, problem
 from agentgateway.streams import aclose
 from agentgateway_mcp.eras import wrapped
-from agentgateway_mcp.messages import MODERN, NAMED_BY
+from agentgateway_mcp.messages import HEADED_BY, MODERN
 from agentgateway_mcp.servers import Answer, Ask, Said, Server
 
 OWN = HOP_BY_HOP | frozenset(
@@ -119,7 +119,7 @@ def routing(ask: Ask) -> list[tuple[bytes, bytes]]:
     """The headers that repeat what the body says, by the names that this server knows."""
     fields = [(b"mcp-method", ask.method.encode("latin-1"))]
     params = ask.document.get("params")
-    name = params.get(NAMED_BY.get(ask.method, "")) if isinstance(params, dict) else None
+    name = params.get(HEADED_BY.get(ask.method, "")) if isinstance(params, dict) else None
     if isinstance(name, str):
         fields.append((b"mcp-name", wrapped(name).encode("latin-1")))
     return fields

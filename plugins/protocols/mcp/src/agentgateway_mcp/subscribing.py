@@ -15,18 +15,21 @@ from agentgateway_mcp.replies import read_message
 from agentgateway_mcp.servers import Answer
 
 URIS = "resourceSubscriptions"
+TASKS = "taskIds"
 
 
 def asked_of(names: Names, target: str, call: McpCall) -> bytes | Json:
     """A client's `subscriptions/listen` as one of several servers gets it."""
     params = call.params
     wanted = member(params, "notifications")
-    uris = wanted.get(URIS)
-    if not isinstance(uris, list) or not names.marks_uris:
+    if not names.marks_uris or not any(isinstance(wanted.get(key), list) for key in (URIS, TASKS)):
         return call.body()
-    found = [names.inward_uri(uri) for uri in uris if isinstance(uri, str)]
-    own = [uri for owner, uri in found if owner == target]
-    kept = {**wanted, URIS: own} if own else without(wanted, (URIS,))
+    kept = without(wanted, (URIS, TASKS))
+    for key, inward in ((URIS, names.inward_uri), (TASKS, names.inward_task)):
+        given = wanted.get(key)
+        found = [inward(one) for one in (given if isinstance(given, list) else ()) if isinstance(one, str)]
+        if own := [one for owner, one in found if owner == target]:
+            kept[key] = own
     return {**call.document, "params": {**params, "notifications": kept}}
 
 
@@ -42,9 +45,11 @@ async def begun(names: Names, answers: Mapping[str, Answer], call: McpCall, limi
         raise
     for target in answers.keys() - found.keys():
         await answers[target].close()
-    uris = [names.outward_uri(target, uri) for target, kept in found.items() for uri in kept.get(URIS, ())]
-    kept = {key: True for one in found.values() for key, value in one.items() if value is True}
-    return acknowledged({**kept, **({URIS: uris} if uris else {})}, call.id)
+    kept: Json = {key: True for one in found.values() for key, value in one.items() if value is True}
+    for key, outward in ((URIS, names.outward_uri), (TASKS, names.outward_task)):
+        if told := [outward(target, name) for target, one in found.items() for name in one.get(key, ())]:
+            kept[key] = told
+    return acknowledged(kept, call.id)
 
 
 async def acknowledged_by(answer: Answer) -> Json:
