@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 
 import h11
 import pytest
@@ -172,3 +174,25 @@ async def test_a_body_that_breaks_off_is_answered_once_at_most(serving, connect)
     client.writer.write_eof()
     async with asyncio.timeout(5):
         assert (await client.reader.read()).count(b"HTTP/1.1 ") <= 1
+
+
+async def test_a_client_that_sends_and_sends_and_does_not_read_leaves_no_connection_behind(serving, connect):
+    async def chunks() -> AsyncIterator[bytes]:
+        while True:
+            yield b"x" * 65536
+
+    async def answer(exchange: Exchange) -> Reply:
+        await anext(aiter(exchange.request.body))
+        return Reply(200, body=chunks())
+
+    running = await serving(answer, http={"bodyTimeout": "300ms"})
+    client = await connect(running, limit=1024)
+    with contextlib.suppress(ConnectionError, TimeoutError):
+        async with asyncio.timeout(1):
+            await client.send(POST % (10**9, b""))
+            while True:
+                await client.send(b"x" * 65536)
+    client.writer.transport.abort()
+    async with asyncio.timeout(5):
+        for port in running.server._ports.values():
+            await port.gone()

@@ -100,8 +100,6 @@ class Conversation:
     async def hold(self, bind: Bind | None) -> None:
         """The whole conversation. Raises nothing but cancellation that did not come from the client."""
         intake = self._intake
-        if intake.gone:
-            return
         intake.left = self._leave
         try:
             body = await self._body()

@@ -85,7 +85,7 @@ class Intake:
     `dismiss` is called when the server ends, before the connection is cut; `ping` sends a ping to a WebSocket's client.
     """
 
-    __slots__ = ("_abandoned", "_arrival", "_messages", "_space", "dismiss", "gone", "left", "ping")
+    __slots__ = ("_abandoned", "_arrival", "_messages", "_space", "dismiss", "left", "ping")
 
     def __init__(self) -> None:
         loop = asyncio.get_running_loop()
@@ -93,7 +93,6 @@ class Intake:
         self._arrival = Suspension(loop)
         self._space = Suspension(loop)
         self._abandoned = False
-        self.gone = False
         self.left: Callable[[], None] | None = None
         self.dismiss: Callable[[], None] | None = None
         self.ping: Callable[[], Awaitable[None]] | None = None
@@ -110,10 +109,8 @@ class Intake:
                 self._messages.append(message)
                 self._arrival.wake()
             return
-        self.gone = True
-        if len(self._messages) < MOST_MESSAGES:
-            self._messages.append(message)
-            self._arrival.wake()
+        self._messages.append(message)
+        self._arrival.wake()
         if self.left is not None:
             self.left()
 

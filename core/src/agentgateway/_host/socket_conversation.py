@@ -57,8 +57,6 @@ class SocketConversation:
 
     async def hold(self, bind: Bind | None) -> None:
         """The whole conversation. Raises nothing but cancellation that came from neither client nor server."""
-        if self._intake.gone:
-            return
         self._intake.left = self._intake.dismiss = self._stop
         try:
             head = self._head()
