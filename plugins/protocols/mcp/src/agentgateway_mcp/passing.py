@@ -73,8 +73,9 @@ class Passing(Taskless):
         self._messages = messages
         self._raw: Untouched | None = None
         if isinstance(messages, Events):
-            stream = renamed(call, messages, outward) if outward.needed else messages.stream
-            self._raw = Untouched(exchange, call, stream, resumable=outward.resumable)
+            same = not outward.needed and not outward.renames_events
+            stream = messages.stream if same else renamed(call, messages, outward)
+            self._raw = Untouched(exchange, call, stream)
         self._edited: AsyncGenerator[bytes, None] | None = None
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -102,18 +103,19 @@ def renamed(call: McpCall, messages: Events, outward: Outward) -> SiftedStream:
         note(call, document)
         return to_json(document)
 
-    return SiftedStream(messages.stream, rename, outward.leaves, messages.limit)
+    place = outward.event if outward.renames_events else None
+    return SiftedStream(messages.stream, rename, outward.leaves, messages.limit, place)
 
 
 class Untouched:
-    """The bytes of a stream as they come. A request whose stream breaks is answered with an error, unless it is
-    `resumable` and the events have ids: its client asks for the rest (`Last-Event-ID`)."""
+    """The bytes of a stream as they come. A request whose stream breaks is answered with an error, unless events have
+    ids: its client asks for the rest (`Last-Event-ID`)."""
 
-    def __init__(self, exchange: Exchange, call: McpCall, stream: Stream, *, resumable: bool) -> None:
+    def __init__(self, exchange: Exchange, call: McpCall, stream: Stream) -> None:
         self._exchange = exchange
         self._call = call
         self._stream = stream
-        self._may_resume = resumable and not call.modern
+        self._may_resume = not call.modern
         self._tail = b"\n\n"
         self._resumable = False
         self._over = False

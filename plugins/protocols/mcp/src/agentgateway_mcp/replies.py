@@ -60,16 +60,12 @@ class Outward:
             or (method == "resources/read" and rules)
         )
 
-    @property
-    def resumable(self) -> bool:
-        """Whether a client that comes back to a stream that broke off comes to the server that it was from."""
-        return len(self._names.targets) == 1
-
     def leaves(self, data: bytes) -> bool:
         """Whether messages stay as they are, by their bytes, one or several: nothing in them could be a member that is
         another one for clients, however it is spelt, nor an error, which somebody wants to note."""
         return not (
             self._call.method in LISTS
+            or self._call.purpose == "listen"  # a list may come there, where a stream goes on
             or b'"uri"' in data
             or b'"taskId"' in data
             or b'"error"' in data
@@ -118,9 +114,14 @@ class Outward:
             return None
         return next((one for one in LISTS.values() if isinstance(result.get(one[0]), list)), None)
 
+    @property
+    def renames_events(self) -> bool:
+        """Whether the ids of events are others for the client."""
+        return len(self._names.targets) > 1
+
     def event(self, place: str | None) -> str | None:
         """The id of an event as the client knows it."""
-        return place if len(self._names.targets) == 1 else of_one(self._target, place)
+        return of_one(self._target, place) if self.renames_events else place
 
     def _things(self, things: list[Any], kind: str, named: str) -> Iterator[Any]:
         seen = self._names.seen[self._target]

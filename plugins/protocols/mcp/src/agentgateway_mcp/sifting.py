@@ -41,10 +41,18 @@ class Sifted:
 
 class SiftedStream:
     """The bytes of an event stream, event by event. What stays is the same to the byte. Whole events of which `skips`
-    says that they stay, all of them together, are not even read."""
+    says that they stay, all of them together, are not even read. Ids of events become what `place` makes of them."""
 
-    def __init__(self, stream: Stream, sift: Sift, skips: Callable[[bytes], bool], limit: int) -> None:
+    def __init__(
+        self,
+        stream: Stream,
+        sift: Sift,
+        skips: Callable[[bytes], bool],
+        limit: int,
+        place: Callable[[str | None], str | None] | None = None,
+    ) -> None:
         self._stream = stream
+        self._place = place
         self._sift = sift
         self._skips = skips
         self._limit = limit
@@ -59,7 +67,8 @@ class SiftedStream:
             parser = self._parser
             try:
                 chunk = await self._stream.__anext__()
-                if (parser is None or not parser.waiting) and chunk.endswith(ENDS) and self._skips(chunk):
+                whole = (parser is None or not parser.waiting) and chunk.endswith(ENDS)
+                if whole and (self._place is None or not has_id(chunk)) and self._skips(chunk):
                     return chunk
                 if parser is None:
                     parser = self._parser = Parser(self._limit)
@@ -75,11 +84,17 @@ class SiftedStream:
         return b"".join([await self._one(one) for one in events])
 
     async def _one(self, one: Event) -> bytes:
-        if not one.data:
+        data = await self._sift(one.data) if one.data else one.data
+        named = self._place is not None and has_id(one.raw)
+        said = said_in(one.raw, data) if named or data is not one.data else None
+        if said is None:
             return one.raw
-        data = await self._sift(one.data)
-        said = said_in(one.raw, data) if data is not one.data else None
-        return event(said) if said is not None else one.raw
+        return event(said if self._place is None else Said(said.data, self._place(said.event), said.retry))
 
     async def aclose(self) -> None:
         await aclose(self._stream)
+
+
+def has_id(data: bytes) -> bool:
+    """Whether an event among them has an id, or takes the last one away."""
+    return data.startswith(b"id") or b"\nid" in data or b"\rid" in data
