@@ -1,10 +1,11 @@
-"""What the MCP relay costs: CPU a message, beside FastMCP's proxy where it is installed.
+"""What the MCP relay costs: CPU a message, beside FastMCP's proxy and IBM's ContextForge where they install.
 
 A server on another core answers at once, whole or as a stream of one event. The gateway stands in front of one such
 server, of three, and of fifty with forty tools each, on both eras of the protocol where they differ.
 
     python bench/mcp.py                                   a table, µs of CPU a message
     python bench/mcp.py --fastmcp .venv-with-fastmcp/bin/python
+    python bench/mcp.py --contextforge                    installed into .peers first
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import contextforge
 from contestants import free_port
 from processes import LOAD_CORE, SERVER_CORE, Process
 
 HERE = Path(__file__).parent
 OUT = HERE / "out"
-MODERN = "2026-07-28"
+MODERN, LEGACY = "2026-07-28", "2025-06-18"
 META = {"io.modelcontextprotocol/protocolVersion": MODERN, "io.modelcontextprotocol/clientCapabilities": {}}
 TOOLS = [
     {
@@ -43,7 +45,8 @@ FOUND = {
     "ttlMs": 0,
     "cacheScope": "private",
 }
-RESULTS = {"tools/list": LISTED, "tools/call": SAID, "server/discover": FOUND}
+OPENED = {"protocolVersion": LEGACY, "capabilities": {"tools": {}}, "serverInfo": {"name": "mock", "version": "1"}}
+RESULTS = {"tools/list": LISTED, "tools/call": SAID, "server/discover": FOUND, "initialize": OPENED}
 PROXY = """
 import sys
 from fastmcp.server import create_proxy
@@ -87,12 +90,17 @@ async def serve(port: int) -> None:
 
 
 def request(path: str, method: str, **params: Any) -> bytes:
-    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": {**params, "_meta": META}}).encode()
     name = f"mcp-name: {params['name']}\r\n" if "name" in params else ""
+    return posted(path, method, {**params, "_meta": META}, MODERN, f"mcp-method: {method}\r\n{name}")
+
+
+def posted(path: str, method: str, params: dict[str, Any], version: str, fields: str) -> bytes:
+    """A message with some more fields in its head."""
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
     head = (
         f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
-        f"accept: application/json, text/event-stream\r\nmcp-protocol-version: {MODERN}\r\nmcp-method: {method}\r\n"
-        f"{name}content-length: {len(body)}\r\n\r\n"
+        f"accept: application/json, text/event-stream\r\nmcp-protocol-version: {version}\r\n"
+        f"{fields}content-length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
 
@@ -171,6 +179,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--fastmcp", help="a Python that has FastMCP")
+    parser.add_argument("--contextforge", action="store_true", help="install it if need be, and take part")
     parser.add_argument("--calls", type=int, default=1000)
     asked_for = parser.parse_args()
     if asked_for.serve is not None:
@@ -193,10 +202,11 @@ def main() -> None:
         row(
             "direct, `tools/call`", None, upstream, request("/mcp", "tools/call", name="tool-1", arguments=whole), calls
         )
+        own: dict[tuple[int, str], float] = {}
         for many, name in ((1, "tool-1"), (3, "s1_tool-1")):
             for arguments, how in ((whole, "whole"), (stream, "a stream")):
                 message = request(f"/{many}", "tools/call", name=name, arguments=arguments)
-                own = row(f"`tools/call`, {how}, {many} servers", process, port, message, calls)
+                own[many, how] = row(f"`tools/call`, {how}, {many} servers", process, port, message, calls)
         row("`tools/list`, 50 servers of 40 tools", process, port, request("/50", "tools/list"), max(10, calls // 50))
         if asked_for.fastmcp:
             peer = free_port()
@@ -205,7 +215,18 @@ def main() -> None:
             wait_for(peer)
             message = request("/mcp", "tools/call", name="tool-1", arguments=whole)
             theirs = row("FastMCP's proxy, `tools/call`", other, peer, message, max(20, calls // 20))
-            print(f"\nFastMCP's proxy costs {theirs / own:.1f} times as much.")
+            print(f"\nFastMCP's proxy costs {theirs / own[1, 'whole']:.1f} times as much.")
+            other.stop()
+        if asked_for.contextforge:
+            contextforge.install()
+            other, peer, who = contextforge.start(stack, OUT)
+            wait_for(peer)
+            contextforge.register(peer, who, upstream)
+            params = {"name": "bench-tool-1", "arguments": whole}
+            message = posted("/mcp", "tools/call", params, LEGACY, who)
+            title = f"ContextForge {contextforge.version()}, `tools/call`"
+            theirs = row(title, other, peer, message, max(20, calls // 20))
+            print(f"\nContextForge costs {theirs / own[1, 'whole']:.1f} times as much.")
 
 
 if __name__ == "__main__":

@@ -12,13 +12,29 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from agentgateway.errors import UpstreamError
 
 Stream = AsyncIterator[bytes]
+OnChunk = Callable[[bytes], None]
+OnEnd = Callable[[Exception | None], None]
 
 
 class Taskless:
     """Base of streams that wait for nothing but the bytes of an upstream: the edge reads them without a task. One that
-    has something else to wait for asks for a task first (`agentgateway.tasks`)."""
+    has something else to wait for asks for a task first (`agentgateway.tasks`).
+
+    Before it is read, such a stream may be asked to `push`.
+    """
 
     __slots__ = ()
+
+    def push(self, on_chunk: OnChunk, on_end: OnEnd) -> bool:
+        """Have every chunk handed to `on_chunk` at once, in the callback of the upstream's socket, until `on_end`:
+        iteration gives what is left, and raises what went wrong. Neither may raise. False where that cannot be done."""
+        return False
+
+    def pause(self) -> None:
+        """Of what is pushed, no more for a while."""
+
+    def resume(self) -> None:
+        """The rest of it."""
 
 
 async def aclose(stream: Stream) -> None:

@@ -90,6 +90,30 @@ async def test_pushed_chunks_come_at_once_and_then_the_end(upstream, transport, 
     assert client.stats()[server.origin]["idle"] == 1
 
 
+async def test_what_is_pushed_may_be_read_from_some_chunk_on(upstream, transport, ask):
+    step, script = stepping()
+    server, client, sink = await upstream(script), transport(), Sink()
+    pulled = asyncio.Event()
+
+    def on_chunk(piece):
+        sink.chunks.append(piece)
+        if len(sink.chunks) == 2:
+            response.pause()
+            response.pull()
+            pulled.set()
+        step.set()
+
+    response = await ask(client, server.origin)
+    response.push(on_chunk, sink.on_end)
+    step.set()
+    await pulled.wait()
+    async for piece in response:
+        sink.chunks.append(piece)
+        step.set()
+    assert sink.chunks == [b"chunk %d" % number for number in range(5)]
+    assert (sink.ends, response.complete) == ([], True)
+
+
 async def test_pushing_an_answer_that_is_already_here_ends_at_once(upstream, transport, ask):
     async def script(peer):
         await peer.request()

@@ -122,6 +122,11 @@ class UpstreamResponse(Suspension):
         if self._source is None:
             self._tell_end()
 
+    def pull(self) -> None:
+        """Push no more, and tell of no end: what comes from now on waits for iteration."""
+        self._on_chunk = self._on_end = None
+        self.resume()
+
     def pause(self) -> None:
         """Stop reading the socket: the upstream notices when the buffers between are full."""
         if self._source is not None and not self._paused:

@@ -14,6 +14,7 @@ from agentgateway_mcp.passing import Passing, passed
 from agentgateway_mcp.replies import Outward
 from agentgateway_mcp.resumption import read
 from agentgateway_mcp.servers import Answer, Said
+from agentgateway_mcp.sifting import SiftedStream
 from agentgateway_mcp.streamable import Events, event, messages_in
 
 from agentgateway.errors import UpstreamError
@@ -101,3 +102,108 @@ async def test_a_stream_that_breaks_off_is_answered_unless_its_client_can_come_b
     else:
         with pytest.raises(UpstreamError):
             await anext(body)
+
+
+class Source:
+    """What an upstream's answer comes from: pushed, or read."""
+
+    def __init__(self) -> None:
+        self.paused = False
+        self.left: list[bytes | Exception] = []
+        self.tell: Any = None
+        self.end: Any = None
+
+    def push(self, on_chunk: Any, on_end: Any) -> None:
+        self.tell, self.end = on_chunk, on_end
+
+    def pull(self) -> None:
+        self.tell = self.end = None
+        self.resume()
+
+    def pause(self) -> None:
+        self.paused = True
+
+    def resume(self) -> None:
+        self.paused = False
+
+    def arrived(self, chunk: bytes) -> None:
+        if self.tell is not None:
+            self.tell(chunk)
+        else:
+            self.left.append(chunk)
+
+    def failed(self, error: Exception) -> None:
+        self.left.append(error)
+        self.end(error)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self.left:
+            raise StopAsyncIteration
+        if isinstance(found := self.left.pop(0), Exception):
+            raise found
+        return found
+
+
+class Pushed:
+    """A stream that is pushed, with one filter for pins and one for names, as the edge reads it."""
+
+    def __init__(self, *targets: str) -> None:
+        self.upstream = Source()
+        self.chunks: list[bytes] = []
+        self.ends: list[Exception | None] = []
+        view = outward(*targets)
+
+        async def sift(data: bytes) -> bytes:
+            return data.replace(b"bad", b"good")
+
+        pinned = SiftedStream(self.upstream, sift, lambda data: b"bad" not in data, 10_000)
+        self.body = Passing(view._exchange, view._call, Answer(200, messages=Events(pinned, 10_000)), view)
+        assert self.body.push(self.chunks.append, self.ends.append)
+
+    async def rest(self) -> bytes:
+        return b"".join([chunk async for chunk in self.body])
+
+
+@pytest.mark.parametrize("targets", [("a",), ("a", "b")], ids=["one", "two"])
+async def test_what_stays_is_pushed_until_something_has_to_be_read(targets: tuple[str, ...]) -> None:
+    tells, text = (event(Said(json.dumps(one).encode())) for one in (TELLS, TEXT))
+    stream = Pushed(*targets)
+    stream.upstream.arrived(tells)
+    stream.upstream.arrived(text)
+    assert stream.chunks == [tells, text] and not stream.ends
+    stream.body.pause()
+    assert stream.upstream.paused
+    stream.upstream.arrived(text[:9])
+    assert stream.ends == [None] and not stream.upstream.paused
+    stream.upstream.arrived(text[9:] + b'data: {"x": "bad"}\n\n')
+    stream.upstream.arrived(tells)
+    rest = [json.loads(said.data) async for said in messages_in(stream.body, 10_000)]
+    assert rest == [TEXT, {"x": "good"}, TELLS]
+    assert len(stream.chunks) == 2 and stream.ends == [None]
+
+
+async def test_the_end_and_the_failure_of_what_is_pushed_are_told_once() -> None:
+    tells = event(Said(json.dumps(TELLS).encode()))
+    ended, broken = Pushed("a"), Pushed("a")
+    ended.upstream.arrived(tells)
+    ended.upstream.end(None)
+    assert (ended.chunks, ended.ends, await ended.rest()) == ([tells], [None], b"")
+    broken.upstream.arrived(tells)
+    broken.body.pause()
+    broken.body.resume()
+    broken.upstream.failed(UpstreamError("gone"))
+    assert len(broken.ends) == 1 and b'"error"' in await broken.rest()
+
+
+async def test_a_stream_that_guards_look_at_is_not_pushed() -> None:
+    view = outward("a")
+    body = passing(view, cut(b"", 1))
+    assert not body.push([].append, [].append)
+
+    async def judge(_: Any) -> None: ...
+
+    view._call.attend(judge)
+    assert not passing(view, Source()).push([].append, [].append)

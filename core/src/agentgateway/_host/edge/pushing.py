@@ -9,6 +9,7 @@ from agentgateway._host.edge.wire import chunk_of
 from agentgateway._host.suspension import Suspension
 from agentgateway.exchange import Exchange
 from agentgateway.llm.replies import LlmStream
+from agentgateway.streams import Taskless
 
 
 class Pushing(Suspension):
@@ -17,7 +18,9 @@ class Pushing(Suspension):
 
     __slots__ = ("_body", "_exchange", "_fault", "_over", "_sending")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, sending: Sending, exchange: Exchange, body: LlmStream) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, sending: Sending, exchange: Exchange, body: LlmStream | Taskless
+    ) -> None:
         super().__init__(loop)
         self._exchange = exchange
         self._sending = sending

@@ -155,7 +155,7 @@ class Turn(Suspension):
                 raise ClientGone
             self.started = True
             sending.hold(head)
-            if chunked and type(body) is LlmStream:
+            if chunked and isinstance(body, LlmStream | Taskless):
                 await Pushing(connection.loop, sending, exchange, body).over()
             async for chunk in body:  # type: ignore[union-attr]
                 if chunk:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 from pydantic_core import to_json
 
 from agentgateway.errors import GatewayError, GuardRejected, UpstreamError
 from agentgateway.exchange import Exchange, Headers, Reply, Stream
-from agentgateway.streams import Taskless
+from agentgateway.streams import OnChunk, OnEnd, Taskless
 from agentgateway.tasks import in_a_task
 from agentgateway_mcp.errors import REFUSED, rpc_error
 from agentgateway_mcp.messages import McpCall
 from agentgateway_mcp.replies import McpReply, Outward, read_message
 from agentgateway_mcp.servers import Answer, Said
-from agentgateway_mcp.sifting import SiftedStream
+from agentgateway_mcp.sifting import Pushing, SiftedStream
 from agentgateway_mcp.streamable import Events, event
 
 EVENTS = [
@@ -89,6 +89,17 @@ class Passing(Taskless):
             self._edited = edited(self._exchange, self._call, self._messages, self._outward)
         return await self._edited.__anext__()
 
+    def push(self, on_chunk: OnChunk, on_end: OnEnd) -> bool:
+        return self._raw is not None and not self._call.judges and self._raw.push(on_chunk, on_end)
+
+    def pause(self) -> None:
+        if self._raw is not None:
+            self._raw.source.pause()
+
+    def resume(self) -> None:
+        if self._raw is not None:
+            self._raw.source.resume()
+
     async def aclose(self) -> None:
         if self._edited is not None:
             await self._edited.aclose()
@@ -131,11 +142,25 @@ class Untouched:
             self._over, self._exchange.error = True, error
             whole_so_far = self._tail.endswith((b"\n\n", b"\r\n\r\n", b"\r\r"))
             return (b"" if whole_so_far else b"\n\n") + failure(self._call, error)
+        self._see(chunk)
+        return chunk
+
+    def push(self, on_chunk: OnChunk, on_end: OnEnd) -> bool:
+        def pushed(chunk: bytes) -> None:
+            self._see(chunk)
+            on_chunk(chunk)
+
+        return hasattr(self._stream, "push") and self.source.push(pushed, on_end) is not False
+
+    @property
+    def source(self) -> Pushing:
+        return cast("Pushing", self._stream)
+
+    def _see(self, chunk: bytes) -> None:
         edge = self._tail + chunk[:3]
         if b"\nid:" in edge or b"\nid:" in chunk:
             self._resumable = self._may_resume
         self._tail = (chunk if len(chunk) >= 4 else edge)[-4:]
-        return chunk
 
 
 async def edited(

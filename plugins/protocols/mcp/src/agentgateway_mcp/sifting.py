@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Protocol, cast
 
 from agentgateway.exchange import Stream
 from agentgateway.llm.sse import Event, Parser
-from agentgateway.streams import aclose
+from agentgateway.streams import OnChunk, OnEnd, Taskless, aclose
 from agentgateway_mcp.servers import Said
 from agentgateway_mcp.streamable import event, said_in
 
@@ -39,7 +40,16 @@ class Sifted:
             await close()
 
 
-class SiftedStream:
+class Pushing(Protocol):
+    """A source that can hand its chunks over by itself (as in `agentgateway.streams`), until it is told to `pull`."""
+
+    def push(self, on_chunk: OnChunk, on_end: OnEnd) -> bool | None: ...
+    def pull(self) -> None: ...
+    def pause(self) -> None: ...
+    def resume(self) -> None: ...
+
+
+class SiftedStream(Taskless):
     """The bytes of an event stream, event by event. What stays is the same to the byte. Whole events of which `skips`
     says that they stay, all of them together, are not even read. Ids of events become what `place` makes of them."""
 
@@ -58,6 +68,8 @@ class SiftedStream:
         self._limit = limit
         self._parser: Parser | None = None
         self._ended = False
+        self._held = b""
+        """A chunk that was pushed, and is not to pass unread."""
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -66,9 +78,9 @@ class SiftedStream:
         while not self._ended:
             parser = self._parser
             try:
-                chunk = await self._stream.__anext__()
-                whole = (parser is None or not parser.waiting) and chunk.endswith(ENDS)
-                if whole and (self._place is None or not has_id(chunk)) and self._skips(chunk):
+                chunk, self._held = self._held, b""
+                chunk = chunk or await self._stream.__anext__()
+                if (parser is None or not parser.waiting) and self._stays(chunk):
                     return chunk
                 if parser is None:
                     parser = self._parser = Parser(self._limit)
@@ -79,6 +91,36 @@ class SiftedStream:
             if events:
                 return await self._passed(events)
         raise StopAsyncIteration
+
+    def push(self, on_chunk: OnChunk, on_end: OnEnd) -> bool:
+        """The same, until a chunk has to be read."""
+
+        def pushed(chunk: bytes) -> None:
+            if self._stays(chunk):
+                on_chunk(chunk)
+            else:
+                self._held = chunk
+                self.pull()
+                on_end(None)
+
+        return hasattr(self._stream, "push") and self._source.push(pushed, on_end) is not False
+
+    def pull(self) -> None:
+        self._source.pull()
+
+    def pause(self) -> None:
+        self._source.pause()
+
+    def resume(self) -> None:
+        self._source.resume()
+
+    @property
+    def _source(self) -> Pushing:
+        return cast("Pushing", self._stream)
+
+    def _stays(self, chunk: bytes) -> bool:
+        """Whether these are whole events, which need not be read."""
+        return chunk.endswith(ENDS) and (self._place is None or not has_id(chunk)) and self._skips(chunk)
 
     async def _passed(self, events: Sequence[Event]) -> bytes:
         return b"".join([await self._one(one) for one in events])
