@@ -2,9 +2,12 @@
 
 import asyncio
 import json
+import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -99,21 +102,24 @@ def old_call(params: Json) -> Json:
 @dataclass
 class Core(Server):
     """A server of 2025-11-25 with tasks, which are those of a session. The tool `ask` wants to know a name, where its
-    result is waited for."""
+    result is waited for, or, when it asks `elsewhere`, on the general stream of that session."""
 
     tasks: dict[str, Json] = field(default_factory=dict)
     heard: asyncio.Event = field(default_factory=asyncio.Event)
+    elsewhere: bool = False
+    asking: str = ""
 
     def answer(self, request: Received) -> Any:
         self.session = request.headers.get("mcp-session-id", "")
         message = request.json() if request.method == "POST" else {}
         if request.method == "GET":
-            return self._tells()
+            return self._tells(self.session)
         if "result" in message:
             name = message["result"]["content"]["name"]
             self.tasks[f"{self.session} ask"] |= {"status": "completed", "content": said(f"hello {name}")}
             self.heard.set()
         if message.get("method") == "tasks/result" and message["params"]["taskId"] == "ask":
+            self.asking = self.session
             return self._asks(message["id"], f"{self.session} ask")
         return super().answer(request)
 
@@ -148,21 +154,28 @@ class Core(Server):
 
     async def _asks(self, wanted: Any, task: str) -> AsyncIterator[bytes]:
         yield stream_head()
-        params = {**QUESTION["params"], "_meta": {RELATED: {"taskId": "ask"}}}
-        yield chunk(event({"id": "q", **QUESTION, "params": params}))
+        if not self.elsewhere:
+            yield self._question()
         while not self.heard.is_set():
             await asyncio.sleep(0.01)
             yield chunk(b": waiting\n\n")
         yield chunk(event({"id": wanted, "result": self.tasks[task]["content"]}))
         yield LAST
 
-    async def _tells(self) -> AsyncIterator[bytes]:
+    def _question(self) -> bytes:
+        params = {**QUESTION["params"], "_meta": {RELATED: {"taskId": "ask"}}}
+        return chunk(event({"id": "q", **QUESTION, "params": params}))
+
+    async def _tells(self, session: str) -> AsyncIterator[bytes]:
         yield stream_head()
         told: set[bytes] = set()
         while True:
             news = {event({"method": "notifications/tasks/status", "params": task}) for task in self.tasks.values()}
             for one in news - told:
                 yield chunk(one)
+            if self.elsewhere and self.asking == session:
+                self.asking = ""
+                yield self._question()
             told |= news
             await asyncio.sleep(0.01)
             yield chunk(b": waiting\n\n")
@@ -346,6 +359,23 @@ async def test_news_of_a_task_come_on_the_general_stream(world: World) -> None:
     assert news == {"jsonrpc": "2.0", "method": "notifications/tasks/status", "params": state}
 
 
+async def test_a_real_client_follows_them(world: World) -> None:
+    script = Path(__file__).parent / "mcp_clients/python_sdk_1_tasks.py"
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, script, str(world.http.base_url.join("/new"))),
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(Path(sys.prefix) / "beside/mcp-1")},
+    )
+    told, _ = await process.communicate()
+    assert json.loads(told) == [
+        ["optional"],
+        ["input_required", "hello Ada", "completed"],
+        ["completed", "at once", "completed"],
+        "cancelled",
+        "the task was cancelled",
+    ]
+
+
 # --- clients with the extension, a server of 2025-11-25 ---------------------------------------------------------------
 
 
@@ -384,8 +414,9 @@ async def test_a_server_with_tasks_has_the_extension(world: World) -> None:
     assert len(sessions) == 1  # though each request came by another connection, and nobody says who asks
 
 
-async def test_what_a_task_wants_to_know_is_told_and_answered_where_its_state_is(world: World) -> None:
-    client = Client(world.http, "/core")
+@pytest.mark.parametrize("elsewhere", [False, True])
+async def test_what_a_task_wants_to_know_is_told_and_answered_where_its_state_is(world: World, elsewhere: bool) -> None:
+    client, world.core.elsewhere = Client(world.http, "/core"), elsewhere
     name = (await declaring(client, "tools/call", name="ask", arguments={}))["result"]["taskId"]
     state = (await declaring(client, "tasks/get", taskId=name))["result"]
     ((key, question),) = state["inputRequests"].items()
