@@ -2,9 +2,12 @@
 
 import asyncio
 import json
+import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,16 +15,17 @@ import pytest
 import pytest_asyncio
 
 from agentgateway.testing import Received
-from agentgateway.testing.upstreams import chunk, stream_head
+from agentgateway.testing.upstreams import LAST, chunk, stream_head
 
 from .mcp_eras import ABLE, QUESTION
-from .mcps import CAPABLE, ENVELOPE, LEGACY, MODERN, Client, Json, Server, answer_in, messages_in, said, tool
+from .mcps import ACCEPT, CAPABLE, ENVELOPE, LEGACY, MODERN, Client, Json, Server, answer_in, messages_in, said, tool
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(60)]
 
 EXTENSION = "io.modelcontextprotocol/tasks"
 RELATED = "io.modelcontextprotocol/related-task"
 CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
+SERVER = "io.modelcontextprotocol/serverInfo"
 TIMES = {"createdAt": "2026-11-21T00:00:00Z", "lastUpdatedAt": "2026-11-21T00:00:01Z"}
 
 
@@ -83,7 +87,7 @@ class Extended(Server):
             state = {"taskId": task, **TIMES, "ttlMs": 60_000, "status": "working", **meta}
             messages.append({"method": "notifications/tasks", "params": state})
         for message in messages:
-            yield chunk(b"data: " + json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n\n")
+            yield chunk(event(message))
         while True:
             await asyncio.sleep(0.05)
             yield chunk(b": waiting\n\n")
@@ -96,8 +100,95 @@ def old_call(params: Json) -> Json:
 
 
 @dataclass
+class Core(Server):
+    """A server of 2025-11-25 with tasks, which are those of a session. The tool `ask` wants to know a name, where its
+    result is waited for, or, when it asks `elsewhere`, on the general stream of that session."""
+
+    tasks: dict[str, Json] = field(default_factory=dict)
+    heard: asyncio.Event = field(default_factory=asyncio.Event)
+    elsewhere: bool = False
+    asking: str = ""
+
+    def answer(self, request: Received) -> Any:
+        self.session = request.headers.get("mcp-session-id", "")
+        message = request.json() if request.method == "POST" else {}
+        if request.method == "GET":
+            return self._tells(self.session)
+        if "result" in message:
+            name = message["result"]["content"]["name"]
+            self.tasks[f"{self.session} ask"] |= {"status": "completed", "content": said(f"hello {name}")}
+            self.heard.set()
+        if message.get("method") == "tasks/result" and message["params"]["taskId"] == "ask":
+            self.asking = self.session
+            return self._asks(message["id"], f"{self.session} ask")
+        return super().answer(request)
+
+    def call(self, params: Json) -> Json:
+        if "task" not in params:
+            return said("at once")
+        name, status = params["name"], "input_required" if params["name"] == "ask" else "working"
+        self.tasks[f"{self.session} {name}"] = {
+            "taskId": name,
+            "status": status,
+            **TIMES,
+            "ttl": None,
+            "pollInterval": 9,
+        }
+        return {"task": self.tasks[f"{self.session} {name}"]}
+
+    def get(self, params: Json) -> Json:
+        known = self.tasks.get(f"{self.session} {params['taskId']}")
+        return known or {"error": {"code": -32602, "message": "no such task"}}
+
+    def result(self, params: Json) -> Json:
+        content = self.get(params)["content"]
+        return content if "error" in content else {**content, "_meta": {RELATED: {"taskId": params["taskId"]}}}
+
+    def cancel(self, params: Json) -> Json:
+        task = self.get(params)
+        if task.get("status") == "cancelled":
+            return {"error": {"code": -32602, "message": "it is over"}}
+        if "error" not in task:
+            task["status"] = "cancelled"
+        return task
+
+    async def _asks(self, wanted: Any, task: str) -> AsyncIterator[bytes]:
+        yield stream_head()
+        if not self.elsewhere:
+            yield self._question()
+        while not self.heard.is_set():
+            await asyncio.sleep(0.01)
+            yield chunk(b": waiting\n\n")
+        yield chunk(event({"id": wanted, "result": self.tasks[task]["content"]}))
+        yield LAST
+
+    def _question(self) -> bytes:
+        params = {**QUESTION["params"], "_meta": {RELATED: {"taskId": "ask"}}}
+        return chunk(event({"id": "q", **QUESTION, "params": params}))
+
+    async def _tells(self, session: str) -> AsyncIterator[bytes]:
+        yield stream_head()
+        told: set[bytes] = set()
+        while True:
+            news = {event({"method": "notifications/tasks/status", "params": task}) for task in self.tasks.values()}
+            for one in news - told:
+                yield chunk(one)
+            if self.elsewhere and self.asking == session:
+                self.asking = ""
+                yield self._question()
+            told |= news
+            await asyncio.sleep(0.01)
+            yield chunk(b": waiting\n\n")
+
+
+def event(message: Json) -> bytes:
+    return b"data: " + json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n\n"
+
+
+@dataclass
 class World:
     new: Extended
+    core: Core
     old: Server
     http: httpx.AsyncClient
 
@@ -131,13 +222,24 @@ async def running(serve_all: Any) -> AsyncIterator[World]:
         "tasks/result": {**said("done"), "_meta": {RELATED: {"taskId": "one"}}},
         "tasks/list": {"tasks": [state]},
     }
+    core = Core("core", modern=False)
+    tools = [tool(name, execution={"taskSupport": "optional"}) for name in ("slow", "ask")]
+    core.answers = {
+        **old.answers,
+        "tools/list": {"tools": [*tools, tool("must", execution={"taskSupport": "required"}), tool("plain")]},
+        "tools/call": core.call,
+        "tasks/get": core.get,
+        "tasks/result": core.result,
+        "tasks/cancel": core.cancel,
+    }
     async with AsyncExitStack() as stack:
-        for server in (new, old):
+        for server in (new, old, core):
             server.upstream.answer = server.answer
             await stack.enter_async_context(server.upstream)
-        target = {one.name: {"name": one.name, "mcp": {"host": f"{one.upstream.url}/mcp"}} for one in (new, old)}
+        target = {one.name: {"name": one.name, "mcp": {"host": f"{one.upstream.url}/mcp"}} for one in (new, old, core)}
         again = {**target["old"], "name": "again"}
         routes = {"new": [target["new"]], "old": [target["old"], again], "both": [target["new"], target["old"]]}
+        routes |= {"core": [target["core"]], "three": [target["core"], target["new"]]}
         config: Json = {
             "gateways": {"default": {"port": 0, "address": "127.0.0.1"}},
             "routes": [
@@ -146,14 +248,17 @@ async def running(serve_all: Any) -> AsyncIterator[World]:
             ],
         }
         gateway = await serve_all("\n".join(f"{key}: {json.dumps(value)}" for key, value in config.items()))
-        http = await stack.enter_async_context(httpx.AsyncClient(base_url=gateway.url, timeout=20))
-        yield World(new, old, http)
+        each = httpx.Limits(max_keepalive_connections=0)  # each request comes by a connection of its own
+        client = httpx.AsyncClient(base_url=gateway.url, timeout=20, trust_env=False, limits=each)
+        yield World(new, core, old, await stack.enter_async_context(client))
 
 
 @pytest.fixture
 def world(running: World) -> World:
-    for server in (running.new, running.old):
+    for server in (running.new, running.old, running.core):
         server.upstream.received.clear()
+    running.core.tasks.clear()
+    running.core.heard.clear()
     running.new.tasks.clear()
     return running
 
@@ -252,6 +357,126 @@ async def test_news_of_a_task_come_on_the_general_stream(world: World) -> None:
             (news,) = messages_in(await anext(line async for line in stream.aiter_lines() if "taskId" in line))
     state = {"taskId": "t1", "status": "working", **TIMES, "ttl": 60_000}
     assert news == {"jsonrpc": "2.0", "method": "notifications/tasks/status", "params": state}
+
+
+async def test_a_real_client_follows_them(world: World) -> None:
+    script = Path(__file__).parent / "mcp_clients/python_sdk_1_tasks.py"
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, script, str(world.http.base_url.join("/new"))),
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(Path(sys.prefix) / "beside/mcp-1")},
+    )
+    told, _ = await process.communicate()
+    assert json.loads(told) == [
+        ["optional"],
+        ["input_required", "hello Ada", "completed"],
+        ["completed", "at once", "completed"],
+        "cancelled",
+        "the task was cancelled",
+    ]
+
+
+# --- clients with the extension, a server of 2025-11-25 ---------------------------------------------------------------
+
+
+async def declaring(client: Client, method: str, **params: Any) -> Json:
+    """The response to a client that knows the extension."""
+    meta = {**ENVELOPE, CAPABILITIES: {**ABLE, "extensions": {EXTENSION: {}}}}
+    named = {"mcp-name": params.get("taskId") or params["name"]} if params else {}
+    message = {"jsonrpc": "2.0", "id": 7, "method": method, "params": {**params, "_meta": meta}}
+    given = {"mcp-protocol-version": MODERN, "mcp-method": method, **named}
+    return answer_in(await client.send(message, **given))
+
+
+async def test_a_server_with_tasks_has_the_extension(world: World) -> None:
+    client = Client(world.http, "/core")
+    assert EXTENSION in (await declaring(client, "server/discover"))["result"]["capabilities"]["extensions"]
+    task = (await declaring(client, "tools/call", name="slow", arguments={}))["result"]
+    name = task.pop("taskId")
+    timing = {"ttlMs": None, "pollIntervalMs": 9, **TIMES}
+    meta = task.pop("_meta")
+    assert (task, list(meta)) == ({"resultType": "task", "status": "working", **timing}, [SERVER])
+    (call,) = world.core.asked("tools/call")
+    assert call.json()["params"]["task"] == {}
+    state = (await declaring(client, "tasks/get", taskId=name))["result"]
+    assert (state["resultType"], state["taskId"], state["status"]) == ("complete", name, "working")
+    (known,) = world.core.tasks.values()
+    known |= {"status": "failed", "content": {**said("no"), "isError": True}}
+    state = (await declaring(client, "tasks/get", taskId=name))["result"]
+    assert (state["status"], state["result"]) == (
+        "completed",
+        {"resultType": "complete", **said("no"), "isError": True},
+    )
+    known |= {"content": {"error": {"code": -32050, "message": "out of order"}}}
+    state = (await declaring(client, "tasks/get", taskId=name))["result"]
+    assert (state["status"], state["error"]["code"], "result" in state) == ("failed", -32050, False)
+    sessions = {one.headers["mcp-session-id"] for one in (call, *world.core.asked("tasks/get"))}
+    assert len(sessions) == 1  # though each request came by another connection, and nobody says who asks
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+async def test_what_a_task_wants_to_know_is_told_and_answered_where_its_state_is(world: World, elsewhere: bool) -> None:
+    client, world.core.elsewhere = Client(world.http, "/core"), elsewhere
+    name = (await declaring(client, "tools/call", name="ask", arguments={}))["result"]["taskId"]
+    state = (await declaring(client, "tasks/get", taskId=name))["result"]
+    ((key, question),) = state["inputRequests"].items()
+    assert (state["status"], question) == ("input_required", QUESTION)
+    assert (await declaring(client, "tasks/get", taskId=name))["result"]["inputRequests"] == state["inputRequests"]
+    answers = {key: {"action": "accept", "content": {"name": "Ada"}}, "other": {}}
+    done = (await declaring(client, "tasks/update", taskId=name, inputResponses=answers))["result"]
+    assert (done["resultType"], "taskId" in done) == ("complete", False)
+    state = (await declaring(client, "tasks/get", taskId=name))["result"]
+    assert (state["status"], state["result"]["content"]) == ("completed", said("hello Ada")["content"])
+    assert len(world.core.asked("tasks/result")) == 1
+    assert (await declaring(client, "tasks/update", taskId=name, inputResponses={}))["error"]["code"] == -32602
+
+
+async def test_a_task_is_cancelled_as_often_as_one_likes(world: World) -> None:
+    client = Client(world.http, "/core")
+    name = (await declaring(client, "tools/call", name="slow", arguments={}))["result"]["taskId"]
+    for _ in range(2):
+        done = (await declaring(client, "tasks/cancel", taskId=name))["result"]
+        assert (done["resultType"], "taskId" in done) == ("complete", False)
+    assert (await declaring(client, "tasks/get", taskId=name))["result"]["status"] == "cancelled"
+    for wrong in (f"{name}x", "slow", name[2:], f"0.{'x' * 32}.slow"):
+        for method in ("tasks/get", "tasks/cancel"):
+            assert (await declaring(client, method, taskId=wrong))["error"]["code"] == -32602
+
+
+async def test_who_does_not_know_the_extension_gets_no_task(world: World) -> None:
+    client = Client(world.http, "/core")
+    await client.new("tools/list")
+    assert (await client.new("tools/call", name="slow", arguments={}, task={}))["result"]["content"]
+    refused = await client.modern("tools/call", {"name": "must", "arguments": {}})
+    asked = await client.modern("tasks/get", {"taskId": "slow"}, **{"mcp-name": "slow"})
+    for got in (refused, asked):
+        assert (got.status_code, got.json()["error"]["code"]) == (400, -32021)
+        assert got.json()["error"]["data"] == {"requiredCapabilities": {"extensions": {EXTENSION: {}}}}
+    assert "task" not in world.core.asked("tools/call")[-1].json()["params"]
+    assert (await declaring(client, "tools/call", name="plain", arguments={}))["result"]["content"]
+    assert (await declaring(client, "tools/call", name="must", arguments={}))["result"]["resultType"] == "task"
+
+
+async def test_news_of_a_task_come_by_the_subscription_that_names_it(world: World) -> None:
+    client = Client(world.http, "/three")
+    name = (await declaring(client, "tools/call", name="core_slow", arguments={}))["result"]["taskId"]
+    assert name.startswith("core+")
+    other = (await declaring(client, "tools/call", name="new_slow", arguments={}))["result"]["taskId"]
+    meta = {**ENVELOPE, CAPABILITIES: {**ABLE, "extensions": {EXTENSION: {}}}}
+    params = {"notifications": {"taskIds": [name, other]}, "_meta": meta}
+    message = {"jsonrpc": "2.0", "id": 8, "method": "subscriptions/listen", "params": params}
+    given = {"mcp-protocol-version": MODERN, "mcp-method": "subscriptions/listen", "accept": ACCEPT}
+    async with client.http.stream("POST", "/three", json=message, headers=given) as stream, asyncio.timeout(10):
+        lines = (line async for line in stream.aiter_lines() if line.startswith("data: {"))
+        (begun,) = messages_in(await anext(lines))
+        assert begun["params"]["notifications"] == {"taskIds": [name, other]}
+        (known,) = world.core.tasks.values()
+        known["statusMessage"] = "half of it"
+        told = set()
+        while told != {name, other}:
+            (news,) = messages_in(await anext(lines))
+            assert news["method"] == "notifications/tasks"
+            told.add(news["params"]["taskId"])
 
 
 # --- several servers --------------------------------------------------------------------------------------------------

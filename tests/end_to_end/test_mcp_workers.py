@@ -17,11 +17,12 @@ import pytest
 import pytest_asyncio
 
 from .mcp_eras import ABLE, QUESTION, Asking, Telling, multi_round
-from .mcps import ENVELOPE, LEGACY, MODERN, Client, Json, Legacy, answer_in, messages_in, said, streamed
+from .mcps import CAPABLE, ENVELOPE, LEGACY, MODERN, Client, Json, Legacy, answer_in, messages_in, said, streamed, tool
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 SCRIPT = Path(__file__).parents[2] / "plugins/protocols/mcp/tests/stdio_server.py"
 WORKERS = 3
+TASKS = "io.modelcontextprotocol/tasks"
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +58,18 @@ class World:
 async def world(serve_all: Any) -> AsyncIterator[World]:
     legacy, asking, telling = Legacy(), Asking("sessions", modern=False), Telling("none", legacy=False)
     telling.answers["tools/call"] = multi_round
+    extension = {"capabilities": {"tools": {}, "extensions": {TASKS: {}}}}
+    telling.answers["server/discover"] = {**CAPABLE["server/discover"], **extension}
+    working = {"taskId": "t", "status": "working", "createdAt": "", "lastUpdatedAt": "", "ttl": None}
+    asking.answers = {
+        "initialize": lambda params: {
+            **CAPABLE["initialize"](params),
+            "capabilities": {"tools": {}, "tasks": {"requests": {"tools": {"call": {}}}}},
+        },
+        "tools/list": {"tools": [tool("ask"), tool("long", execution={"taskSupport": "required"})]},
+        "tools/call": {"task": working},
+        "tasks/get": working,
+    }
     for server in (asking, telling):
         server.upstream.answer = server.answer
     async with legacy.upstream as upstream, asking.upstream, telling.upstream:
@@ -385,11 +398,37 @@ async def test_a_question_of_a_server_with_sessions_is_answered_through_any_work
         assert again["error"]["code"] == -32602
 
 
-async def asking(client: Client, **more: Any) -> Json:
-    """What comes of the tool that asks, in 2026-07-28."""
-    meta = {**ENVELOPE, "io.modelcontextprotocol/clientCapabilities": ABLE}
-    given = {"mcp-protocol-version": MODERN, "mcp-method": "tools/call", "mcp-name": "ask"}
-    params = {"name": "ask", "arguments": {}, **more, "_meta": meta}
+async def test_a_task_is_found_in_the_session_that_it_was_begun_in(world: World) -> None:
+    client = Client(world.http, "/sessions")
+    for _ in range(3):
+        world.asking.upstream.received.clear()
+        task = (await asking(client, name="long"))["result"]["taskId"]
+        for _ in range(4):
+            meta = {**ENVELOPE, "io.modelcontextprotocol/clientCapabilities": {"extensions": {TASKS: {}}}}
+            message = {"jsonrpc": "2.0", "id": 1, "method": "tasks/get", "params": {"taskId": task, "_meta": meta}}
+            given = {"mcp-protocol-version": MODERN, "mcp-method": "tasks/get", "mcp-name": task}
+            state = answer_in(await client.send(message, **given))["result"]
+            assert (state["taskId"], state["status"]) == (task, "working")
+        about = [*world.asking.asked("tools/call"), *world.asking.asked("tasks/get")]
+        assert (len(about), len({one.headers["mcp-session-id"] for one in about})) == (5, 1)
+
+
+async def test_a_task_that_was_over_at_once_is_found_from_everywhere(world: World) -> None:
+    client = await world.session("/none")
+    made = await client.old("tools/call", name="later", arguments={}, task={})
+    task = made["result"]["task"]
+    for _ in range(5):
+        assert (await client.old("tasks/get", taskId=task["taskId"]))["result"] == task
+        assert (await client.old("tasks/result", taskId=task["taskId"]))["result"]["content"]
+    stranger = await world.session("/none")
+    assert "error" in await stranger.old("tasks/get", taskId=task["taskId"])
+
+
+async def asking(client: Client, name: str = "ask", **more: Any) -> Json:
+    """What comes of the tool that asks, or of another one, in 2026-07-28."""
+    meta = {**ENVELOPE, "io.modelcontextprotocol/clientCapabilities": {**ABLE, "extensions": {TASKS: {}}}}
+    given = {"mcp-protocol-version": MODERN, "mcp-method": "tools/call", "mcp-name": name}
+    params = {"name": name, "arguments": {}, **more, "_meta": meta}
     return answer_in(await client.send({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": params}, **given))
 
 

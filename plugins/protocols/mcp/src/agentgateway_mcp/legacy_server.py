@@ -12,6 +12,7 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any
 
 from pydantic_core import from_json, to_json
@@ -25,11 +26,15 @@ from agentgateway_mcp.errors import HEADER_MISMATCH, McpError
 from agentgateway_mcp.families import Families
 from agentgateway_mcp.held import Held, resumed_elsewhere
 from agentgateway_mcp.legacy_session import Expired, LegacySession
+from agentgateway_mcp.legacy_tasks import LegacyTasks, address_in, asked_elsewhere, declared, undeclared
 from agentgateway_mcp.legacy_words import discovered, modern_response
 from agentgateway_mcp.messages import LEGACY
 from agentgateway_mcp.param_headers import ParamHeaders
 from agentgateway_mcp.servers import Answer, Ask
+from agentgateway_mcp.task_tools import TaskTools
+from agentgateway_mcp.task_words import has_tasks
 
+ABOUT_TASKS = frozenset(("tasks/get", "tasks/update", "tasks/cancel"))
 SESSIONS = 1024
 """Sessions with one server at the same time."""
 HELD = 1024
@@ -69,6 +74,7 @@ class LegacyServer:
         self._place = place
         self._families = Families(peers, place, lifetime)
         self._headers = ParamHeaders()
+        self._task_tools = TaskTools()
         self._tasks: set[asyncio.Task[None]] = set()
         self._reaper: asyncio.Task[None] | None = None
 
@@ -82,6 +88,8 @@ class LegacyServer:
         ticket = member(ask.document, "params").get("requestState")
         if ask.method in INTERACTIVE and ticket is not None:
             return await self._resumed(caller, ask, ticket)
+        if ask.method in ABOUT_TASKS and (answer := await self._about_task(caller, ask)) is not None:
+            return answer
         about = client_of(ask.document, self._myself)
         key = caller.key(about)
         try:
@@ -103,6 +111,8 @@ class LegacyServer:
             return Answer(200, whole=to_json(told))
         if ask.method == "subscriptions/listen":
             return await session.subscribe(caller, ask)
+        if ask.method in ABOUT_TASKS:
+            return await session.about_task(caller, ask)
         return await session.request(caller, ask)
 
     async def _resumed(self, caller: Caller, ask: Ask, ticket: Any) -> Answer:
@@ -113,6 +123,22 @@ class LegacyServer:
             if call is not None:
                 return await call.resume(caller, ask)
         return await resumed_elsewhere(self._peers, self._place, ticket, caller.owner, ask)
+
+    async def _about_task(self, caller: Caller, ask: Ask) -> Answer | None:
+        """The answer of the session that a task was begun in; None where that is gone. Raises `McpError` for a client
+        that does not know tasks."""
+        if not declared(ask):
+            raise undeclared()
+        address = address_in(member(ask.document, "params").get("taskId"))
+        if not address:
+            return None
+        for session in self._opened():
+            tasks = session.tasks
+            if tasks is not None and tasks.address == address and tasks.owner == caller.owner:
+                with suppress(Expired):
+                    return await session.about_task(caller, ask)
+                return None
+        return await asked_elsewhere(self._peers, self._place, address, caller.owner, ask)
 
     # --- sessions -----------------------------------------------------------------------------------------------------
 
@@ -144,6 +170,8 @@ class LegacyServer:
                 held, family = Held(self._peers, self._place), self._families.of(caller.key(about, wide=True))
                 session = LegacySession(caller, answer, result, about, self._room, self._run, held, family)
                 session.headers = self._headers
+                if has_tasks(session.capabilities):
+                    session.tasks = LegacyTasks(session, self._task_tools, self._peers, self._place, caller.owner)
                 await session.reply({"jsonrpc": "2.0", "method": "notifications/initialized"})
         except TimeoutError:
             raise UpstreamTimeout("the server did not answer in time", detail=f"{self._label}: initialize") from None

@@ -13,12 +13,13 @@ from pydantic_core import to_json
 from agentgateway.errors import GatewayError
 from agentgateway_mcp.callers import Caller
 from agentgateway_mcp.envelope import ASKED_OF, LEVEL_KEY, Json, can_answer, member, meta_of
-from agentgateway_mcp.errors import METHOD_NOT_FOUND
+from agentgateway_mcp.errors import METHOD_NOT_FOUND, McpError
 from agentgateway_mcp.families import Family, Listener
 from agentgateway_mcp.held import Held
 from agentgateway_mcp.inbox import Inbox, Letter
 from agentgateway_mcp.known_eras import says_expired
 from agentgateway_mcp.legacy_call import LegacyCall
+from agentgateway_mcp.legacy_tasks import LegacyTasks
 from agentgateway_mcp.legacy_words import (
     CHANGES,
     UPDATED,
@@ -30,6 +31,7 @@ from agentgateway_mcp.legacy_words import (
 from agentgateway_mcp.param_headers import ParamHeaders
 from agentgateway_mcp.replies import read_message
 from agentgateway_mcp.servers import Answer, Ask, Purpose
+from agentgateway_mcp.task_words import STATUS
 
 Run = Callable[[Coroutine[Any, Any, None]], object]
 HEARD_WITHIN = 1.0
@@ -67,6 +69,7 @@ class LegacySession:
         self.ended = False
         self.family = family
         self.headers = ParamHeaders()
+        self.tasks: LegacyTasks | None = None
         self.held = held
         self._about = about
         self._run = run
@@ -83,8 +86,13 @@ class LegacySession:
         return member(self.initialized, "capabilities")
 
     @property
+    def caller(self) -> Caller:
+        """Who was here last."""
+        return self._caller
+
+    @property
     def busy(self) -> bool:
-        return bool(self._calls or self._listeners or self.held)
+        return bool(self._calls or self._listeners or self.held or (self.tasks is not None and self.tasks.watches))
 
     def message(self, document: Json, purpose: Purpose = "send") -> Ask:
         return Ask(purpose, to_json(document) if document else b"", document, self.version, self.id)
@@ -98,9 +106,11 @@ class LegacySession:
             await self._listen(caller, HEARD_WITHIN)
         elif self._about["capabilities"].keys() & set(ASKED_OF.values()):
             await self._listen(caller, 0)
+        as_task = self.tasks is not None and await self.tasks.takes(caller, ask)
         number = f"agw-{next(self._numbers)}"
         call = self._calls[number] = LegacyCall(self, number, caller, ask)
-        message = self.message(asked_in_session(ask.document, number))
+        document = asked_in_session(ask.document, number)
+        message = self.message(document if not as_task else {**document, "params": {**document["params"], "task": {}}})
         self._tasks[number] = asyncio.get_running_loop().create_task(call.run(message))
         self._waiting = [question for question in self._waiting if not call.ask(question)]
         call.show()
@@ -118,6 +128,8 @@ class LegacySession:
         """A response as its client gets it."""
         if method == "tools/list":
             self.headers.learn(member(document, "result"))
+        if self.tasks is not None:
+            document = self.tasks.seen(document, method)
         return modern_response(document, method, wanted, self.initialized.get("serverInfo"))
 
     async def subscribe(self, caller: Caller, ask: Ask) -> Answer:
@@ -126,7 +138,7 @@ class LegacySession:
         subscribed = honoured(wanted, self.capabilities)
         await self._listen(caller, HEARD_WITHIN)
         for uri in list(subscribed.get("resourceSubscriptions", ())):
-            if "error" in await self._simple(caller, "resources/subscribe", {"uri": uri}):
+            if "error" in await self.simple(caller, "resources/subscribe", {"uri": uri}):
                 subscribed["resourceSubscriptions"].remove(uri)
         listener = Listener(ask.document["id"], subscribed, Inbox(self.room, lambda _: None))
         listener.sink.put(Letter(to_json(acknowledged(subscribed, listener.id))))
@@ -141,7 +153,7 @@ class LegacySession:
         still = {uri for one in self._listeners for uri in one.subscribed.get("resourceSubscriptions", ())}
         for uri in listener.subscribed.get("resourceSubscriptions", ()):
             if uri not in still and not self.ended:
-                self._run(self._quietly(self._simple(caller, "resources/unsubscribe", {"uri": uri})))
+                self._run(self._quietly(self.simple(caller, "resources/unsubscribe", {"uri": uri})))
 
     async def _log(self, caller: Caller, ask: Ask) -> None:
         """Have the server log what this client wants to hear."""
@@ -149,11 +161,26 @@ class LegacySession:
         if level is None or level == self._level or "logging" not in self.capabilities:
             return
         self._level = level
-        await self._simple(caller, "logging/setLevel", {"level": level})
+        await self.simple(caller, "logging/setLevel", {"level": level})
 
-    async def _simple(self, caller: Caller, method: str, params: Json) -> Json:
-        document = {"jsonrpc": "2.0", "id": f"agw-{next(self._numbers)}", "method": method, "params": params}
-        return await caller.response_of(await self.sent(caller, self.message(document)), document["id"])
+    async def simple(self, caller: Caller, method: str, params: Json) -> Json:
+        """The response to a request of the gateway's own. Raises `Expired`, `UpstreamError`."""
+        message = self.numbered(method, params)
+        return await caller.response_of(await self.sent(caller, message), message.document["id"])
+
+    def numbered(self, method: str, params: Json) -> Ask:
+        return self.message({"jsonrpc": "2.0", "id": f"agw-{next(self._numbers)}", "method": method, "params": params})
+
+    # --- tasks --------------------------------------------------------------------------------------------------------
+
+    async def about_task(self, caller: Caller, ask: Ask) -> Answer:
+        """A request about a task. Raises `Expired`, `UpstreamError`, `McpError`."""
+        if self.tasks is None:
+            raise McpError(METHOD_NOT_FOUND, f"Method not found: {ask.method}", status=404)
+        self.used = time.monotonic()
+        if self.family.listens:
+            await self._listen(caller, HEARD_WITHIN)
+        return await self.tasks.answer(caller, ask)
 
     # --- what the server says -----------------------------------------------------------------------------------------
 
@@ -183,6 +210,8 @@ class LegacySession:
             self._asked(document, call)
         elif method in CHANGES or method == UPDATED:
             self._run(self.family.tell(document))
+        elif method == STATUS and self.tasks is not None:
+            self._run(self.family.tell(self.tasks.news(member(document, "params"))))
         else:
             token = member(document, "params").get("progressToken")
             meant = self._calls.get(token) if isinstance(token, str) else call or self._only()
@@ -197,7 +226,7 @@ class LegacySession:
         waits = call is None or not call.interactive
         if document["method"] == "ping":
             self._run(self._quietly(self.reply({"jsonrpc": "2.0", "id": document["id"], "result": {}})))
-        elif meant is not None and meant.ask(document):
+        elif (self.tasks is not None and self.tasks.asked(document)) or (meant is not None and meant.ask(document)):
             return
         elif waits and can_answer(document["method"], self._about["capabilities"]) and len(self._waiting) < WAITING:
             self._waiting.append(document)
@@ -262,6 +291,8 @@ class LegacySession:
     def leave(self) -> None:
         """The server does not know it any more: what is under way finds out by itself, or is answered all the same."""
         self.ended = True
+        if self.tasks is not None:
+            self.tasks.close()
         for call in self.held.clear():
             call.cancel()
         if self._hearing is not None:

@@ -15,6 +15,7 @@ from agentgateway_mcp.errors import (
 )
 from agentgateway_mcp.known_eras import LACKS_CAPABILITY
 from agentgateway_mcp.messages import MODERN
+from agentgateway_mcp.task_words import EXTENSION, TOLD, has_tasks
 
 RESOURCE_NOT_FOUND = -32002
 """Of the versions with sessions; -32602 from 2026-07-28 on."""
@@ -35,7 +36,7 @@ UPDATED = "notifications/resources/updated"
 
 def asked_in_session(document: Json, wanted: str) -> Json:
     """A request of 2026-07-28 as one in a session, with that id, which is the token of its progress too."""
-    params = without(member(document, "params"), ("_meta", "inputResponses", "requestState"))
+    params = without(member(document, "params"), ("_meta", "inputResponses", "requestState", "task"))
     meta = bare(member(member(document, "params"), "_meta"))
     if "progressToken" in meta:
         meta["progressToken"] = wanted
@@ -64,10 +65,11 @@ def modern_result(result: Json, method: str, server: Any) -> Json:
 
 def discovered(initialized: Json) -> Json:
     """The result of `server/discover` from that of `initialize`."""
-    told: Json = {
-        "supportedVersions": [MODERN],
-        "capabilities": without(member(initialized, "capabilities"), ("tasks",)),
-    }
+    offered = member(initialized, "capabilities")
+    capabilities = without(offered, ("tasks",))
+    if has_tasks(offered):
+        capabilities["extensions"] = {**member(offered, "extensions"), EXTENSION: {}}
+    told: Json = {"supportedVersions": [MODERN], "capabilities": capabilities}
     if isinstance(initialized.get("instructions"), str):
         told["instructions"] = initialized["instructions"]
     return modern_result(told, "server/discover", initialized.get("serverInfo"))
@@ -89,6 +91,9 @@ def honoured(wanted: Json, capabilities: Json) -> Json:
     uris = wanted.get("resourceSubscriptions")
     if isinstance(uris, list) and member(capabilities, "resources").get("subscribe") is True:
         kept["resourceSubscriptions"] = [uri for uri in uris if isinstance(uri, str)]
+    tasks = wanted.get("taskIds")
+    if isinstance(tasks, list) and has_tasks(capabilities):
+        kept["taskIds"] = [task for task in tasks if isinstance(task, str)]
     return kept
 
 
@@ -97,6 +102,8 @@ def is_wanted(document: Json, subscribed: Json) -> bool:
     method = document.get("method", "")
     if method == UPDATED:
         return member(document, "params").get("uri") in subscribed.get("resourceSubscriptions", ())
+    if method == TOLD:
+        return member(document, "params").get("taskId") in subscribed.get("taskIds", ())
     return method in CHANGES and subscribed.get(CHANGES[method][0]) is True
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from agentgateway_mcp.envelope import Json, member
+from agentgateway_mcp.envelope import Json, member, without
 
 EXTENSION = "io.modelcontextprotocol/tasks"
 RELATED = "io.modelcontextprotocol/related-task"
@@ -27,6 +27,11 @@ _SAME = ("taskId", "status", "statusMessage", "createdAt", "lastUpdatedAt")
 
 def has_extension(capabilities: Json) -> bool:
     return EXTENSION in member(capabilities, "extensions")
+
+
+def has_tasks(capabilities: Json) -> bool:
+    """Whether calls to a server of 2025-11-25 may be tasks."""
+    return "call" in member(member(member(capabilities, "tasks"), "requests"), "tools")
 
 
 def with_extension(about: Json) -> Json:
@@ -53,3 +58,18 @@ def related(holder: Json, task: str) -> Json:
 def supporting(tool: Any) -> Any:
     """A tool that may be called as a task: a server with the extension decides by itself what becomes one."""
     return {**tool, "execution": {"taskSupport": "optional"}} if isinstance(tool, dict) else tool
+
+
+def modern_task(task: Json, named: str) -> Json:
+    """A task of 2025-11-25 in the words of the extension, without its result, by that name."""
+    told = {key: task[key] for key in _SAME if key in task}
+    told |= {"taskId": named, "ttlMs": task.get("ttl")}
+    if "pollInterval" in task:
+        told["pollIntervalMs"] = task["pollInterval"]
+    return told
+
+
+def unrelated(result: Json) -> Json:
+    """A result that does not say which task it is of: the extension says that around it."""
+    meta = without(member(result, "_meta"), (RELATED,))
+    return {**without(result, ("_meta",)), **({"_meta": meta} if meta else {})}
