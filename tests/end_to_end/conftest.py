@@ -107,6 +107,7 @@ WITH_ONE_FACE = frozenset(
     (
         *("azure", "bedrock", "bedrock_invoked", "cost", "final_transformations", "google", "guard_matrix", "jwt_sign"),
         "circuits",
+        "invoke_model",
         "google_embeddings",
         *(
             "kept_usage",
