@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 from agentgateway_bedrock.frames import event, exception
+from agentgateway_bedrock.plugin import Bedrock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agentgateway.errors import InvalidRequest, UpstreamError
+from agentgateway.exchange import Headers, Outgoing
 from agentgateway.llm.calls import Delta, ErrorFacts, Failed, LlmCall
 from agentgateway.llm.dialects import dialect
-from agentgateway.testing import DialectContract
+from agentgateway.testing import DialectContract, make
 from agentgateway.testing.hostile import spoil
 
 PATH = "/model/m/invoke"
@@ -88,6 +90,23 @@ def test_a_spoilt_body_is_refused_or_read(name: str, data: st.DataObject) -> Non
         if call.dialect.name == name:
             call.segments()
             call.translated(dialect(OTHER[name]))
+
+
+@pytest.mark.parametrize("how", ["detect", "opaque"])
+def test_what_passes_as_it_came_has_the_operators_guardrail_in_headers(how: str) -> None:
+    config = {"region": "eu-west-1", "guardrailIdentifier": "gr1", "guardrailVersion": "DRAFT"}
+    provider: Bedrock = make("agentgateway.providers", "bedrock", config)
+    call = read(CLAUDE).passed(how)
+    told = {"x-amzn-bedrock-guardrailidentifier": "of-the-client", "x-bedrock-metadata": '{"a": "b"}'}
+    outgoing = Outgoing("POST", provider.url, PATH, Headers.of(told))
+    provider.finish(outgoing, call)
+    assert not call.changed
+    assert dict(outgoing.headers) == {
+        "accept": "application/json",
+        "x-amzn-bedrock-guardrailidentifier": "gr1",
+        "x-amzn-bedrock-guardrailversion": "DRAFT",
+        "x-amzn-bedrock-request-metadata": '{"a": "b"}',
+    }
 
 
 def heard(stream: bytes) -> list[Delta]:
