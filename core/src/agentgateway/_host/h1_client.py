@@ -181,8 +181,11 @@ class H1Connection(asyncio.Protocol):
                 return
             self._keep = False  # the answer is whole, what follows it is not ours to understand
         parts = self._parts
-        chunk = b"" if not parts else parts[0] if len(parts) == 1 else b"".join(parts)
-        parts.clear()
+        if len(parts) == 1:
+            chunk = parts.pop()
+        else:
+            chunk = b"".join(parts)
+            parts.clear()
         if self._done:
             if self._bodiless:
                 self._end_bodiless(data, chunk)
@@ -192,9 +195,11 @@ class H1Connection(asyncio.Protocol):
         elif not response.status:
             if self._received > self._max_head:
                 self._refuse(_Refused("the head is too large"))
-        elif self._silence(len(data), chunk) > self._max_head:
+        elif not chunk and self._silent + len(data) > self._max_head:
             self._refuse(_Refused("trailers or chunk extensions are too large"))
         else:
+            # Bytes since the last of the body: llhttp collects a trailer whole, so it must not be endless.
+            self._silent = 0 if chunk else self._silent + len(data)
             if self._body_timeout is not None:
                 self._watchdog.start(self._body_timeout)
             response.arrived(chunk)
@@ -297,11 +302,6 @@ class H1Connection(asyncio.Protocol):
             self._owner.release(self)
         else:
             transport.abort()
-
-    def _silence(self, size: int, chunk: bytes) -> int:
-        """Bytes since the last of the body: llhttp collects a trailer whole, so it must not be endless."""
-        self._silent = 0 if chunk else self._silent + size
-        return self._silent
 
     def _closed(self, error: Exception | None) -> None:
         """The other side will send no more."""
