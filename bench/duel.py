@@ -2,7 +2,7 @@
 
     python bench/duel.py BEFORE AFTER [--stream] [--rounds 60]
 
-Each is the folder of a checkout (`git worktree add --detach ../before HEAD`). Both run unwired.py of this checkout, with
+Each is the folder of a checkout (`git worktree add --detach ../before HEAD`). Both run unwired.py of this checkout with
 this interpreter, on one core, a fraction of a second each at a time. What counts is the ratio, at the least, in the
 median, and in the median of neighbours; give BEFORE twice to see how far it strays by itself.
 """

@@ -195,7 +195,9 @@ async def counted(load: Load, rows: int) -> None:
     await load.burst()
     sys.settrace(None)
     ours = {code for code in steps.calls if code.co_filename != __file__}
-    instructions, calls = (sum(found[code] for code in ours) / load.units for found in (steps.instructions, steps.calls))
+    instructions, calls = (
+        sum(found[code] for code in ours) / load.units for found in (steps.instructions, steps.calls)
+    )
     print(f"{instructions:.0f} instructions, {calls:.0f} calls\n")
     for code in sorted(ours, key=lambda code: -steps.instructions[code])[:rows]:
         each, times = steps.instructions[code] / load.units, steps.calls[code] / load.units
