@@ -80,7 +80,7 @@ class OrdinaryStream(HTTPStream):
         if message is None:
             await self._through()
         elif message["type"] == "http.response.start" and self.state is _REQUEST:
-            await self._write(self.reply.head(message["status"], message["headers"]))
+            await self._write(self.reply.head(message["status"], message.get("headers", ())))
             self.state = _RESPONSE
         elif message["type"] == "http.response.body" and self.state is _RESPONSE:
             data = self.reply.part(message.get("body", b""))
