@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
 
 import h11
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agentgateway._host.config import HttpFrontend
 from agentgateway._host.ordinary_head import ordinary_head
 from agentgateway._host.ordinary_reply import OrdinaryReply
+from agentgateway._host.port import Port
+from agentgateway._host.traffic import Traffic
 from agentgateway.exchange import Exchange, Reply
 
 POST = b"POST /a?b HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\nX-Key:  k \r\n\r\n%b"
@@ -115,6 +121,11 @@ LENGTH = [(b"content-length", b"3"), (b"x", b"y")]
         (200, [(b"content-length", b"x")], []),
         (200, [(b"content-length", b"1"), (b"content-length", b"2")], []),
         (200, [(b"transfer-encoding", b"gzip")], []),
+        (200, [(b"X-Y", b"z"), (b"Content-Length", b"1")], [b"a"]),
+        (200, [(b"x y", b"z")], []),
+        (200, [(b"", b"z")], []),
+        (200, [(b"x", b"y\r\nz: a")], []),
+        (200, [(b"x", b"y\0")], []),
     ],
 )
 def test_a_reply_is_written_as_h11_writes_it(status, headers, parts):
@@ -196,3 +207,35 @@ async def test_a_client_that_sends_and_sends_and_does_not_read_leaves_no_connect
     async with asyncio.timeout(5):
         for port in running.server._ports.values():
             await port.gone()
+
+
+async def test_any_application_is_served_as_hypercorn_would(connect):
+    """Such as the admin's: it need not name its headers, and is answered for when it fails."""
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        message = await receive()
+        await send({"type": "http.response.start", "status": 200})
+        if scope["path"] == "/fails":
+            raise ValueError("on purpose")
+        await send({"type": "http.response.body", "body": message["body"]})
+
+    async def silent(scope: Any, receive: Any, send: Any) -> None: ...
+
+    for app, path, expected in (
+        (application, b"/a", b"chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"),
+        (application, b"/fails", b"chunked\r\n\r\n"),
+        (silent, b"/a", b"HTTP/1.1 500 \r\ncontent-length: 0\r\nconnection: close\r\n\r\n"),
+    ):
+        port = Port(socket.create_server(("127.0.0.1", 0)), app, HttpFrontend, Traffic())
+        port.listen()
+        client = await connect(SimpleNamespace(port=port.socket.getsockname()[1]))
+        await client.send((POST % (3, b"abc")).replace(b"/a?b", path))
+        received = b""
+        async with asyncio.timeout(5):
+            while not received.endswith(expected):
+                received += await client.reader.read(1000) or b"at its end"
+        await client.close()
+        async with asyncio.timeout(5):
+            await port.gone()
+        port.stop()
+        port.socket.close()

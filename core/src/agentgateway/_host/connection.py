@@ -1,7 +1,7 @@
 """One client connection: Hypercorn's protocols, with the clocks and the endings that a gateway needs.
 
-What is different from Hypercorn's `TCPServer`, whose protocol classes do all the parsing (version pinned below 0.19,
-since none of this is its public interface):
+What is different from Hypercorn's `TCPServer`, whose protocol classes do the parsing, but for ordinary requests of
+HTTP/1.1 (`h11_protocol`; version pinned below 0.19, since none of this is its public interface):
 
 - a head must arrive in time, and a connection may be silent only so long;
 - closing is bounded: a peer that does not read what is left is cut off;

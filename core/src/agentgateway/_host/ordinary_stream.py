@@ -27,7 +27,8 @@ _REQUEST, _RESPONSE, _CLOSED = ASGIHTTPState.REQUEST, ASGIHTTPState.RESPONSE, AS
 
 
 class OrdinaryStream(HTTPStream):
-    """`owed` are the bytes of the body still to come. What is sent while it is `void` comes to nothing."""
+    """Made when its head has come, and begun with that. `owed` are the bytes of the body still to come. What is sent
+    while it is `void` comes to nothing."""
 
     def __init__(self, protocol: H11, head: OrdinaryHead) -> None:
         known = (protocol.app, protocol.config, protocol.context, protocol.task_group, protocol.ssl)
@@ -36,7 +37,6 @@ class OrdinaryStream(HTTPStream):
         self.void = False
         self.reply = OrdinaryReply()
         self._protocol = protocol
-
         path, _, query = head.target.partition(b"?")
         self.scope = {
             "type": "http",
@@ -80,7 +80,7 @@ class OrdinaryStream(HTTPStream):
         if message is None:
             await self._through()
         elif message["type"] == "http.response.start" and self.state is _REQUEST:
-            await self._write(self.reply.head(message["status"], message["headers"]))
+            await self._write(self.reply.head(message["status"], message.get("headers", ())))
             self.state = _RESPONSE
         elif message["type"] == "http.response.body" and self.state is _RESPONSE:
             data = self.reply.part(message.get("body", b""))
