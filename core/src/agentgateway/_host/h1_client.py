@@ -45,14 +45,6 @@ def is_stale(error: Exception | None) -> bool:
     return isinstance(error, _Stale)
 
 
-def check_coding(headers: list[tuple[bytes, bytes]], version: str) -> None:
-    """Raise `_Refused` unless the one transfer coding of an answer is `chunked`."""
-    if [value.strip().lower() for name, value in headers if name == b"transfer-encoding"] != [b"chunked"]:
-        raise _Refused("a transfer coding other than chunked")
-    if version != "1.1":
-        raise _Refused("a transfer coding in HTTP/1.0")  # RFC 9112 section 6.1
-
-
 class H1Connection(asyncio.Protocol):
     """At most one exchange at a time: `begin`, perhaps `write`, and then the response's own methods.
 
@@ -260,16 +252,21 @@ class H1Connection(asyncio.Protocol):
             raise _Refused(f"status {status}")  # RFC 9110 section 15: invalid, to be treated as a 5xx
         if self._received > self._max_head and sum(len(n) + len(v) + 4 for n, v in headers) > self._max_head:
             raise _Refused("the head is too large")
-        fields = dict(headers)
-        if b"transfer-encoding" in fields:
-            check_coding(headers, parser.get_http_version())
-        elif b"content-length" in fields:
-            response.content_length = int(fields[b"content-length"])
-        else:
-            self._until_close = True
+        framed = False
+        for name, value in headers:
+            if name == b"content-length":
+                framed = True
+                response.content_length = int(value)
+            elif name == b"transfer-encoding":
+                if framed or value.strip().lower() != b"chunked":
+                    raise _Refused("a transfer coding other than chunked")
+                if parser.get_http_version() != "1.1":
+                    raise _Refused("a transfer coding in HTTP/1.0")  # RFC 9112 section 6.1
+                framed = True
         self._watchdog.stop()
         response.status = status
         response.headers = headers
+        self._until_close = not framed
         if self._bodiless:
             self._keep = parser.should_keep_alive()
             self._done = True
