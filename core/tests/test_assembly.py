@@ -330,6 +330,38 @@ def test_a_wrong_configuration_says_file_line_key_and_what_to_do(config, says):
         assert text in message, message
 
 
+@pytest.mark.parametrize(
+    ("config", "at"),
+    [
+        ("routes:\n- policies:\n    ai: {}\n  backends: [{host: 'h:1'}]", "gateway.yaml:4: routes[0].policies.ai"),
+        (
+            "routes:\n- backends:\n  - host: 'h:1'\n    policies:\n      ai: {}",
+            "gateway.yaml:6: routes[0].backends[0].policies.ai",
+        ),
+        (
+            "routes: [{name: r, backends: [{host: 'h:1'}]}]\npolicies:\n- {target: {route: r}, policy: {ai: {}}}",
+            "gateway.yaml:4: policies[0].policy.ai",
+        ),
+    ],
+    ids=["route", "backend", "targeted"],
+)
+def test_what_is_about_model_calls_does_not_stand_where_there_are_none(config, at):
+    message = refused(f"gateways: {{a: {{port: 4000}}}}\n{config}")
+    assert message.startswith(f"{at}: `ai` is about model calls here, and this route has none")
+    assert "hint: send the route to an `ai` backend" in message
+
+
+def test_above_several_routes_it_is_for_those_that_have_model_calls():
+    gateway = built("""
+        gateways: {a: {port: 4000, policies: {ai: {defaults: {x: 1}}}}}
+        policies: [{target: {gateway: a}, policy: {ai: {defaults: {y: 1}}}}]
+        routes:
+        - {name: plain, backends: [{host: 'h:1'}]}
+        - {name: calls, backends: [{ai: {provider: {simulator: {}}}}]}
+    """)
+    assert sorted(chains(gateway)) == ["calls", "plain"]
+
+
 ROUTE = "gateways: {a: {port: 4000}}\nroutes:\n- backends: [{host: 'h:1'}]\n  "
 
 

@@ -110,6 +110,14 @@ def test_a_chain_knows_whether_it_needs_a_task():
     assert not compile_chain([placed("a"), Placed(Late(), "late", "route", "")]).inline
 
 
+def test_whoever_admits_a_request_does_so_in_the_order_of_phases_before_that_of_levels():
+    seen: list[str] = []
+    parts = [Placed(Everywhere(name, seen), name, level, "") for name, level in (("a", "backend"), ("b", "gateway"))]
+    for step in compile_chain(parts).admission:
+        step.call(None)
+    assert seen == ["b accept", "a accept", "b authz", "a authz"]
+
+
 def test_hooks_are_each_participants_own_whatever_others_of_its_class_have():
     first, second, third = Part(), Part(), Part()
     second.log = hookimpl(lambda exchange: None)  # type: ignore[attr-defined]

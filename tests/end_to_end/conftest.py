@@ -113,6 +113,7 @@ WITH_ONE_FACE = {
     "google",
     "google_embeddings",
     "guard_matrix",
+    "invoke_model",
     "jwt_sign",
     "kept_usage",
     "mcp_eras",

@@ -449,7 +449,7 @@ async def test_errors_of_the_gateway_in_boto3s_words(begin: Begin) -> None:
     assert caught.value.response["Error"]["Code"] == "ResourceNotFoundException"
     async with httpx.AsyncClient() as client:
         answer = await client.post(f"{stage.url}/model/only-this/invoke", json={})
-        assert answer.status_code == 404
+        assert answer.status_code == 400 and "ValidationException" in answer.text
         bodies = {"input": {"invokeModel": {"body": "e30="}}}
         answer = await client.post(f"{stage.url}/model/only-this/count-tokens", json=bodies)
         assert answer.status_code == 400 and "input.converse" in answer.text

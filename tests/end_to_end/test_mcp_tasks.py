@@ -249,7 +249,7 @@ async def running(serve_all: Any) -> AsyncIterator[World]:
         }
         gateway = await serve_all("\n".join(f"{key}: {json.dumps(value)}" for key, value in config.items()))
         each = httpx.Limits(max_keepalive_connections=0)  # each request comes by a connection of its own
-        client = httpx.AsyncClient(base_url=gateway.url, timeout=20, trust_env=False, limits=each)
+        client = httpx.AsyncClient(base_url=gateway.url, timeout=20, limits=each)
         yield World(new, core, old, await stack.enter_async_context(client))
 
 

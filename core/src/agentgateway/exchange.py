@@ -94,8 +94,8 @@ class Headers:
         (RFC 9110 section 7.6.1). For what is passed on, before anything is added to it. `besides` is a larger set of
         names to leave out."""
         kept = [pair for pair in self.raw if pair[0] not in besides]
-        if b"connection" in map(NAME, self.raw):
-            values = [value for name, value in self.raw if name == b"connection"]
+        values = [value for name, value in self.raw if name == b"connection"]
+        if values and not besides.issuperset(values):
             named = {part.strip().lower() for value in values for part in value.split(b",")}
             kept = [pair for pair in kept if pair[0] not in named]
         return Headers(kept)

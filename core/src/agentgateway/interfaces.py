@@ -119,7 +119,9 @@ class Policy:
     `levels` are the places it may stand at; `composes` says that instances of several levels all run, where otherwise
     the most specific wins; `after`/`before` name policies of the same level that this one follows or precedes;
     `phases` are those of the participants it hands out, when they are not itself; `reads_calls` says that it is of no
-    use, and so refused, on a route whose protocol has no calls to read.
+    use, and so refused, on a route whose protocol has no calls to read; `models_only` are the places of its
+    configuration (`[1].type`; empty for all of it) that are about model calls, and refused where it stands on a route
+    that has none.
     """
 
     Config: ClassVar[type[BaseModel]] = PluginConfig
@@ -129,6 +131,7 @@ class Policy:
     before: ClassVar[tuple[str, ...]] = ()
     phases: ClassVar[tuple[str, ...]] = ()
     reads_calls: bool = False
+    models_only: Sequence[str] = ()
 
     def __init__(self, config: Any, host: Host) -> None:
         self.config = config
@@ -368,10 +371,12 @@ class Protocol:
     """A language that clients of a route speak: reads requests into `exchange.call`, writes errors.
 
     `inline` promises that `decode` waits for nothing but the request's body, which spares each request a task. `passes`
-    is set when a backend takes requests that nobody can read, of which `decode` then tells what it can.
+    is set when a backend takes requests that nobody can read, of which `decode` then tells what it can. `models` says
+    that the calls are those of models.
     """
 
     reads_body: ClassVar[bool] = False
+    models: ClassVar[bool] = False
     inline: ClassVar[bool] = False
     passes: bool = False
 

@@ -13,7 +13,7 @@ from typing import TypeAlias, TypeVar
 from urllib.parse import quote, unquote_plus
 
 from agentgateway.errors import InternalError
-from agentgateway.exchange import Exchange, Headers, Outgoing
+from agentgateway.exchange import NAME, Exchange, Headers, Outgoing
 from agentgateway.expressions import Expression, ExpressionError
 from agentgateway.settings import Secret
 
@@ -129,23 +129,22 @@ class HeaderSpots:
 
     def take(self, exchange: Exchange, recognise: Callable[[str], T | None]) -> tuple[T | None, list[Spot]]:
         """`Spot.take` of each, giving what the first of them was recognised as. One pass, unless several are there."""
-        fields, spots = exchange.request.headers.raw, self._spots
-        here: tuple[bytes, bytes] | None = None
-        for field in fields:
-            if field[0] in spots:
-                if here is not None:
-                    return self._take_each(exchange, recognise)
-                here = field
-        if here is None:
+        fields = exchange.request.headers.raw
+        names = [*map(NAME, fields)]
+        here = self._spots.keys() & names
+        if not here:
             return None, []
-        spot = spots[here[0]]
-        credential = spot.credential(here[1])
+        name = here.pop()
+        if here or names.count(name) > 1:
+            return self._take_each(exchange, recognise)
+        at, spot = names.index(name), self._spots[name]
+        credential = spot.credential(fields[at][1])
         if not credential:
             return None, []
         found = recognise(credential)
         if found is None:
             return None, [spot]
-        fields.remove(here)
+        del fields[at]
         return found, []
 
     def _take_each(self, exchange: Exchange, recognise: Callable[[str], T | None]) -> tuple[T | None, list[Spot]]:
@@ -246,10 +245,7 @@ def _fitting(credential: Secret, allowed: re.Pattern[str], place: str) -> str:
 
 def _others(fields: list[tuple[bytes, bytes]], unwanted: bytes) -> list[tuple[bytes, bytes]]:
     """The fields of other names: the list itself, when those are all."""
-    for name, _ in fields:
-        if name == unwanted:
-            return [field for field in fields if field[0] != unwanted]
-    return fields
+    return [field for field in fields if field[0] != unwanted] if unwanted in map(NAME, fields) else fields
 
 
 def _target(path: str, query: str) -> str:

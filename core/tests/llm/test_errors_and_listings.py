@@ -10,6 +10,7 @@ import openai.types
 import pytest
 
 from agentgateway.llm.calls import Dialect, ErrorFacts, ModelEntry
+from agentgateway.llm.dialects import by_path
 from agentgateway.llm.documents import dump, parse
 
 Json = dict[str, Any]
@@ -125,3 +126,11 @@ def test_models_for_a_client_of_anthropic(messages: Dialect) -> None:
     for model in document["data"]:
         assert not anthropic.types.ModelInfo.model_validate(model).model_extra
     assert messages.models([]) == {"data": [], "has_more": False, "first_id": None, "last_id": None}
+
+
+@pytest.mark.parametrize("length", [0, 100, 100_000])
+def test_the_ending_of_a_path_names_its_dialect_however_long_it_is(length: int) -> None:
+    for path, name in (("/v1/chat/completions", "completions"), ("/v1/messages", "messages")):
+        found = by_path(f"/{'a' * length}{path}")
+        assert found is not None and found.name == name
+    assert by_path(f"/{'a' * length}/nowhere") is None

@@ -76,7 +76,9 @@ class Call:
 
     def document(self) -> Json:
         title = "request" if self.links or self.name != "image" or not self.speaker.links else "request without links"
-        document: Json = json.loads(section((self.speaker.name,), self.case.request or self.name, title))
+        document: Json = json.loads(
+            section((self.speaker.transcripts or self.speaker.name,), self.case.request or self.name, title)
+        )
         document.pop("model", None)
         if not self.stops:
             *holders, field = self.speaker.stop.split(".")

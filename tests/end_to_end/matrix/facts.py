@@ -75,7 +75,8 @@ class Speaker:
     a model and whether it streams, where those stand in the path and not in the call; `caches` says whether there is a
     word for tokens that were written to a cache, `thoughts` for those of thinking, `parallel` for several calls at
     once, `links` for pictures that lie elsewhere; `names` whether an answer names its model, and the name of a file may
-    have dots. `streams` is the media type of streams.
+    have dots. `streams` is the media type of streams. `transcripts` is the folder of its own, where that is not its
+    name's; `wrapping` are fields that each of its calls has, where the path names the model.
     """
 
     name: str
@@ -96,13 +97,17 @@ class Speaker:
     links: bool = True
     names: bool = True
     streams: str = "text/event-stream"
+    transcripts: str = ""
+    wrapping: Mapping[str, str] = field(default_factory=dict)
 
     def target(self, model: str, stream: bool) -> str:
         return self.path if self.place is None else self.place(model, stream)
 
     def naming(self, model: str, stream: bool) -> Json:
         """The fields of a call that name its model and ask for a stream."""
-        return {} if self.place is not None else {"model": model} | (self.streaming if stream else {})
+        if self.place is not None:
+            return dict(self.wrapping)
+        return {"model": model} | (self.streaming if stream else {})
 
 
 def insist(truth: object, what: str) -> None:

@@ -7,14 +7,17 @@ cases, which begin elsewhere for each: together they meet every case with every 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from . import completions, converse, gemini, messages, responses
+from . import completions, converse, gemini, invoke, messages, responses
 from .cases import CASES
 from .facts import Json, Speaker
 
 KEY = "sk-of-the-operator"
 SPEAKERS: dict[str, Speaker] = {
     one.name: one
-    for one in (completions.SPEAKER, converse.SPEAKER, gemini.SPEAKER, messages.SPEAKER, responses.SPEAKER)
+    for one in (
+        *(completions.SPEAKER, converse.SPEAKER, gemini.SPEAKER, messages.SPEAKER, responses.SPEAKER),
+        invoke.SPEAKER,
+    )
 }
 
 
@@ -96,8 +99,8 @@ COPILOT_CLAUDE = (*OTHER, ("anthropic-version", "2023-06-01"))
 CLAUDE = ("claude-haiku-4-5", "claude-haiku-4-5-20251001")
 GEMINI = ("gemini-3-pro", "gemini-3-pro-preview")
 BEDROCK = "eu.anthropic.claude-haiku-4-5-20251001-v1:0"
-OTHERS = ("completions", "converse", "gemini", "messages")
-BUT_COMPLETIONS = ("converse", "gemini", "messages", "responses")
+OTHERS = ("completions", "converse", "gemini", "messages", "invoke")
+BUT_COMPLETIONS = ("converse", "gemini", "messages", "responses", "invoke")
 COMPATIBLE = ("completions-compatible", "completions")
 VERTEX = {"vertex": {"projectId": "mine", "region": "europe-west4"}}
 PUBLISHERS = "/v1/projects/mine/locations/europe-west4/publishers"

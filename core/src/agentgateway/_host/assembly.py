@@ -14,7 +14,7 @@ from agentgateway._host.balancing import Balancer
 from agentgateway._host.chains import Chain, Origin, Placed, compile_chain
 from agentgateway._host.config import MatchConfig
 from agentgateway._host.conflicts import conflicts
-from agentgateway._host.drafts import Drafts, GatewayDraft, ListenerDraft, draft, served_hosts
+from agentgateway._host.drafts import Drafts, GatewayDraft, ListenerDraft, draft, policies_of, served_hosts
 from agentgateway._host.gateway import Bind, BoundListener, Gateway
 from agentgateway._host.host import Lends, PluginHost, located, split_path
 from agentgateway._host.load import Document, dotted, validate
@@ -158,6 +158,8 @@ class Assembly:
             for one, backend in backends
             for target in self._targets(one, backend, layers, shared, self._condition(draft, one))
         ]
+        if not protocol.models:
+            self._refuse_idle([*draft.layers, *(layer for one, _ in backends for layer in one.layers)])
         where = (*draft.at, "backends") if self._document.has((*draft.at, "backends")) else draft.at
         line = self._document.line(where)
         choice = draft.choice or ("health" if len(backends) == 1 else "weight")
@@ -184,6 +186,16 @@ class Assembly:
                 raise self._document.error(
                     draft.at, f"`{one.slot}` reads calls, and this route's backends have none: it could guard nothing"
                 )
+
+    def _refuse_idle(self, layers: Sequence[Layer]) -> None:
+        """What is about model calls would do nothing on a route without them. Above it, other routes may have some."""
+        for layer in layers:
+            for name, path in policies_of(layer).items():
+                policy = self._placing.policy(name, layer.policies[name], path, layer.level)
+                for place in policy.models_only if policy is not None else ():
+                    message = f"`{name}` is about model calls here, and this route has none: it would do nothing"
+                    hint = "send the route to an `ai` backend, or put the policy above the routes that have model calls"
+                    raise self._document.error((*path, *split_path(place)), message, hint)
 
     def _refuse_unread(self, draft: RouteDraft, backends: int, placed: Sequence[Placed]) -> None:
         """What passes on unread is not guarded; and what one backend keeps, another one does not have."""

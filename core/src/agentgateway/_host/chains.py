@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from agentgateway._host.hooks import hooks_of
@@ -101,12 +101,17 @@ class Chain:
     upstream: Steps = ()
     post_response: Steps = ()
     log: Steps = ()
+    admission: Steps = field(init=False)
+    """`accept`, `authn` and `authz` in a row."""
     inline: bool = True
     log_awaits: bool = False
     decides: bool = False
     """Whether anything may happen before a route is chosen; false for most listeners."""
     origins: tuple[Origin, ...] = ()
     """Who takes part where, and why; for `explain`."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "admission", (*self.accept, *self.authn, *self.authz))
 
 
 def log_of(chain: Chain) -> Chain:

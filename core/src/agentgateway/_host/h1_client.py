@@ -45,6 +45,14 @@ def is_stale(error: Exception | None) -> bool:
     return isinstance(error, _Stale)
 
 
+def check_coding(headers: list[tuple[bytes, bytes]], version: str) -> None:
+    """Raise `_Refused` unless the one transfer coding of an answer is `chunked`."""
+    if [value.strip().lower() for name, value in headers if name == b"transfer-encoding"] != [b"chunked"]:
+        raise _Refused("a transfer coding other than chunked")
+    if version != "1.1":
+        raise _Refused("a transfer coding in HTTP/1.0")  # RFC 9112 section 6.1
+
+
 class H1Connection(asyncio.Protocol):
     """At most one exchange at a time: `begin`, perhaps `write`, and then the response's own methods.
 
@@ -181,8 +189,11 @@ class H1Connection(asyncio.Protocol):
                 return
             self._keep = False  # the answer is whole, what follows it is not ours to understand
         parts = self._parts
-        chunk = b"" if not parts else parts[0] if len(parts) == 1 else b"".join(parts)
-        parts.clear()
+        if len(parts) == 1:
+            chunk = parts.pop()
+        else:
+            chunk = b"".join(parts)
+            parts.clear()
         if self._done:
             if self._bodiless:
                 self._end_bodiless(data, chunk)
@@ -192,9 +203,11 @@ class H1Connection(asyncio.Protocol):
         elif not response.status:
             if self._received > self._max_head:
                 self._refuse(_Refused("the head is too large"))
-        elif self._silence(len(data), chunk) > self._max_head:
+        elif not chunk and self._silent + len(data) > self._max_head:
             self._refuse(_Refused("trailers or chunk extensions are too large"))
         else:
+            # Bytes since the last of the body: llhttp collects a trailer whole, so it must not be endless.
+            self._silent = 0 if chunk else self._silent + len(data)
             if self._body_timeout is not None:
                 self._watchdog.start(self._body_timeout)
             response.arrived(chunk)
@@ -247,21 +260,16 @@ class H1Connection(asyncio.Protocol):
             raise _Refused(f"status {status}")  # RFC 9110 section 15: invalid, to be treated as a 5xx
         if self._received > self._max_head and sum(len(n) + len(v) + 4 for n, v in headers) > self._max_head:
             raise _Refused("the head is too large")
-        framed = False
-        for name, value in headers:
-            if name == b"content-length":
-                framed = True
-                response.content_length = int(value)
-            elif name == b"transfer-encoding":
-                if framed or value.strip().lower() != b"chunked":
-                    raise _Refused("a transfer coding other than chunked")
-                if parser.get_http_version() != "1.1":
-                    raise _Refused("a transfer coding in HTTP/1.0")  # RFC 9112 section 6.1
-                framed = True
+        fields = dict(headers)
+        if b"transfer-encoding" in fields:
+            check_coding(headers, parser.get_http_version())
+        elif b"content-length" in fields:
+            response.content_length = int(fields[b"content-length"])
+        else:
+            self._until_close = True
         self._watchdog.stop()
         response.status = status
         response.headers = headers
-        self._until_close = not framed
         if self._bodiless:
             self._keep = parser.should_keep_alive()
             self._done = True
@@ -297,11 +305,6 @@ class H1Connection(asyncio.Protocol):
             self._owner.release(self)
         else:
             transport.abort()
-
-    def _silence(self, size: int, chunk: bytes) -> int:
-        """Bytes since the last of the body: llhttp collects a trailer whole, so it must not be endless."""
-        self._silent = 0 if chunk else self._silent + size
-        return self._silent
 
     def _closed(self, error: Exception | None) -> None:
         """The other side will send no more."""

@@ -53,25 +53,22 @@ class Drive:
         self._running = False
         self._task: asyncio.Task[None] | None = None
 
-    def resume(self) -> None:
-        """Take the next step, or the first."""
-        self._step(None)
-
     def cancel(self) -> None:
         """Raise CancelledError where the coroutine waits. It ends at once, unless it is in a task."""
         if self._running or self._task is not None:
             # Behind the first step of a task: one that is cancelled before never runs, nor does its `finally`.
             self._loop.call_soon(self._cancel_later)
         elif self._coroutine is not None:
-            self._step(asyncio.CancelledError())
+            self.resume(asyncio.CancelledError())
 
     def _cancel_later(self) -> None:
         if self._task is not None:
             self._task.cancel()
         elif self._coroutine is not None:
-            self._step(asyncio.CancelledError())
+            self.resume(asyncio.CancelledError())
 
-    def _step(self, error: BaseException | None) -> None:
+    def resume(self, error: BaseException | None = None) -> None:
+        """Take the next step, or the first; `error` is raised where the coroutine waits."""
         coroutine = self._coroutine
         if coroutine is None:
             return

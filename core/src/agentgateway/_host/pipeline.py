@@ -40,9 +40,7 @@ async def run(exchange: Exchange, listener: Listener, write: Write) -> None:
                 if not chain.inline:
                     await in_a_task()
                 reply = (
-                    await phase(chain.accept, exchange)
-                    or await phase(chain.authn, exchange)
-                    or await phase(chain.authz, exchange)
+                    await phase(chain.admission, exchange)
                     or await phase(chain.pre_request, readable(exchange))
                     or await attempts(exchange, chain, phase)
                 )
@@ -68,12 +66,7 @@ async def run(exchange: Exchange, listener: Listener, write: Write) -> None:
 
 async def before_routing(chain: Chain, exchange: Exchange) -> Reply | None:
     """The policies of phase `gateway`, which decide before there is a route."""
-    return (
-        await phase(chain.accept, exchange)
-        or await phase(chain.authn, exchange)
-        or await phase(chain.authz, exchange)
-        or await phase(chain.pre_request, exchange)
-    )
+    return await phase(chain.admission, exchange) or await phase(chain.pre_request, exchange)
 
 
 async def phase(steps: Steps, exchange: Exchange) -> Reply | None:

@@ -35,7 +35,7 @@ class Placing:
                 winners[name] = depth
         for depth, layer in enumerate(layers):
             for name, path in policies_of(layer).items():
-                policy = self._policy(name, layer.policies[name], path, layer.level)
+                policy = self.policy(name, layer.policies[name], path, layer.level)
                 if policy is None or not (policy.composes or winners[name] == depth):
                     continue
                 for part in policy.participants():
@@ -46,7 +46,7 @@ class Placing:
                         part.hooks, slot, layer.level, dotted(path), after, before, depth, line, policy.reads_calls
                     )
 
-    def _policy(self, name: str, raw: Any, path: KeyPath, level: Level) -> Policy | None:
+    def policy(self, name: str, raw: Any, path: KeyPath, level: Level) -> Policy | None:
         """The policy at that place, None if it is wrong. Looked at once, however many routes it stands above."""
         place = (name, path, id(raw), level)
         if place not in self._policies:

@@ -110,7 +110,7 @@ class LlmCall(Content):
             documents.check(document, raw)  # that it says two things is told first
             raise
         documents.check(document, raw, head.flat)
-        call = cls(dialect, document, head, raw=raw, path=path)
+        call = cls(head.dialect or dialect, document, head, raw=raw, path=path)
         call._changed = head.rewritten
         return call
 

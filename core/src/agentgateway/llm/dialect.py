@@ -40,13 +40,15 @@ class Head:
 
     `flat` is an array of the document, if one was seen to hold only objects of two keys whose values are texts, as
     ordinary messages are: nobody needs to walk it again. `rewritten` says that the document was brought into another
-    shape than its bytes have, with as many keys.
+    shape than its bytes have, with as many keys. `dialect` is the one that the document turned out to be in, where a
+    path has several.
     """
 
     model: str
     stream: bool
     flat: Sequence[Any] = ()
     rewritten: bool = False
+    dialect: Dialect | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ class LlmProtocol(Protocol):
     """
 
     reads_body: ClassVar[bool] = True
+    models: ClassVar[bool] = True
     inline: ClassVar[bool] = True
 
     def __init__(self, host: Host) -> None:

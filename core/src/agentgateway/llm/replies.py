@@ -53,7 +53,8 @@ class LlmStream:
         self._translator = None if same else Translator(speaks, wanted, call, parser=self._meter.parsed)
         self._sieve = UsageSieve(wanted) if hides_usage else None
         self._call = call
-        self._tail = b"\n\n"
+        self._silent = True  # no token yet
+        self._tail = b"\n\n"  # the last chunk, or at least the last four bytes
         self._done = False
         self._fault: Exception | None = None  # met in a chunk that was pushed
 
@@ -82,14 +83,16 @@ class LlmStream:
         self._pushing = pushing = cast("Pushing", self._source)
 
         def pushed(chunk: bytes) -> None:
-            if self._fault is None:
-                try:
-                    chunk = self._passed(chunk)
-                except Exception as fault:
-                    self._fault, chunk = fault, b""
-                    on_end(fault)
-            if chunk and self._fault is None:
-                on_chunk(chunk)
+            if self._fault is not None:
+                return
+            try:
+                passed = self._passed(chunk)
+            except Exception as fault:
+                self._fault = fault
+                on_end(fault)
+            else:
+                if passed:
+                    on_chunk(passed)
 
         pushing.push(pushed, on_end)
         return True
@@ -104,14 +107,17 @@ class LlmStream:
     def _passed(self, chunk: bytes) -> bytes:
         """What the client gets for a chunk, perhaps nothing. Raises `UpstreamError` for an event beyond the limit."""
         told = self._meter.see(chunk)
-        if self._exchange.first_token_at is None and self._meter.spoke:
-            self._exchange.first_token_at = time.monotonic()
+        if self._silent and self._meter.spoke:
+            self._silent = False
+            self._exchange.first_token_at = self._exchange.first_token_at or time.monotonic()
         if self._translator is not None:
             chunk = self._translator.feed(chunk)
         elif self._sieve is not None:
             chunk = self._sieve.feed(chunk, told)
-        if chunk:
-            self._tail = chunk[-4:] if len(chunk) > 3 else (self._tail + chunk)[-4:]
+        if len(chunk) > 3:
+            self._tail = chunk
+        elif chunk:
+            self._tail = (self._tail + chunk)[-4:]
         return chunk
 
     def _last(self) -> bytes:

@@ -91,11 +91,12 @@ class UsageMeter:
         """Whether the vendor told usage in the lines that are complete now."""
         if self._line or not chunk.endswith(b"\n"):
             chunk = self._whole_lines(chunk)
-        if not chunk:
-            return False
-        if len(chunk) > 2:  # more than the end of a line
+            if not chunk:
+                return False
+        size = len(chunk)
+        if size > 2:  # more than the end of a line
             self._before, self._last = self._last, chunk
-        self._bytes += len(chunk)
+        self._bytes += size
         self._chunks = number = self._chunks + 1
         if number <= MEASURED_FIRST or not number & 15 or not self.spoke:
             self._measure(chunk)

@@ -31,6 +31,10 @@ def policy(*limits: dict[str, Any], host: LoopbackHost | None = None) -> Policy:
     return made
 
 
+def test_limits_of_tokens_are_about_model_calls_alone() -> None:
+    assert policy(limit(1), limit(2, type="tokens"), limit(3)).models_only == ["[1].type"]
+
+
 async def ask(limits: Policy, exchange: Exchange | None = None) -> dict[str, str]:
     exchange = exchange or http("GET", "/")
     await run_phase(limits, "pre_request", exchange)

@@ -68,6 +68,7 @@ class AiPolicy(Policy, Guarding):
     levels: ClassVar[frozenset[Level]] = frozenset({"gateway", "route", "backend"})
     composes: ClassVar[bool] = True
     phases: ClassVar[tuple[str, ...]] = ("accept", "pre_request", "upstream", "post_response")
+    models_only = ("",)
 
     def __init__(self, config: AiPolicyConfig, host: Host) -> None:
         super().__init__(config, host)

@@ -45,14 +45,15 @@ class Pushing(Suspension):
     def _push(self, chunk: bytes) -> None:
         if self._fault is not None:
             return
+        sending = self._sending
         try:
-            self._sending.push(chunk_of(chunk))
+            sending.push(chunk_of(chunk))
         except Exception as fault:  # it is the client's side that failed, not the upstream's, whose callback this is
             self._fault, self._over = fault, True
             self.wake()
             return
         self._exchange.sent_bytes += len(chunk)
-        if self._sending.congested is not None:
+        if sending.congested is not None:
             self._body.pause()
             self.wake()
 

@@ -40,14 +40,15 @@ class Sending:
         self.held = head
         self._loop.call_soon(self.release)
 
-    def push(self, chunk: bytes) -> None:
-        """A piece of a stream. Raises `ClientGone`."""
-        if self._transport.is_closing():
+    def push(self, piece: bytes) -> None:
+        """A piece of a stream, as it goes on the wire. Raises `ClientGone`."""
+        transport = self._transport
+        if transport.is_closing():
             raise ClientGone
         if self.held:
-            chunk, self.held = self.held + chunk, b""
-        self._traffic.sent += len(chunk)
-        self._transport.write(chunk)
+            piece, self.held = self.held + piece, b""
+        self._traffic.sent += len(piece)
+        transport.write(piece)
 
     def release(self) -> None:
         if self.held and not self._transport.is_closing():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING
 
@@ -44,12 +44,23 @@ def endings() -> tuple[tuple[str, Dialect], ...]:
     return tuple(sorted(found, key=lambda item: -len(item[0])))
 
 
+LONGEST_REMEMBERED = 512
+"""Characters of a path whose dialect is kept."""
+
+
 def by_path(path: str) -> Dialect | None:
     """The dialect that a path's ending names."""
+    return _known(path) if len(path) <= LONGEST_REMEMBERED else _by_path(path)
+
+
+def _by_path(path: str) -> Dialect | None:
     for ending, found in endings():
         if path.endswith(ending):
             return found
     return None
+
+
+_known = lru_cache(1024)(_by_path)
 
 
 def by_header(headers: Headers) -> Dialect | None:

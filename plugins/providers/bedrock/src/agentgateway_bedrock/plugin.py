@@ -13,6 +13,7 @@ from agentgateway.interfaces import Host, Provider
 from agentgateway.llm.calls import LlmCall
 from agentgateway_bedrock import embeddings, rerank
 from agentgateway_bedrock.config import BedrockConfig
+from agentgateway_bedrock.invoked_messages import InvokedMessages
 from agentgateway_bedrock.thinking import family
 
 SERVICE = "bedrock"
@@ -20,6 +21,7 @@ SERVICE = "bedrock"
 BETA = "anthropic-beta"
 METADATA = "x-bedrock-metadata"
 INVOKED_METADATA = "x-amzn-bedrock-request-metadata"
+GUARDRAIL = ("x-amzn-bedrock-guardrailidentifier", "x-amzn-bedrock-guardrailversion")
 """Where InvokeModel has what Converse has in the body."""
 SPOKEN: Mapping[str, Sequence[str]] = {
     "chat": ("converse",),
@@ -80,6 +82,9 @@ class Bedrock(Provider):
         if call.operation in UNGUARDED:
             self._finish_other(outgoing, call)
             return
+        if call.dialect.name == InvokedMessages.name:
+            self._finish_invoked(outgoing)
+            return
         if self.config.guardrail_identifier is not None:
             call.edit()["guardrailConfig"] = dict(self._guardrail)
         if (betas := outgoing.headers.get(BETA)) is not None:
@@ -88,6 +93,17 @@ class Bedrock(Provider):
         if (metadata := outgoing.headers.get(METADATA)) is not None:
             outgoing.headers.remove(METADATA)
             add_metadata(call, metadata)
+
+    def _finish_invoked(self, outgoing: Outgoing) -> None:
+        """A call of InvokeModel that passes as it came: headers have what Converse has in the body."""
+        outgoing.headers.remove(BETA)
+        for name, value in zip(GUARDRAIL, self._guardrail.values(), strict=True):
+            if value is not None:
+                outgoing.headers.set(name, value)
+        if (metadata := outgoing.headers.get(METADATA)) is not None:
+            outgoing.headers.remove(METADATA)
+            read_metadata(metadata)
+            outgoing.headers.set(INVOKED_METADATA, metadata)
 
     def _finish_other(self, outgoing: Outgoing, call: LlmCall) -> None:
         """Reranking is another service's, at an address of its own unless the file names one, and wants an ARN."""

@@ -27,6 +27,7 @@ class LocalRateLimit(Policy):
         limits = [(one.type, limit(one, index, host)) for index, one in enumerate(config.root)]
         requests = [one for kind, one in limits if kind == "requests"]
         tokens = [one for kind, one in limits if kind == "tokens"]
+        self.models_only = [f"[{index}].type" for index, one in enumerate(config.root) if one.type == "tokens"]
         self._parts: list[Participant] = []
         if requests:
             self._parts.append(Participant(RequestLimits(requests), "localRateLimit"))
