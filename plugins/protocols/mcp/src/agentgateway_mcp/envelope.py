@@ -58,7 +58,7 @@ def enveloped(document: Json, about: Mapping[str, Any], level: str | None = None
         meta[CLIENT_KEY] = about["clientInfo"]
     if level is not None:
         meta[LEVEL_KEY] = level
-    return {**document, "params": {**without(params, ("task",)), "_meta": meta}}
+    return {**document, "params": {**(without(params, ("task",)) if "task" in params else params), "_meta": meta}}
 
 
 def can_answer(method: str, capabilities: Mapping[str, Any]) -> bool:

@@ -36,7 +36,7 @@ class Tape:
         self._first = 1
         self._read = 0
         self._reader: Reader | None = None
-        self._news = asyncio.Event()
+        self._waiter: asyncio.Future[None] | None = None
         self._given = False
         self._away: asyncio.TimerHandle | None = None
 
@@ -51,13 +51,13 @@ class Tape:
         while len(self._letters) > 1 and self._is_full():
             self.bytes -= len(self._letters.popleft())
             self._first += 1
-        self._news.set()
+        self._wake()
 
     def end(self) -> None:
         """Nothing more will come."""
         if not self.ended:
             self.ended = True
-            self._news.set()
+            self._wake()
             if self.on_end is not None:
                 self.on_end()
 
@@ -70,7 +70,7 @@ class Tape:
         if self._away is not None:
             self._away.cancel()
         self._reader = Reader(self, number)
-        self._news.set()
+        self._wake()
         return self._reader
 
     async def read(self, reader: Reader) -> Said:
@@ -82,8 +82,8 @@ class Tape:
                 return self._next(reader)
             if self.ended:
                 break
-            self._news.clear()
-            await self._news.wait()
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
         raise StopAsyncIteration
 
     def left(self, reader: Reader) -> None:
@@ -97,6 +97,12 @@ class Tape:
             self._away = asyncio.get_running_loop().call_later(AWAY, self._gone)
         else:
             self._gone()
+
+    def _wake(self) -> None:
+        """There is something for the reader, or somebody else reads now."""
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
     def _next(self, reader: Reader) -> Said:
         number = reader.number = max(reader.number + 1, self._first)
