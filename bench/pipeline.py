@@ -28,11 +28,11 @@ import spans
 from processes import SERVER_CORE
 
 from agentgateway._host import access_log, pipeline
-from agentgateway._host.config import StaticConfig
 from agentgateway._host.load import read
 from agentgateway._host.outlet import Outlet
 from agentgateway._host.routes import Listener
 from agentgateway._host.runtime import Runtime
+from agentgateway._host.static_config import StaticConfig
 from agentgateway._host.upstream_response import UpstreamResponse
 from agentgateway.exchange import Body, Exchange, Headers, Request, Source
 

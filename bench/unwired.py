@@ -23,7 +23,6 @@ import bodies
 import pipeline
 
 from agentgateway._host import access_log
-from agentgateway._host.config import StaticConfig
 from agentgateway._host.edge.connection import EdgeConnection
 from agentgateway._host.face import UNKNOWN
 from agentgateway._host.h1_client import H1Connection
@@ -31,6 +30,7 @@ from agentgateway._host.load import read
 from agentgateway._host.outlet import Outlet
 from agentgateway._host.pool import Pool
 from agentgateway._host.runtime import Runtime
+from agentgateway._host.static_config import StaticConfig
 from agentgateway._host.traffic import Traffic
 from agentgateway.endpoints import Origin
 

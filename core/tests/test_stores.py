@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from agentgateway._host.builtin.sqlite_store import SqliteStore
-from agentgateway._host.config import StaticConfig
 from agentgateway._host.load import parse
 from agentgateway._host.redaction import redacted
 from agentgateway._host.runtime import Runtime
 from agentgateway._host.serving import settings_of
 from agentgateway._host.state import OwnStore, state_file, store_of
+from agentgateway._host.static_config import StaticConfig
 from agentgateway.errors import ConfigError, StoreFailed
 from agentgateway.stores import MemoryStore, Shelf
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from agentgateway._host.asgi import DataPlane
-from agentgateway._host.config import StaticConfig
 from agentgateway._host.load import parse
 from agentgateway._host.port import Port, ended
 from agentgateway._host.runtime import Runtime
+from agentgateway._host.static_config import StaticConfig
 from agentgateway._host.traffic import Traffic
 
 CONFIG = """

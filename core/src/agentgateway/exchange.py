@@ -1,113 +1,28 @@
 """What travels through the eight phases: one `Exchange` a request, each of its fields with one writer.
 
 The face that accepted the connection writes `request` and `source`; each phase writes the field that is its purpose
-(see the comments on `Exchange`); everybody may read everything. Nothing here knows ASGI or sockets.
+(see the comments on `Exchange`); everybody may read everything. Nothing here knows ASGI or sockets. Header fields are `agentgateway.headers`, where an
+exchange may go is `agentgateway.targets`; both are imported from here.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from operator import itemgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from pydantic_core import to_json
 
 from agentgateway.errors import BodyTooLarge, GatewayError
-from agentgateway.health import Health, HealthRule
+from agentgateway.headers import HOP_BY_HOP, NAME, Headers
+from agentgateway.targets import Attempt, RetryRule, Target
 
 if TYPE_CHECKING:
     from agentgateway.endpoints import Proxy, TlsSettings
-    from agentgateway.expressions import Expression
-    from agentgateway.interfaces import Backend, Protocol, Segment
+    from agentgateway.interfaces import Protocol, Segment
     from agentgateway.settings import Secret
-
-
-HOP_BY_HOP = frozenset(
-    (
-        *(b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization"),
-        *(b"te", b"trailer", b"transfer-encoding", b"upgrade"),
-    )
-)
-
-
-NAME = itemgetter(0)
-"""Of a header field."""
-
-
-class Headers:
-    """Header fields in their order of arrival, names lower-case (RFC 9110 section 5).
-
-    `raw` is what goes on the wire; text is Latin-1, as HTTP has it.
-    """
-
-    __slots__ = ("raw",)
-
-    def __init__(self, raw: Iterable[tuple[bytes, bytes]] = ()) -> None:
-        self.raw = raw if isinstance(raw, list) else list(raw)
-
-    @classmethod
-    def of(cls, fields: Mapping[str, str]) -> Headers:
-        return cls([(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in fields.items()])
-
-    def get(self, name: str) -> str | None:
-        """The first value of a field, or None."""
-        wanted = name.encode("latin-1")
-        for key, value in self.raw:
-            if key == wanted:
-                return value.decode("latin-1")
-        return None
-
-    def all(self, name: str) -> list[str]:
-        wanted = name.encode("latin-1")
-        return [value.decode("latin-1") for key, value in self.raw if key == wanted]
-
-    def add(self, name: str, value: str) -> None:
-        self.raw.append((name.encode("latin-1"), value.encode("latin-1")))
-
-    def set(self, name: str, value: str) -> None:
-        """One field of that name remains, with this value."""
-        self.remove(name)
-        self.raw.append((name.encode("latin-1"), value.encode("latin-1")))
-
-    def update(self, fields: Iterable[tuple[str, str]]) -> None:
-        """`set` each of them, in one pass."""
-        given = {name.encode("latin-1"): value.encode("latin-1") for name, value in fields}
-        if not given.keys().isdisjoint(map(NAME, self.raw)):
-            self.raw = [pair for pair in self.raw if pair[0] not in given]
-        self.raw.extend(given.items())
-
-    def remove(self, name: str) -> None:
-        unwanted = name.encode("latin-1")
-        for key, _ in self.raw:
-            if key == unwanted:
-                self.raw = [pair for pair in self.raw if pair[0] != unwanted]
-                return
-
-    def copy(self) -> Headers:
-        return Headers(self.raw[:])
-
-    def end_to_end(self, besides: frozenset[bytes] = HOP_BY_HOP) -> Headers:
-        """A copy without what belongs to one connection: the hop-by-hop fields, and those that `Connection` names
-        (RFC 9110 section 7.6.1). For what is passed on, before anything is added to it. `besides` is a larger set of
-        names to leave out."""
-        kept = [pair for pair in self.raw if pair[0] not in besides]
-        values = [value for name, value in self.raw if name == b"connection"]
-        if values and not besides.issuperset(values):
-            named = {part.strip().lower() for value in values for part in value.split(b",")}
-            kept = [pair for pair in kept if pair[0] not in named]
-        return Headers(kept)
-
-    def __contains__(self, name: str) -> bool:
-        return name.encode("latin-1") in map(NAME, self.raw)
-
-    def __iter__(self) -> Iterator[tuple[str, str]]:
-        return ((name.decode("latin-1"), value.decode("latin-1")) for name, value in self.raw)
-
-    def __repr__(self) -> str:
-        return f"<Headers {[name.decode('latin-1') for name, _ in self.raw]}>"
 
 
 Receive = Callable[[], Awaitable[bytes | None]]
@@ -257,80 +172,6 @@ class Usage(NamedTuple):
     def provider_input_tokens(self) -> int:
         """The input as vendors count that leave cached tokens out (Anthropic, Bedrock)."""
         return self.input_tokens - self.cached_input_tokens - self.cache_creation_input_tokens
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Target:
-    """What the route phase chose. `endpoint` is `host:port` for people, `backend` does the sending, `facts` are its
-    own; a `priority` is used when every lower one has failed or is evicted; `health` is shared by all routes that lead
-    here.
-
-    The compiled participants that belong to this target alone: `admits` (authz) say whether an exchange may come here,
-    `edits` (pre_request) work on a copy of the call, `steps` are its upstream phase, `returns` its post_response.
-    `when` is the condition under which it may be chosen at all. `members` are the targets of a backend that asks
-    several of them for one request (`Backend.gathers`), for which this one stands.
-    """
-
-    backend: Backend
-    name: str
-    endpoint: str = ""
-    provider: str = ""
-    model: str | None = None
-    weight: int = 1
-    priority: int = 0
-    facts: Any = None
-    steps: tuple[Any, ...] = ()
-    admits: tuple[Any, ...] = ()
-    edits: tuple[Any, ...] = ()
-    returns: tuple[Any, ...] = ()
-    when: Expression | None = None
-    health: Health = field(default_factory=Health)
-    members: tuple[Target, ...] = ()
-
-
-@dataclass(slots=True)
-class Attempt:
-    """The tries of one exchange: how many so far, and the targets that already failed it.
-
-    `others` says that another target could be asked if this one fails, `watched` that the outcome is counted in the
-    target's health, by `rule` if its policy `health` gave one; `affinity` is the key of `sessionAffinity`.
-    """
-
-    number: int = 0
-    failed: list[Target] = field(default_factory=list)
-    others: bool = False
-    watched: bool = False
-    rule: HealthRule | None = None
-    affinity: str | None = None
-    call: Content | None = None
-    """The call before a target's own edits, once a target has any."""
-    under_way: Health | None = None
-    """Where this attempt is counted as in flight, until the exchange ends or the next attempt begins."""
-
-    def take(self, health: Health) -> None:
-        """Count the attempt as in flight there, and no longer where the one before it was."""
-        self.release()
-        health.in_flight += 1
-        self.under_way = health
-
-    def release(self) -> None:
-        if self.under_way is not None:
-            self.under_way.in_flight -= 1
-            self.under_way = None
-
-
-@dataclass(frozen=True, slots=True)
-class RetryRule:
-    """`retry` of the configuration, compiled: how often to try again, on what, and how long to wait (seconds).
-
-    `repeats` are the statuses of failures after which even a request that may have been executed is sent again.
-    """
-
-    attempts: int = 1
-    backoff: float = 0.0
-    codes: frozenset[int] = frozenset()
-    allows: Callable[[Exchange], bool] | None = None
-    repeats: frozenset[int] = frozenset()
 
 
 @dataclass(slots=True)
@@ -518,3 +359,29 @@ class Exchange:
 
     def __repr__(self) -> str:
         return f"<Exchange {self.request.method} {self.request.path} {self.place.route}>"
+
+
+__all__ = [
+    "HOP_BY_HOP",
+    "NAME",
+    "NOWHERE",
+    "Attempt",
+    "Body",
+    "ClientGone",
+    "Content",
+    "Exchange",
+    "Headers",
+    "Judge",
+    "Outgoing",
+    "Place",
+    "Principal",
+    "Receive",
+    "Reply",
+    "Request",
+    "RetryRule",
+    "Source",
+    "Stream",
+    "Target",
+    "UpgradeRequest",
+    "Usage",
+]

@@ -16,12 +16,13 @@ from h2.events import DataReceived, ResponseReceived, StreamEnded, StreamReset
 from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
 
 from agentgateway._host.chains import Chain, Placed, compile_chain
-from agentgateway._host.config import DownstreamTls, HttpFrontend, StaticConfig
+from agentgateway._host.config import DownstreamTls, HttpFrontend
 from agentgateway._host.gateway import Bind, BoundListener
 from agentgateway._host.metrics import Metrics
 from agentgateway._host.routes import Listener, Match, Route, RouteTable
 from agentgateway._host.server import Server, serve
 from agentgateway._host.sockets import OwnSockets
+from agentgateway._host.static_config import StaticConfig
 from agentgateway.exchange import Exchange, Place, Reply, Target
 from agentgateway.hookspecs import hookimpl
 from agentgateway.interfaces import Backend, Protocol

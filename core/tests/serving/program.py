@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from agentgateway._host.admin_ports import set_level
-from agentgateway._host.config import HttpFrontend, StaticConfig
+from agentgateway._host.config import HttpFrontend
 from agentgateway._host.forking import Work, Worker, fork
 from agentgateway._host.sockets import CannotListen
+from agentgateway._host.static_config import StaticConfig
 from agentgateway._host.worker import WorkerContext
 from agentgateway._host.workers import Supervisor
 from agentgateway.exchange import Exchange, Reply

@@ -17,8 +17,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from agentgateway._host.admin import is_local
 from agentgateway._host.admin_ports import AdminPorts, OwnView
-from agentgateway._host.config import StaticConfig
 from agentgateway._host.sockets import CannotListen
+from agentgateway._host.static_config import StaticConfig
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_what_is_only_for_people_is_imported_when_one_asks():
 import asyncio, sys, httpx
 from types import SimpleNamespace
 from agentgateway._host.admin_ports import AdminPorts
-from agentgateway._host.config import StaticConfig
+from agentgateway._host.static_config import StaticConfig
 
 async def dump(): return {"config": {}}
 async def snapshot(): return []

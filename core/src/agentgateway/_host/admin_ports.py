@@ -9,11 +9,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from agentgateway._host import probes
-from agentgateway._host.config import HttpFrontend, StaticConfig
+from agentgateway._host.config import HttpFrontend
 from agentgateway._host.face import App, Receive, Runtime, Scope, Send
 from agentgateway._host.metrics import Snapshot
 from agentgateway._host.port import Port, cancelled, ended
 from agentgateway._host.sockets import announce, listen_at
+from agentgateway._host.static_config import StaticConfig
 from agentgateway._host.traffic import Traffic
 
 if TYPE_CHECKING:

@@ -12,11 +12,12 @@ from typing import Any
 
 from agentgateway._host.chains import Chain
 from agentgateway._host.circuits import told
-from agentgateway._host.config import DownstreamTls, HttpFrontend, StaticConfig
+from agentgateway._host.config import DownstreamTls, HttpFrontend
 from agentgateway._host.load import Document
 from agentgateway._host.parts import PartKey
 from agentgateway._host.redaction import redacted
 from agentgateway._host.routes import Listener, hostname_matches
+from agentgateway._host.static_config import StaticConfig
 from agentgateway.exchange import Target
 
 logger = logging.getLogger("agentgateway.gateway")

@@ -16,8 +16,8 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from agentgateway._host import registry
-from agentgateway._host.config import StaticConfig
 from agentgateway._host.load import Document, parse, validate
+from agentgateway._host.static_config import StaticConfig
 from agentgateway.errors import ConfigError
 from agentgateway.files import MAX_FILE_BYTES
 from agentgateway.interfaces import Catalog

@@ -14,7 +14,6 @@ from agentgateway._host import circuits
 from agentgateway._host.access_log import LINES
 from agentgateway._host.assembly import assemble
 from agentgateway._host.chains import Placed
-from agentgateway._host.config import StaticConfig
 from agentgateway._host.gateway import Gateway
 from agentgateway._host.host import Lends, expression
 from agentgateway._host.load import Document, read
@@ -23,6 +22,7 @@ from agentgateway._host.price_sources import PriceSources, slots_of
 from agentgateway._host.request_metrics import RequestMetrics
 from agentgateway._host.sockets import CannotListen
 from agentgateway._host.state import opened, store_of
+from agentgateway._host.static_config import StaticConfig
 from agentgateway._host.transport import Transport
 from agentgateway._host.watch import FileWatch
 from agentgateway.buckets import MemoryBuckets

@@ -13,12 +13,13 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from agentgateway._host.admin_ports import AdminPorts, OwnView, set_level
-from agentgateway._host.config import Root, StaticConfig
+from agentgateway._host.config import Root
 from agentgateway._host.load import Document, read, validate
 from agentgateway._host.messages import set_up_logging
 from agentgateway._host.runtime import Runtime
 from agentgateway._host.server import Server, serve
 from agentgateway._host.sockets import CannotListen, OwnSockets
+from agentgateway._host.static_config import StaticConfig
 from agentgateway._host.worker import WorkerContext
 from agentgateway._host.workers import Supervisor
 from agentgateway.errors import ConfigError

@@ -11,8 +11,8 @@ from hashlib import blake2b
 from pathlib import Path
 
 from agentgateway._host import registry
-from agentgateway._host.config import StaticConfig
 from agentgateway._host.load import Document
+from agentgateway._host.static_config import StaticConfig
 from agentgateway.errors import ConfigError, StoreFailed
 from agentgateway.interfaces import Store
 from agentgateway.stores import MemoryStore

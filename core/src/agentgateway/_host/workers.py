@@ -28,10 +28,10 @@ from typing import Any
 
 from agentgateway._host.admin_ports import AdminPorts
 from agentgateway._host.channel import Channel
-from agentgateway._host.config import StaticConfig
 from agentgateway._host.crew import Crew
 from agentgateway._host.forking import Work, Worker, fork
 from agentgateway._host.shared_sockets import SharedSockets
+from agentgateway._host.static_config import StaticConfig
 
 logger = logging.getLogger("agentgateway.workers")
 
