@@ -1,8 +1,8 @@
 """What travels through the eight phases: one `Exchange` a request, each of its fields with one writer.
 
 The face that accepted the connection writes `request` and `source`; each phase writes the field that is its purpose
-(see the comments on `Exchange`); everybody may read everything. Nothing here knows ASGI or sockets. Header fields are `agentgateway.headers`, where an
-exchange may go is `agentgateway.targets`; both are imported from here.
+(see the comments on `Exchange`); everybody may read everything. Nothing here knows ASGI or sockets. Header fields are
+`agentgateway.headers`, where an exchange may go is `agentgateway.targets`; both are imported from here.
 """
 
 from __future__ import annotations
