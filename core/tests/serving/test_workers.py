@@ -249,6 +249,7 @@ async def test_when_every_worker_dies_their_clients_wait_for_the_next(running):
 
 async def test_counters_do_not_go_back_when_workers_come_and_go(running):
     program = await running()
+    await program.pids(2)
     assert await program.metric("agentgateway_born_total") == 2
     seen = await program.metric("agentgateway_downstream_connections_total")
     await program.pids(2)
