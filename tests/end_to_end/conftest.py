@@ -131,6 +131,7 @@ WITH_ONE_FACE = {
     "older_sdks",
     "prompt_caching",
     "responses",
+    "sdks_and_providers",
     "token_counts",
     "vertex",
 }

@@ -8,9 +8,7 @@ what is wrong with any of their calls is told together, each with its name.
 """
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from typing import Any
@@ -21,11 +19,12 @@ import pytest_asyncio
 from agentgateway.testing import Received, Upstream
 
 from .matrix.calls import COUNTED, PAIRS, Call, Pair
-from .matrix.cases import CASES, Case
+from .matrix.cases import CASES
 from .matrix.client import Answer, Client
 from .matrix.facts import Json
+from .matrix.served import collected, configuration
 from .matrix.transcripts import played
-from .matrix.vendors import KEY, SPEAKERS, VENDORS, Vendor
+from .matrix.vendors import SPEAKERS, VENDORS
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -71,29 +70,6 @@ async def stage(serve_all: Callable[..., Any]) -> AsyncIterator[Stage]:
         await stage.costs()
 
 
-def configuration(address: str) -> str:
-    """One model for each provider; the simulator is no upstream, so what it has to do in each case stands here."""
-    models = [model(vendor, address) for vendor in VENDORS if not vendor.simulated]
-    models += [simulated(vendor, *case) for vendor in VENDORS if vendor.simulated for case in CASES.items()]
-    return f"""
-gateways: {{default: {{port: 0, address: 127.0.0.1}}}}
-frontendPolicies: {{accessLog: {{add: {{case: 'request.headers["x-case"]'}}}}}}
-llm: {json.dumps({"gateways": "default", "models": models})}
-"""
-
-
-def model(vendor: Vendor, address: str) -> Json:
-    params = {"apiKey": KEY, "hostOverride": address, "model": vendor.model}
-    return {"name": f"{vendor.name}/*", "provider": vendor.provider, "params": params}
-
-
-def simulated(vendor: Vendor, name: str, case: Case) -> Json:
-    ((kind, settings),) = vendor.provider.items()
-    provider = {kind: settings | {"reply": case.seen.text + case.further}}
-    params = {"model": vendor.model + case.directive.format(busy=vendor.dialect.busy)}
-    return {"name": f"{vendor.name}/{name}", "provider": provider, "params": params}
-
-
 @pytest.mark.parametrize("pair", PAIRS, ids=str)
 async def test_every_client_reaches_every_provider(stage: Stage, pair: Pair) -> None:
     with collected(str(pair)) as attempt:
@@ -102,24 +78,6 @@ async def test_every_client_reaches_every_provider(stage: Stage, pair: Pair) -> 
                 await check(stage, call)
                 if call.name in COUNTED:
                     stage.answered.append(call)
-
-
-@contextmanager
-def collected(what: str) -> Iterator[Callable[[Call], AbstractContextManager[None]]]:
-    """One failure after another, all of which are told in the end, each with its call."""
-    failures: list[Exception] = []
-
-    @contextmanager
-    def attempt(call: Call) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:
-            error.add_note(str(call))
-            failures.append(error)
-
-    yield attempt
-    if failures:
-        raise ExceptionGroup(f"{what}: {len(failures)} calls", failures)
 
 
 async def check(stage: Stage, call: Call) -> None:
