@@ -16,18 +16,15 @@ import pytest_asyncio
 
 from agentgateway.testing import Received, Upstream
 
+from .matrix import vendors as matrix
 from .matrix.cases import CASES
 from .matrix.transcripts import pieces, played, streamed, whole
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 OLDER = Path(sys.prefix) / "older"
 SCRIPTS = Path(__file__).with_name("older")
-VENDORS = {
-    "gpt": ({"openAI": {}}, "gpt-5.1"),
-    "claude": ({"anthropic": {}}, "claude-haiku-4-5"),
-    "gemini": ({"gemini": {}}, "gemini-3-pro"),
-    "bedrock": ({"bedrock": {"region": "eu-west-1"}}, "eu.anthropic.claude-haiku-4-5-20251001-v1:0"),
-}
+VENDORS = {kind: vendor for vendor in reversed(matrix.VENDORS) for kind in vendor.provider if not vendor.simulated}
+"""One row of the matrix for each provider."""
 SPOKEN = ("completions", "responses", "messages", "converse")
 """How paths end, and the folders of transcripts."""
 CLIENTS = {
@@ -60,10 +57,10 @@ async def url(serve_all: Callable[..., Any]) -> AsyncIterator[str]:
         models = [
             {
                 "name": name,
-                "provider": provider,
-                "params": {"apiKey": "k", "hostOverride": upstream.address, "model": model},
+                "provider": vendor.provider,
+                "params": {"apiKey": "k", "hostOverride": upstream.address, "model": vendor.model},
             }
-            for name, (provider, model) in VENDORS.items()
+            for name, vendor in VENDORS.items()
         ]
         gateway = await serve_all(f"llm: {json.dumps({'port': 0, 'models': models})}\n")
         yield gateway.url
