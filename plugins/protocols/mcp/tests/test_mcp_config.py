@@ -121,7 +121,7 @@ def test_uris_come_back_as_they_were(uri: str) -> None:
 
 def test_a_seal_opens_what_it_closed_and_nothing_else() -> None:
     seal, session = (
-        Seal(b"k" * 32, "mcp"),
+        Seal(b"k" * 32, b"mcp"),
         Opened("2025-11-25", {"a": ("x", "2025-11-25")}, "jwt:ada", 1, "n", {"b": 1}),
     )
     text = seal.close(session)
@@ -129,5 +129,5 @@ def test_a_seal_opens_what_it_closed_and_nothing_else() -> None:
     assert "ada" not in text and seal.close(session) != text
     for forged in ("", "x", text[:-4], text[:-1] + ("A" if text[-1] != "A" else "B"), "é", text + "AAAA"):
         assert seal.open(forged) is None
-    assert Seal(b"k" * 32, "other").open(text) is None
-    assert Seal(b"j" * 32, "mcp").open(text) is None
+    assert Seal(b"k" * 32, b"other").open(text) is None
+    assert Seal(b"j" * 32, b"mcp").open(text) is None

@@ -21,19 +21,18 @@ WAITING = 64
 """Messages of all servers together that wait for a slow reader."""
 
 
-async def gather(asked: Mapping[str, Callable[[], Awaitable[T]]], limit: float, *, fail_open: bool) -> dict[str, T]:
+async def gather(
+    asked: Mapping[str, Callable[[], Awaitable[T]]],
+    limit: float,
+    *,
+    fail_open: bool,
+    late: Callable[[str], object] = lambda name: None,
+) -> dict[str, T]:
     """What each of several servers answers, in their order. One that fails, or takes longer than `limit` seconds, fails
-    all, or is left out; when all fail, the first one's failure is raised."""
-
-    async def one(ask: Callable[[], Awaitable[T]]) -> T:
-        try:
-            async with asyncio.timeout(limit):
-                return await ask()
-        except TimeoutError:
-            raise UpstreamTimeout from None
+    all, or is left out; when all fail, the first one's failure is raised. `late` is told who took too long."""
 
     await in_a_task()
-    tasks = {name: asyncio.ensure_future(one(ask)) for name, ask in asked.items()}
+    tasks = {name: asyncio.ensure_future(within(limit, name, ask, late)) for name, ask in asked.items()}
     try:
         if not fail_open:
             await asyncio.gather(*tasks.values())
@@ -54,6 +53,42 @@ async def gather(asked: Mapping[str, Callable[[], Awaitable[T]]], limit: float, 
     if first is not None and not found:
         raise first
     return found
+
+
+async def within(limit: float, name: str, ask: Callable[[], Awaitable[T]], late: Callable[[str], object]) -> T:
+    """One server's answer. Raises `UpstreamTimeout` after so many seconds."""
+    try:
+        async with asyncio.timeout(limit):
+            return await ask()
+    except TimeoutError:
+        late(name)
+        raise UpstreamTimeout from None
+
+
+async def first_of(asked: Mapping[str, Callable[[], Awaitable[bool]]], limit: float, *, fail_open: bool) -> str | None:
+    """The first of several servers, in their order, that says yes, as soon as all before it have said no; those behind
+    it need not answer. All are asked at once. One that fails, or takes longer than `limit` seconds, before anybody has
+    said yes, fails all, or says no; when nobody says anything else, the first one's failure is raised."""
+    await in_a_task()
+    tasks = {name: asyncio.ensure_future(within(limit, name, ask, lambda name: None)) for name, ask in asked.items()}
+    failures: list[GatewayError] = []
+    try:
+        for name, task in tasks.items():
+            try:
+                if await task:
+                    return name
+            except GatewayError as error:
+                if not fail_open:
+                    raise
+                failures.append(error)
+        if failures and len(failures) == len(tasks):
+            raise failures[0]
+        return None
+    finally:
+        for task in tasks.values():
+            task.cancel()
+        await asyncio.gather(*tasks.values(), return_exceptions=True)
+        failures.clear()  # they refer to this frame
 
 
 def cursor_of(cursors: Mapping[str, str]) -> str | None:
