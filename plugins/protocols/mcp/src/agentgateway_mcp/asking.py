@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from pydantic_core import to_json
 
@@ -19,7 +19,7 @@ from agentgateway_mcp.callers import Caller
 from agentgateway_mcp.door import gone
 from agentgateway_mcp.envelope import member
 from agentgateway_mcp.errors import METHOD_NOT_FOUND, McpError
-from agentgateway_mcp.fan import gather
+from agentgateway_mcp.fan import first_of, gather
 from agentgateway_mcp.known import without_id
 from agentgateway_mcp.known_eras import says_expired
 from agentgateway_mcp.listings import Part
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("agentgateway.mcp")
 T = TypeVar("T")
+Question: TypeAlias = Callable[[], Awaitable[T]]
 Asked = bytes | dict[str, Any]
 """A message as it came from the client, or made for one server."""
 MISSED = frozenset((*LISTS, "logging/setLevel"))
@@ -82,18 +83,23 @@ class Servers:
         found = await self.together(asked, fail_open=fail_open)
         return {target: found[target] for target in self._names.targets if target in found}
 
-    async def together(self, asked: Mapping[str, Callable[[], Awaitable[T]]], *, fail_open: bool) -> dict[str, T]:
+    async def together(self, asked: Mapping[str, Question[T]], *, fail_open: bool) -> dict[str, T]:
         """What each of several servers answers, as `gather` has it."""
+        limit = self._backend.config.timeout
+        return await gather(self._spared(asked), limit, fail_open=fail_open, late=self._late)
 
-        def late(target: str) -> None:
-            self._backend.wellness.failed(self.members[target])
+    async def first(self, asked: Mapping[str, Question[bool]], *, fail_open: bool) -> str | None:
+        """Which server is the first that says yes, as `first_of` has it."""
+        limit = self._backend.config.timeout
+        return await first_of(self._spared(asked), limit, fail_open=fail_open, late=self._late)
 
-        return await gather(self.spared(asked), self._backend.config.timeout, fail_open=fail_open, late=late)
+    def _late(self, target: str) -> None:
+        self._backend.wellness.failed(self.members[target])
 
-    def spared(self, asked: Mapping[str, Callable[[], Awaitable[T]]]) -> dict[str, Callable[[], Awaitable[T]]]:
+    def _spared(self, asked: Mapping[str, Question[T]]) -> Mapping[str, Question[T]]:
         """The same questions, but that a server which is to be left alone fails at once."""
         resting = self._backend.wellness.left_alone(self.members, asked)
-        return {target: one if target not in resting else partial(left_alone, target) for target, one in asked.items()}
+        return {name: partial(left_alone, name) if name in resting else one for name, one in asked.items()}
 
     async def _part(self, target: str, asked: Asked) -> Part:
         call, listings = self._call, self._backend.listings

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from agentgateway.exchange import Exchange
 from agentgateway_mcp.asking import Servers
 from agentgateway_mcp.callers import repeated
-from agentgateway_mcp.fan import first_of
 from agentgateway_mcp.messages import McpCall
 from agentgateway_mcp.owners import Name
 from agentgateway_mcp.replies import LISTS
@@ -51,11 +50,9 @@ class Finding:
         await Finding(self._backend, self._exchange, self._call, servers)._found(name)
 
     async def _found(self, name: Name) -> str | None:
-        config, owners = self._backend.config, self._backend.owners
+        owners, fail_open = self._backend.owners, self._backend.config.failure_mode == "failOpen"
         asked = {target: partial(self._has, target) for target in self._servers.members}
-        target = await first_of(
-            self._servers.spared(asked), config.timeout, fail_open=config.failure_mode == "failOpen"
-        )
+        target = await self._servers.first(asked, fail_open=fail_open)
         if target is not None:
             owners.put(name, target)
         else:

@@ -163,6 +163,11 @@ class McpBackend(Backend):
         task.add_done_callback(self._done)
         return task
 
+    @property
+    def at_work(self) -> int:
+        """How many of these are under way."""
+        return len(self._tasks)
+
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:

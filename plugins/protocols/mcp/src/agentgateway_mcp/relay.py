@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 KINDS_OF = {"tools": "tool", "prompts": "prompt"}
 SENT_TO_ALL = frozenset(("ping", "logging/setLevel"))
+CROWD = 256
+"""Things that a backend does at the same time with nobody waiting; then clients do wait."""
 IN_ORDER = 0.5
 """Seconds that `notifications/initialized` is waited for, since servers may want it before anything else."""
 
@@ -331,10 +333,11 @@ class Relay:
         if len(self._members) == 1:
             return await self._through(next(iter(self._members)))
 
+        await in_a_task()
+        crowded = self._backend.at_work >= CROWD
         telling = self._backend.run(self._told_all())
-        if call.method == "notifications/initialized":
-            await in_a_task()
-            await asyncio.wait((telling,), timeout=IN_ORDER)
+        if crowded or call.method == "notifications/initialized":
+            await asyncio.wait((telling,), timeout=None if crowded else IN_ORDER)
         return Reply(202, upstream=True)
 
     async def _told_all(self) -> None:
