@@ -217,7 +217,7 @@ async def test_a_session_that_nobody_uses_ends(world: World) -> None:
         await asyncio.sleep(0.5)
         assert await world.status(client) == 200
     assert await world.status(elsewhere, world.replica) == 404
-    await asyncio.sleep(1.8)
+    await asyncio.sleep(2.2)
     assert await world.status(client) == 404
     assert await world.status(client) == 404
 

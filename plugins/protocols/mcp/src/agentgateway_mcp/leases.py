@@ -2,7 +2,7 @@
 whether they have ended.
 
 Both are in the gateway's store, a value a session, until its longest lifetime is over: for all who share the store, and
-after a restart. That a session has ended all workers of the machine know besides, from its shared buckets.
+after a restart. All workers of the machine know it besides, from buckets that they share: their stores may be apart.
 """
 
 from __future__ import annotations
@@ -24,8 +24,7 @@ from agentgateway_mcp.sessions import Opened
 FRESH = 2.0
 """Seconds for which nobody asks whether somebody else has ended a session."""
 GRAIN = 8
-"""What is written of a session's last use may be older than it by so many parts of the idle limit: a session ends that
-much later than it might."""
+"""Into so many parts is the idle limit divided: what is written of a session's last use is at most one of them old."""
 MOST = 10_000
 """Sessions that a worker remembers; the one that was asked for longest ago is looked up again."""
 ENDED = b"ended"
@@ -59,6 +58,8 @@ class Leases:
         self._renewing: asyncio.Task[None] | None = None
         self._ended = host.buckets("mcp sessions")
         self._once = Bucket(1, 1, lifetime)
+        self._used = host.buckets("mcp sessions in use")
+        self._lately = Bucket(1, 1, idle * (1 + 2 / GRAIN))
 
     def begin(self, session: Opened) -> None:
         """It is open from now on."""
@@ -72,7 +73,8 @@ class Leases:
         if now - lease.checked >= FRESH:
             await in_a_task()
             await self._look_up(lease, now)
-        if not lease.users and now - lease.used > self._idle * (1 + 1 / GRAIN):
+        late = now - lease.used > self._idle * (1 + 1 / GRAIN)
+        if late and not lease.users and not self._used_here(lease.name, now):
             raise gone()
         self._use(lease, now)
         lease.users += 1
@@ -138,6 +140,7 @@ class Leases:
 
     def _write_soon(self, lease: Lease) -> None:
         lease.written = lease.used
+        self._used.take(f"{lease.name} {self._part(lease.used)}", self._lately, force=True)
         self._run(self._write(lease, b"%.3f" % lease.used))
 
     async def _write(self, lease: Lease, value: bytes) -> None:
@@ -148,6 +151,15 @@ class Leases:
         before = await self._store.get(lease.name)
         if before != ENDED:
             await self._store.swap(lease.name, before, value, ttl=left)
+
+    def _used_here(self, name: str, now: float) -> bool:
+        """Whether another worker of this machine has written so."""
+        part = self._part(now)
+        keys = (f"{name} {one}" for one in range(part - GRAIN - 1, part + 1))
+        return any(not self._used.take(key, self._lately, 0).allowed for key in keys)
+
+    def _part(self, moment: float) -> int:
+        return int(moment * GRAIN / self._idle)
 
     async def _renew(self) -> None:
         """A session is in use while somebody listens, or waits for an answer."""
