@@ -125,6 +125,7 @@ WITH_ONE_FACE = {
     "mcp_openapi",
     "mcp_pins",
     "mcp_resumption",
+    "mcp_sessions",
     "mcp_targets",
     "mcp_tasks",
     "mcp_workers",

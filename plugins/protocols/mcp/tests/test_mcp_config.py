@@ -10,6 +10,7 @@ from agentgateway_mcp.config import McpConfig
 from agentgateway_mcp.naming import Names
 from agentgateway_mcp.pins import ToolPinning
 from agentgateway_mcp.plugin import McpBackend
+from agentgateway_mcp.section import McpSection, McpSectionConfig
 from agentgateway_mcp.sessions import Opened, Seal
 from pydantic import ValidationError
 
@@ -121,7 +122,7 @@ def test_uris_come_back_as_they_were(uri: str) -> None:
 
 def test_a_seal_opens_what_it_closed_and_nothing_else() -> None:
     seal, session = (
-        Seal(b"k" * 32, "mcp"),
+        Seal(b"k" * 32, b"mcp"),
         Opened("2025-11-25", {"a": ("x", "2025-11-25")}, "jwt:ada", 1, "n", {"b": 1}),
     )
     text = seal.close(session)
@@ -129,5 +130,49 @@ def test_a_seal_opens_what_it_closed_and_nothing_else() -> None:
     assert "ada" not in text and seal.close(session) != text
     for forged in ("", "x", text[:-4], text[:-1] + ("A" if text[-1] != "A" else "B"), "é", text + "AAAA"):
         assert seal.open(forged) is None
-    assert Seal(b"k" * 32, "other").open(text) is None
-    assert Seal(b"j" * 32, "mcp").open(text) is None
+    assert Seal(b"k" * 32, b"other").open(text) is None
+    assert Seal(b"j" * 32, b"mcp").open(text) is None
+
+
+def test_the_section_takes_what_a_backend_takes() -> None:
+    """Every key of the backend, as it stands in the file, down to the route's own backend."""
+    given = {
+        "targets": [{"name": "a", "demo": {}, "tools": {"edit": {"add": {"pin": {"a": 1.5}}}}, "toolPinning": "admit"}],
+        "prefixMode": "always",
+        "failureMode": "failOpen",
+        "statefulMode": "stateless",
+        "sessionIdle": "90s",
+        "sessionLifetime": "1h30m",
+        "dnsRebindingProtection": False,
+        "allowedHosts": ["app.example.com"],
+        "allowedOrigins": ["https://app.example.com"],
+        "toolPinning": False,
+        "timeout": "250ms",
+    }
+    assert set(given) == {field.alias for field in McpConfig.model_fields.values()}
+    section = McpSectionConfig.model_validate({**given, "port": 0, "policies": {}})
+    ((made,),) = [route.backends for route in McpSection().lower(section, frozenset()).routes]
+    assert McpConfig.model_validate(made.config) == McpConfig.model_validate(given)
+
+
+def seal_of(*targets: object) -> Seal:
+    return backend(*targets).seal
+
+
+def test_a_seal_is_its_servers_wherever_they_stand() -> None:
+    one, other = {"name": "one", "mcp": {"host": "http://h/a"}}, {"name": "other", "sse": {"host": "http://h/a"}}
+    text = seal_of(one, other).close(Opened("2025-11-25", {}, "", 1))
+    assert seal_of(other, one).open(text) is not None
+    for moved in (
+        (one,),
+        (one, other, DEMO),
+        (one, {**other, "name": "another"}),
+        ({"name": "one", "mcp": {"host": "http://h/b"}}, other),
+        ({"name": "one", "mcp": {"host": "https://h/a"}}, other),
+        (one, {"name": "other", "mcp": {"host": "http://h/a"}}),
+    ):
+        assert seal_of(*moved).open(text) is None
+    program = {"name": "p", "stdio": {"cmd": sys.executable, "args": ["one.py"]}}
+    text = seal_of(program).close(Opened("2025-11-25", {}, "", 1))
+    assert seal_of({"name": "p", "stdio": {"cmd": sys.executable, "args": ["two.py"]}}).open(text) is None
+    assert seal_of(program).open(text) is not None

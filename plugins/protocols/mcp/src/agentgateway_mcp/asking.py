@@ -3,14 +3,15 @@ the policies of their targets."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from pydantic_core import to_json
 
-from agentgateway.errors import UpstreamError
+from agentgateway.errors import GatewayError, NoEndpoint, UpstreamError
 from agentgateway.exchange import Exchange
 from agentgateway.tasks import in_a_task
 from agentgateway_mcp.bridging import SELF
@@ -18,7 +19,7 @@ from agentgateway_mcp.callers import Caller
 from agentgateway_mcp.door import gone
 from agentgateway_mcp.envelope import member
 from agentgateway_mcp.errors import METHOD_NOT_FOUND, McpError
-from agentgateway_mcp.fan import gather
+from agentgateway_mcp.fan import first_of, gather
 from agentgateway_mcp.known import without_id
 from agentgateway_mcp.known_eras import says_expired
 from agentgateway_mcp.listings import Part
@@ -31,7 +32,9 @@ from agentgateway_mcp.tracing import traced
 if TYPE_CHECKING:
     from agentgateway_mcp.plugin import McpBackend
 
+logger = logging.getLogger("agentgateway.mcp")
 T = TypeVar("T")
+Question: TypeAlias = Callable[[], Awaitable[T]]
 Asked = bytes | dict[str, Any]
 """A message as it came from the client, or made for one server."""
 MISSED = frozenset((*LISTS, "logging/setLevel"))
@@ -47,7 +50,13 @@ class Servers:
         self._call = call
         self._names = backend.names
         assert exchange.target is not None
-        self.members = {member.name: member for member in exchange.target.members}
+        session = call.session
+        self.members = {
+            member.name: member
+            for member in exchange.target.members
+            if session is None
+            or member.name in session.servers  # whoever was not there when it was opened is not in it
+        }
 
     async def results(self, pages: Mapping[str, str | None], *, all_of_them: bool = False) -> dict[str, dict[str, Any]]:
         """The results of several servers for the client's request, each with a cursor of its own."""
@@ -71,8 +80,26 @@ class Servers:
 
         asked = {target: asking(target, cursor) for target, cursor in pages.items()}
         fail_open = config.failure_mode == "failOpen" and not all_of_them
-        found = await gather(asked, config.timeout, fail_open=fail_open)
+        found = await self.together(asked, fail_open=fail_open)
         return {target: found[target] for target in self._names.targets if target in found}
+
+    async def together(self, asked: Mapping[str, Question[T]], *, fail_open: bool) -> dict[str, T]:
+        """What each of several servers answers, as `gather` has it."""
+        limit = self._backend.config.timeout
+        return await gather(self._spared(asked), limit, fail_open=fail_open, late=self._late)
+
+    async def first(self, asked: Mapping[str, Question[bool]], *, fail_open: bool) -> str | None:
+        """Which server is the first that says yes, as `first_of` has it."""
+        limit = self._backend.config.timeout
+        return await first_of(self._spared(asked), limit, fail_open=fail_open, late=self._late)
+
+    def _late(self, target: str) -> None:
+        self._backend.wellness.failed(self.members[target])
+
+    def _spared(self, asked: Mapping[str, Question[T]]) -> Mapping[str, Question[T]]:
+        """The same questions, but that a server which is to be left alone fails at once."""
+        resting = self._backend.wellness.left_alone(self.members, asked)
+        return {name: partial(left_alone, name) if name in resting else one for name, one in asked.items()}
 
     async def _part(self, target: str, asked: Asked) -> Part:
         call, listings = self._call, self._backend.listings
@@ -159,6 +186,8 @@ class Servers:
             await answer.close()
             own = renewed or await self._reopen(target, session, own)
             answer = await self.sent(target, replace(ask, session=own))
+        if session is not None and own is not None:
+            self._backend.promises.note(session, target, ask, answer)
         return answer
 
     async def _alone(self, target: str, ask: Ask) -> Answer:
@@ -186,7 +215,18 @@ class Servers:
         kept = self._backend.renewals.put(session, target, own, lost, shared=not server.resumable)
         if kept != own:
             await self._ended(target, Ask("end", version=version, session=own))
+        else:
+            await self._repeat(target, session, version, own)
         return kept
+
+    async def _repeat(self, target: str, session: Opened, version: str, own: str) -> None:
+        """Ask a new session for what the client has asked of the one before it."""
+        for document in self._backend.promises.of(session, target):
+            try:
+                answer = await self.sent(target, Ask("send", to_json(document), document, version, own))
+                await self.response_of(answer, document["id"])
+            except GatewayError as error:
+                logger.info("%s: %s is not repeated: %s", target, document["method"], error.detail or error.message)
 
     async def open(self, target: str, params: dict[str, Any], version: str) -> str | None:
         """Open a session with a server: its id, None where it has none."""
@@ -211,11 +251,17 @@ class Servers:
                 reply.status, whole=reply.body if isinstance(reply.body, bytes) else b"", headers=reply.headers
             )
         server: Server = member.facts
+        self._backend.wellness.ready(child)
         login = self._backend.logins.get(target)
         if login is not None:
             await in_a_task()
             await login.attach(child)
-        answer = await server.send(child)
+        try:
+            answer = await server.send(child)
+        except UpstreamError:
+            self._backend.wellness.answered(child, None)
+            raise
+        self._backend.wellness.answered(child, answer)
         exchange.sent_at, exchange.answered_at = child.sent_at, child.answered_at
         if login is not None and answer.status in (401, 403):
             try:
@@ -227,6 +273,10 @@ class Servers:
                 await answer.close()
                 return await self.sent(target, ask, again=True)
         return await self._backend.pinning.screened(target, ask, answer, self._backend.host.body_limit)
+
+
+async def left_alone(target: str) -> Any:
+    raise NoEndpoint(detail=f"target {target} is evicted")
 
 
 class Ending:

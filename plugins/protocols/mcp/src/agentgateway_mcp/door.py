@@ -57,8 +57,10 @@ class Door:
 
     @hookimpl
     def log(self, exchange: Exchange) -> None:
-        """Begin what is answered on a stream, now that it was accepted."""
+        """The message is over; what is answered on a stream begins, now that it was accepted."""
         call = exchange.call
+        if isinstance(call, McpCall) and call.lease is not None:
+            self._backend.leases.leave(call.lease)
         if isinstance(call, McpCall) and call.then is not None:
             then, call.then = call.then, None  # which knows its call
             if then.due:
@@ -107,7 +109,7 @@ class Door:
         session = self._backend.seal.open(text)
         if session is None or session.stream or is_over(session, self._backend.config.session_lifetime):
             raise gone()
-        if set(session.servers) - set(self._backend.names.targets) or self._backend.has_ended(session):
+        if set(session.servers) - set(self._backend.names.targets) or self._backend.leases.has_ended(session):
             raise gone()
         call.session = session
 

@@ -17,23 +17,24 @@ from agentgateway_mcp.errors import INVALID_PARAMS, McpError
 from agentgateway_mcp.servers import Answer, Said
 
 T = TypeVar("T")
+SPARED = 1.0
+"""Seconds that are left to one server when another one has said already what was to be found out."""
 WAITING = 64
 """Messages of all servers together that wait for a slow reader."""
 
 
-async def gather(asked: Mapping[str, Callable[[], Awaitable[T]]], limit: float, *, fail_open: bool) -> dict[str, T]:
+async def gather(
+    asked: Mapping[str, Callable[[], Awaitable[T]]],
+    limit: float,
+    *,
+    fail_open: bool,
+    late: Callable[[str], object] = lambda name: None,
+) -> dict[str, T]:
     """What each of several servers answers, in their order. One that fails, or takes longer than `limit` seconds, fails
-    all, or is left out; when all fail, the first one's failure is raised."""
-
-    async def one(ask: Callable[[], Awaitable[T]]) -> T:
-        try:
-            async with asyncio.timeout(limit):
-                return await ask()
-        except TimeoutError:
-            raise UpstreamTimeout from None
+    all, or is left out; when all fail, the first one's failure is raised. `late` is told who took too long."""
 
     await in_a_task()
-    tasks = {name: asyncio.ensure_future(one(ask)) for name, ask in asked.items()}
+    tasks = {name: asyncio.ensure_future(within(limit, name, ask, late)) for name, ask in asked.items()}
     try:
         if not fail_open:
             await asyncio.gather(*tasks.values())
@@ -54,6 +55,65 @@ async def gather(asked: Mapping[str, Callable[[], Awaitable[T]]], limit: float, 
     if first is not None and not found:
         raise first
     return found
+
+
+async def within(limit: float, name: str, ask: Callable[[], Awaitable[T]], late: Callable[[str], object]) -> T:
+    """One server's answer. Raises `UpstreamTimeout` after so many seconds."""
+    try:
+        async with asyncio.timeout(limit):
+            return await ask()
+    except TimeoutError:
+        late(name)
+        raise UpstreamTimeout from None
+
+
+async def first_of(
+    asked: Mapping[str, Callable[[], Awaitable[bool]]],
+    limit: float,
+    *,
+    fail_open: bool,
+    late: Callable[[str], object] = lambda name: None,
+) -> str | None:
+    """The first of several servers, in their order, that says yes. All are asked at once; those behind it need not
+    answer. One before it that fails, or takes longer than `limit` seconds, fails all; with `fail_open` it is passed
+    over, and is waited for `SPARED` seconds at most when another one has said yes. When all fail, the first one's
+    failure is raised."""
+    await in_a_task()
+    tasks = {name: asyncio.ensure_future(within(limit, name, ask, late)) for name, ask in asked.items()}
+    failures: list[GatewayError] = []
+    try:
+        for name, task in tasks.items():
+            if fail_open:
+                await _passed_over(task, list(tasks.values()))
+            else:
+                await asyncio.wait((task,))
+            try:
+                if task.done() and task.result():
+                    return name
+            except GatewayError as error:
+                if not fail_open:
+                    raise
+                failures.append(error)
+        if failures and len(failures) == len(tasks):
+            raise failures[0]
+        return None
+    finally:
+        for task in tasks.values():
+            task.cancel()
+        await asyncio.gather(*tasks.values(), return_exceptions=True)
+        failures.clear()  # which refer to this frame
+
+
+async def _passed_over(task: asyncio.Task[bool], tasks: Sequence[asyncio.Task[bool]]) -> None:
+    """Wait for one, but not for long when another one has said yes."""
+    while not task.done() and not any(map(says_yes, tasks)):
+        await asyncio.wait([one for one in tasks if not one.done()], return_when=asyncio.FIRST_COMPLETED)
+    if not task.done():
+        await asyncio.wait((task,), timeout=SPARED)
+
+
+def says_yes(task: asyncio.Task[bool]) -> bool:
+    return task.done() and not task.cancelled() and task.exception() is None and task.result()
 
 
 def cursor_of(cursors: Mapping[str, str]) -> str | None:

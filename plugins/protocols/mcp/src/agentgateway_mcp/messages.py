@@ -13,6 +13,7 @@ from agentgateway.interfaces import Segment
 from agentgateway_mcp.servers import Purpose
 
 if TYPE_CHECKING:
+    from agentgateway_mcp.leases import Lease
     from agentgateway_mcp.processors import Processor
     from agentgateway_mcp.rules import McpRules
     from agentgateway_mcp.sessions import Opened
@@ -74,6 +75,7 @@ class McpCall(Content):
         "error_code",
         "judges",
         "kind",
+        "lease",
         "login",
         "looked_at",
         "method",
@@ -118,6 +120,7 @@ class McpCall(Content):
         self.stream = ""
         self.then: Afterwards | None = None
         self.owner = ""
+        self.lease: Lease | None = None
 
     @property
     def modern(self) -> bool:

@@ -12,23 +12,27 @@ from typing import Any, ClassVar
 from agentgateway.errors import ConfigError, GatewayError, NotFound
 from agentgateway.exchange import Exchange, Reply, Target
 from agentgateway.hookspecs import hookimpl
-from agentgateway.interfaces import Backend, Bucket, Host, Layer, Participant
+from agentgateway.interfaces import Backend, Host, Layer, Participant
 from agentgateway.tasks import in_a_task
 from agentgateway_mcp.bridging import Bridge
 from agentgateway_mcp.config import McpConfig
 from agentgateway_mcp.door import Door
 from agentgateway_mcp.edits import Seen
 from agentgateway_mcp.event_stream import opened_stream
+from agentgateway_mcp.leases import Leases
 from agentgateway_mcp.listings import Listings
 from agentgateway_mcp.logins import Login
 from agentgateway_mcp.messages import McpCall
 from agentgateway_mcp.naming import Names
+from agentgateway_mcp.owners import Owners
 from agentgateway_mcp.pinning import Pinning, place_of
 from agentgateway_mcp.posts import accepted
+from agentgateway_mcp.promises import Promises
 from agentgateway_mcp.relay import Relay
 from agentgateway_mcp.renewals import Renewals
 from agentgateway_mcp.servers import Ask, Server
-from agentgateway_mcp.sessions import Opened, Seal
+from agentgateway_mcp.sessions import Seal, identity_of
+from agentgateway_mcp.wellness import Wellness
 
 LONGEST = 128
 """Characters of a label."""
@@ -78,11 +82,16 @@ class McpBackend(Backend):
         self.pinning = Pinning(host, rules, self.places, self.names)
         self.listings = Listings()
         self.stateful = config.stateful_mode == "stateful"
-        self.seal = Seal(host.key(f"mcp session {host.at}"), host.at)
-        self._ended = host.buckets("mcp sessions")
-        self._once = Bucket(1, 1, config.session_lifetime)
+        identity = identity_of(
+            (target.name, target.kind[0], self._servers[target.name].identity) for target in config.targets
+        )
+        self.seal = Seal(host.key("mcp session"), identity)
         self._tasks: set[asyncio.Task[None]] = set()
-        self.renewals = Renewals(host.peers, host.at, config.session_lifetime)
+        self.promises = Promises(host.peers, config.session_lifetime)
+        self.owners = Owners()
+        self.wellness = Wellness()
+        self.leases = Leases(host, config.session_idle, config.session_lifetime, self.run)
+        self.renewals = Renewals(host.peers, config.session_lifetime)
         labels = ("method", "resource_type", "server", "resource")
         self._count = host.counter("mcp_requests", "Messages of MCP clients.", labels)
 
@@ -115,6 +124,7 @@ class McpBackend(Backend):
             await part.start()
 
     async def stop(self) -> None:
+        self.leases.stop()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=LAST_WORDS)
         for task in self._tasks:
@@ -142,6 +152,8 @@ class McpBackend(Backend):
             await in_a_task()
             streams = call.purpose == "listen"
             return opened_stream(self, exchange, call) if streams else await accepted(self, exchange, call)
+        if call.session is not None:
+            call.lease = await self.leases.enter(call.session)
         return await Relay(self, exchange, call).answer()
 
     def run(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -151,19 +163,16 @@ class McpBackend(Backend):
         task.add_done_callback(self._done)
         return task
 
+    @property
+    def at_work(self) -> int:
+        """How many of these are under way."""
+        return len(self._tasks)
+
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             told = isinstance(error, GatewayError)
             logger.log(INFO if told else ERROR, "%s: %s", self.host.at, error, exc_info=None if told else error)
-
-    # --- sessions -----------------------------------------------------------------------------------------------------
-
-    def has_ended(self, session: Opened) -> bool:
-        return not self._ended.take(session.nonce, self._once, 0).allowed
-
-    def end(self, session: Opened) -> None:
-        self._ended.take(session.nonce, self._once, force=True)
 
 
 class Counted:

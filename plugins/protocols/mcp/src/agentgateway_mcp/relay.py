@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from agentgateway_mcp.callers import repeated
 from agentgateway_mcp.door import gone, unknown
 from agentgateway_mcp.errors import INVALID_PARAMS, METHOD_NOT_FOUND, McpError
 from agentgateway_mcp.fan import Merged, cursor_of, cursors_in, gather
+from agentgateway_mcp.finding import Finding
 from agentgateway_mcp.listings import distinct, response
 from agentgateway_mcp.messages import McpCall
 from agentgateway_mcp.passing import EVENTS, failure, judged, note, passed, whole
@@ -26,16 +28,19 @@ from agentgateway_mcp.replies import LISTS, Outward, read_message
 from agentgateway_mcp.resumption import of_all, read
 from agentgateway_mcp.rules import may_call
 from agentgateway_mcp.servers import Answer, Said
-from agentgateway_mcp.sessions import ASKED, opened
+from agentgateway_mcp.sessions import ASKED, opened, owner_of
 from agentgateway_mcp.streamable import event
 from agentgateway_mcp.subscribing import asked_of, begun
 
 if TYPE_CHECKING:
     from agentgateway_mcp.plugin import McpBackend
 
+KINDS_OF = {"tools": "tool", "prompts": "prompt"}
 SENT_TO_ALL = frozenset(("ping", "logging/setLevel"))
-PAGES = 64
-"""Pages of a list that are looked through for the owner of a name."""
+CROWD = 256
+"""Things that a backend does at the same time with nobody waiting; then clients do wait."""
+IN_ORDER = 0.5
+"""Seconds that `notifications/initialized` is waited for, since servers may want it before anything else."""
 
 
 class Relay:
@@ -90,7 +95,7 @@ class Relay:
         """What is about one thing goes to the server that has it."""
         call = self._call
         if call.target is None:
-            await self._find_owner()
+            call.target = await Finding(self._backend, self._exchange, call, self._servers).owner()
         if call.target is None or call.target not in self._members:
             raise unknown(call)
         if call.processors:
@@ -128,39 +133,6 @@ class Relay:
             return {**document, "params": {**params, "ref": {**reference, named: call.name}}}
         return call.body()
 
-    async def _find_owner(self) -> None:
-        """The first server, in the order of the file, that has a tool or prompt of that name."""
-        call = self._call
-        method, wanted = ("prompts/list", call.name) if call.kind == "prompt" else ("tools/list", call.name)
-        if call.kind not in ("tool", "prompt"):
-            return
-
-        async def has(target: str) -> bool:
-            cursor: str | None = None
-            for page in range(PAGES):
-                params = self._meta() | ({"cursor": cursor} if cursor else {})
-                document = {"jsonrpc": "2.0", "id": f"agw-resolve-{page}", "method": method, "params": params}
-                result = await self._servers.result(target, document)
-                things = result.get(LISTS[method][0])
-                if any(isinstance(one, dict) and one.get("name") == wanted for one in things or ()):
-                    return True
-                cursor = result.get("nextCursor")
-                if not isinstance(cursor, str):
-                    break
-            return call.kind == "tool" and await self._backend.pinning.holds(target, wanted or "")
-
-        config = self._backend.config
-        asked = {target: partial(has, target) for target in self._members}
-        owners = await gather(asked, config.timeout, fail_open=config.failure_mode == "failOpen")
-        call.target = next((target for target, owns in owners.items() if owns), None)
-
-    def _meta(self) -> dict[str, Any]:
-        """What a request of the gateway's own must say in the version without sessions."""
-        meta = self._call.params.get("_meta")
-        if not self._call.modern or not isinstance(meta, dict):
-            return {}
-        return {"_meta": {key: value for key, value in meta.items() if key.startswith("io.modelcontextprotocol/")}}
-
     # --- several servers ----------------------------------------------------------------------------------------------
 
     async def _list(self) -> Reply:
@@ -181,7 +153,16 @@ class Relay:
                 Outward(self._exchange, call, self._names, target).result(result)
         if key == "tools" and not self._names.prefixed:
             self._backend.pinning.shadow(results)
+        if not self._names.prefixed and cursors is None and not call.rules:
+            self._learn(key, results)
         return whole(self._response({key: merging.listed(key, named, results), **self._besides(results)}))
+
+    def _learn(self, key: str, results: Mapping[str, dict[str, Any]]) -> None:
+        """Who has what, where these are whole lists of all servers."""
+        whole_lists = len(results) == len(self._members) and not any(one.get("nextCursor") for one in results.values())
+        if key in KINDS_OF and whole_lists:
+            lists = {target: result.get(key) or () for target, result in results.items()}
+            self._backend.owners.learn(owner_of(self._exchange), KINDS_OF[key], lists)
 
     def _besides(self, results: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
         """What a merged list says besides its entries."""
@@ -205,7 +186,7 @@ class Relay:
         """`subscriptions/listen`: one stream of everything that the servers tell; one word that it has begun."""
         config, names, call = self._backend.config, self._names, self._call
         asked = {target: partial(self._servers.ask, target, asked_of(names, target, call)) for target in self._members}
-        answers = await gather(asked, config.timeout, fail_open=True)
+        answers = await self._servers.together(asked, fail_open=True)
         streams = {target: one for target, one in answers.items() if one.messages is not None}
         if not streams:
             raise McpError(METHOD_NOT_FOUND, "Method not found: subscriptions/listen", status=404)
@@ -244,29 +225,32 @@ class Relay:
     # --- sessions -----------------------------------------------------------------------------------------------------
 
     async def _initialize(self) -> Reply:
-        call, config = self._call, self._backend.config
-        asked = {target: partial(self._servers.ask, target, call.body()) for target in self._members}
-        answers = await gather(asked, config.timeout, fail_open=config.failure_mode == "failOpen")
+        call, fail_open = self._call, self._backend.config.failure_mode == "failOpen"
+        asked = {target: partial(self._introduced, target) for target in self._members}
+        answers = await self._servers.together(asked, fail_open=fail_open)
         if len(self._members) == 1:
-            ((target, answer),) = answers.items()
-            message = await self._servers.response_of(answer, call.id)
+            ((target, (answer, message)),) = answers.items()
             note(call, message)
             if "result" not in message:
                 return whole(message, answer.status)
             return self._welcome(message, {target: answer})
         results: dict[str, dict[str, Any]] = {}
-        for target, answer in answers.items():
-            message = await self._servers.response_of(answer, call.id)
+        for target, (_, message) in answers.items():
             if isinstance(message.get("result"), dict):
                 results[target] = message["result"]
-            elif config.failure_mode == "failClosed":
+            elif not fail_open:
                 note(call, message)
                 return whole(message)
         if not results:
             raise UpstreamError("no server could be initialized")
         return self._welcome(
-            self._response(merging.initialized(results)), {target: answers[target] for target in results}, results
+            self._response(merging.initialized(results)), {target: answers[target][0] for target in results}, results
         )
+
+    async def _introduced(self, target: str) -> tuple[Answer, dict[str, Any]]:
+        """One server's answer to `initialize`, and the response in it."""
+        answer = await self._servers.ask(target, self._call.body())
+        return answer, await self._servers.response_of(answer, self._call.id)
 
     def _welcome(
         self,
@@ -287,16 +271,17 @@ class Relay:
         if self._backend.stateful:
             params = {key: value for key, value in self._call.params.items() if key != "_meta"}
             kept = params if len(to_json(params)) <= ASKED else {}
-            reply.headers.set(
-                "mcp-session-id", self._backend.seal.close(opened(version, servers, kept, self._exchange))
-            )
+            session = opened(version, servers, kept, self._exchange)
+            if self._call.ticket is None:  # else it lasts as long as its stream
+                self._backend.leases.begin(session)
+            reply.headers.set("mcp-session-id", self._backend.seal.close(session))
         return reply
 
     async def _end(self) -> Reply:
         session = self._call.session
         if session is None:
             raise gone()
-        self._backend.end(session)
+        await self._backend.leases.end(session)
 
         async def ended(target: str) -> None:
             await (await self._servers.ask(target, b"")).close()
@@ -318,7 +303,7 @@ class Relay:
         asked = {
             target: partial(self._servers.ask, target, b"", resume_from=found.get(target)) for target in self._members
         }
-        answers = await gather(asked, self._backend.config.timeout, fail_open=True)
+        answers = await self._servers.together(asked, fail_open=True)
         streams = {target: one for target, one in answers.items() if one.messages is not None}
         if not streams:
             raise McpError(METHOD_NOT_FOUND, "Method not allowed", status=405, headers=(("allow", "POST, DELETE"),))
@@ -348,11 +333,21 @@ class Relay:
         if len(self._members) == 1:
             return await self._through(next(iter(self._members)))
 
-        async def told(target: str) -> None:
-            await (await self._servers.ask(target, call.body())).close()
-
-        await gather({target: partial(told, target) for target in self._members}, 30.0, fail_open=True)
+        await in_a_task()
+        crowded = self._backend.at_work >= CROWD
+        telling = self._backend.run(self._told_all())
+        if crowded or call.method == "notifications/initialized":
+            await asyncio.wait((telling,), timeout=None if crowded else IN_ORDER)
         return Reply(202, upstream=True)
+
+    async def _told_all(self) -> None:
+        """Tell every server, whether it listens or not: nobody waits for this."""
+        servers = self._servers.again(repeated(self._exchange))
+
+        async def told(target: str) -> None:
+            await (await servers.ask(target, self._call.body())).close()
+
+        await servers.together({target: partial(told, target) for target in self._members}, fail_open=True)
 
     def _response(self, result: dict[str, Any]) -> dict[str, Any]:
         return {"jsonrpc": "2.0", "id": self._call.id, "result": result}

@@ -14,9 +14,8 @@ class Renewals:
     """What stands for a server's session in a client's. Sessions that live in one worker are told to all others, which
     would open more of them otherwise; `lifetime` is that of a client's session, in seconds."""
 
-    def __init__(self, peers: Peers, place: str, lifetime: float) -> None:
+    def __init__(self, peers: Peers, lifetime: float) -> None:
         self._peers = peers
-        self._place = place
         self._lifetime = lifetime
         self._known: OrderedDict[tuple[str, str], str] = OrderedDict()
 
@@ -42,7 +41,7 @@ class Renewals:
         return own
 
     def _name(self, session: Opened, target: str) -> str:
-        return f"mcp {self._place} {session.nonce} {target}"
+        return f"mcp {session.nonce} {target}"
 
     def _keep(self, session: Opened, target: str, own: str) -> None:
         self._known[(session.nonce, target)] = own

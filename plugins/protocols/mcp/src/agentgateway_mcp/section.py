@@ -34,7 +34,7 @@ class McpSection(Section):
     def lower(self, config: McpSectionConfig, gateways: frozenset[str]) -> Lowered:
         lowered = Lowered()
         attached = _gateways(config, gateways, lowered)
-        raw = config.model_dump(by_alias=True, exclude_unset=True)
+        raw = config.model_dump(mode="json", by_alias=True, exclude_unset=True)  # durations as they are written
         backend = BackendDraft(("mcp",), "mcp", {key: value for key, value in raw.items() if key not in OWN})
         layers = [Layer(("mcp", "policies"), config.policies)]
         matches = [{"path": {"pathPrefix": path}} for path in PATHS]

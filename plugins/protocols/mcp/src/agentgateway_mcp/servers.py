@@ -122,6 +122,11 @@ class Server:
         """Where all of its messages go by HTTP, None for servers that have no such place."""
         return None
 
+    @property
+    def identity(self) -> str:
+        """What tells it from every other server of its kind: a session is no other server's."""
+        return self.url or self.endpoint
+
     async def prepare(self, exchange: Exchange) -> None:
         """Set `exchange.outgoing` for `exchange.call`, an `Ask`; the target's policies edit it then."""
 

@@ -1,8 +1,8 @@
 """Sessions of the versions that have them: all that a worker must know of one is in its id, sealed.
 
 AES-256-GCM under the gateway's session key, so that any worker, and any replica with that key, can go on with it; an id
-that was not made here opens nothing. What is inside names the principal that opened the session and the backend it was
-opened at, and nobody else gets in.
+that was not made here opens nothing, nor does one in front of other servers than it was made for. What is inside names
+the principal that opened the session, and nobody else gets in.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import binascii
 import hashlib
 import secrets
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -47,17 +48,17 @@ class Opened:
 
 
 class Seal:
-    """Makes ids of sessions, and opens them. `place` is the backend's in the configuration."""
+    """Makes ids of sessions, and opens them; `identity` is that of their servers."""
 
-    def __init__(self, key: bytes, place: str) -> None:
+    def __init__(self, key: bytes, identity: bytes) -> None:
         self._key = key
-        self._place = place.encode()
+        self._identity = identity
         self._cipher: AESGCM | None = None
 
     def close(self, session: Opened) -> str:
         content = [getattr(session, name) for name in Opened.__slots__]
         nonce = secrets.token_bytes(NONCE)
-        sealed = self._aead().encrypt(nonce, to_json(content), self._place)
+        sealed = self._aead().encrypt(nonce, to_json(content), self._identity)
         return encoded(nonce + sealed)
 
     def open(self, text: str) -> Opened | None:
@@ -70,7 +71,7 @@ class Seal:
             raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
             if encoded(raw) != text:
                 return None
-            content = self._aead().decrypt(raw[:NONCE], raw[NONCE:], self._place)
+            content = self._aead().decrypt(raw[:NONCE], raw[NONCE:], self._identity)
         except (binascii.Error, ValueError, InvalidTag):
             return None
         version, servers, *rest = from_json(content)
@@ -82,6 +83,12 @@ class Seal:
 
             self._cipher = AESGCM(self._key)
         return self._cipher
+
+
+def identity_of(servers: Iterable[tuple[str, str, str]]) -> bytes:
+    """What the ids of a backend's sessions are bound to: of each server its name, its kind and where it is. Where the
+    backend stands in the file, and in which order its servers do, makes no difference."""
+    return hashlib.sha256(to_json(sorted(servers))).digest()
 
 
 def encoded(raw: bytes) -> str:

@@ -57,6 +57,10 @@ class LegacySse(LiveServer):
     def endpoint(self) -> str:
         return self._url.partition("://")[2]
 
+    @property
+    def identity(self) -> str:
+        return self._url + self.target
+
     async def prepare(self, exchange: Exchange) -> None:
         ask = asked(exchange)
         headers = carried(exchange)

@@ -6,6 +6,7 @@ One child process a session; and one for all clients of the versions that have n
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shutil
@@ -82,6 +83,10 @@ class Stdio(LiveServer):
     @property
     def endpoint(self) -> str:
         return str(self.config.cmd)
+
+    @property
+    def identity(self) -> str:
+        return json.dumps([*self._launch.command, self.config.cwd])
 
     @property
     def _tagged(self) -> Launch:
