@@ -372,11 +372,12 @@ class Protocol:
 
     `inline` promises that `decode` waits for nothing but the request's body, which spares each request a task. `passes`
     is set when a backend takes requests that nobody can read, of which `decode` then tells what it can. `models` says
-    that the calls are those of models.
+    that the calls are those of models. `guards_failures` says that guards see replies of status 400 and above, too.
     """
 
     reads_body: ClassVar[bool] = False
     models: ClassVar[bool] = False
+    guards_failures: ClassVar[bool] = False
     inline: ClassVar[bool] = False
     passes: bool = False
 
