@@ -11,7 +11,9 @@ Credential  agentgateway.credentials    a key of `backendAuth`
 Section     agentgateway.sections       a top-level key of the file
 Protocol    agentgateway.protocols      what a backend names as the language its routes speak
 Dialect     agentgateway.dialects       a wire format of model calls (see `agentgateway.llm.calls`)
-getter      agentgateway.variables      a variable of expressions: a function from the exchange to its value
+getter      agentgateway.variables      a variable of expressions: a function from the exchange to its value; names
+                                        inside it are checked where the function has `members`, name to members,
+                                        or to None where those may be any
 Catalog     agentgateway.catalogs       a `plugin` of `config.modelCatalog`
 Store       agentgateway.stores         the scheme of `config.store.url`
 a command   agentgateway.commands       `agentgateway NAME` (see `agentgateway.commands`)

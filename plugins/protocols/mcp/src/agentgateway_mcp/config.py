@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import InitErrorDetails
 
 from agentgateway.settings import Duration, PluginConfig, problem
@@ -14,6 +15,8 @@ from agentgateway_mcp.known_eras import Era
 from agentgateway_mcp.pins import ToolPinning
 
 Kinds = Field(min_length=1, max_length=1, json_schema_extra={"x-kinds": "agentgateway.mcp_logins"})
+HOST = re.compile(r"\[[0-9A-Fa-f:.]+\]|[^\s/:@?#\[\]]+")
+ORIGIN = re.compile(r"null|[A-Za-z][A-Za-z0-9+.\-]*://[^\s/@?#]+")
 NAME = r"[A-Za-z0-9](?:[A-Za-z0-9.\-]*[A-Za-z0-9])?"
 
 
@@ -52,6 +55,18 @@ class TargetConfig(PluginConfig):
         return next(iter((self.model_extra or {}).items()))
 
 
+def _host(name: str) -> str:
+    if not HOST.fullmatch(name):
+        raise problem("not the name of a host", "write it without scheme, port and path: `app.example.com`")
+    return name
+
+
+def _origin(name: str) -> str:
+    if not ORIGIN.fullmatch(name):
+        raise problem("not an origin", "write scheme, host and port, if it has one: `https://app.example.com`")
+    return name
+
+
 class McpConfig(PluginConfig):
     """Servers behind one endpoint."""
 
@@ -65,15 +80,16 @@ class McpConfig(PluginConfig):
     stateful_mode: Literal["stateful", "stateless"] = "stateful"
     """Whether clients of versions that have sessions get one; without, each of their requests stands alone."""
     session_idle: Duration = Field(1800.0, gt=0)
-    """How long a session lives with nobody asking."""
+    """How long a session of a server that lives in this process, a program or a legacy stream, outlasts its last
+    message."""
     session_lifetime: Duration = Field(86400.0, gt=0)
-    """How long it lives at most."""
+    """How long any session lives."""
     dns_rebinding_protection: bool = True
     """Whether requests from this machine must name it (`localhost`, `127.0.0.1`, `[::1]`) as their host, and an
     `Origin` must be the endpoint's own: what keeps pages in a browser from talking to local servers."""
-    allowed_hosts: list[str] = []
+    allowed_hosts: list[Annotated[str, AfterValidator(_host)]] = []
     """Host names that requests may name besides, without a port."""
-    allowed_origins: list[str] = []
+    allowed_origins: list[Annotated[str, AfterValidator(_origin)]] = []
     """Origins (`https://app.example.com`) of pages that may ask besides."""
     tool_pinning: ToolPinning = ToolPinning()
     """What becomes of tools that are not what they were when their server was first asked."""
