@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -101,6 +102,7 @@ async def running(serve_all: Any) -> AsyncIterator[World]:
             "bare": ({"targets": [target["a"]], "statefulMode": "stateless"}, {}),
         }
         config: Json = {
+            "config": {"adminAddr": "off", "statsAddr": "127.0.0.1:0", "readinessAddr": "off"},
             "gateways": {"default": {"port": 0, "address": "127.0.0.1"}},
             "routes": [
                 {
@@ -568,6 +570,19 @@ async def test_the_log_and_the_metrics_say_what_was_called(world: World) -> None
     await world.clients["two"].new("tools/call", name="b_write", arguments={})
     line = await world.gateway.logged("gen_ai.tool.name=write")
     assert "mcp.method.name=tools/call mcp.target=b mcp.resource.type=tool" in line and "protocol=mcp" in line
+    server = world.b
+    server.answers["tools/call"], answer = {"error": {"code": -32000, "message": "no"}}, server.answers["tools/call"]
+    for name in ("b_write", "b_nosuch"):  # what failed has a name only if something of that name did not
+        await world.clients["two"].new("tools/call", name=name, arguments={})
+    await world.clients["two"].new("novel/method")
+    server.answers["tools/call"] = answer
+    async with httpx.AsyncClient() as http:
+        told = (await http.get(f"{world.gateway.urls['stats']}/metrics")).text
+    counted = dict(re.findall(r"agentgateway_mcp_requests_total\{(.*)\} (\d+)", told))
+    failed = 'method="tools/call",resource_type="tool",server="b",resource="%s"'
+    assert int(counted[failed % "write"]) >= 2 and int(counted[failed % ""]) >= 1
+    assert int(counted['method="",resource_type="",server="",resource=""']) >= 1
+    assert "nosuch" not in told and "novel" not in told
 
 
 async def test_the_example_does_what_its_comments_say(serve_all: Any) -> None:

@@ -160,6 +160,10 @@ SENT = {
     ),
 }
 """Parameters of clients' requests and notifications."""
+METHODS = frozenset(SENT) | {
+    *("ping", "server/discover", "notifications/initialized", "notifications/roots/list_changed"),
+}
+"""What clients may ask by the specification."""
 CLIENTS = {method: own(*MESSAGE_WORDS, params=params) for method, params in SENT.items()}
 CLIENT_RESPONSE = own(*MESSAGE_WORDS, result=answer, params=own(_meta=META))
 
