@@ -13,6 +13,8 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from agentgateway.testing.upstreams import reply
+
 from .mcps import ACCEPT, LEGACY, MODERN, Client, Json, Server, messages_in, said, tool
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -389,6 +391,16 @@ async def test_guards_see_every_text_wherever_it_stands(world: World, status: in
     world.a.answers["tools/call"] = {"error": {"code": 1, "message": "m", "data": {"name": "forbidden"}}}
     got = await called(world)
     assert (got.status_code, got.json()["error"]["code"]) == (200, -32001) and "forbidden" not in got.text
+
+
+async def test_guards_see_pages_of_failures(world: World) -> None:
+    page = reply(403, f"<p>ask {MAIL}</p>".encode(), headers={"content-type": "text/html"})
+    world.a.upstream.answer = lambda request: page
+    try:
+        got = await called(world)
+    finally:
+        world.a.upstream.answer = world.a.answer
+    assert (got.status_code, got.text) == (403, "<p>ask <EMAIL_ADDRESS></p>")
 
 
 async def test_guards_see_every_text_of_a_stream(world: World) -> None:

@@ -222,7 +222,8 @@ def merged(one: Found, document: Document) -> list[dict[str, Any]]:
     """The parameters of the path and of the operation, which wins, by place and name; those of the path first."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for holder in (one.item, one.operation):
-        given = holder.get("parameters") or []
+        given = holder.get("parameters")
+        given = [] if given is None else given
         if not isinstance(given, list):
             raise DocumentError(f"{one.where}.parameters: expected a list")
         for index, entry in enumerate(given):
