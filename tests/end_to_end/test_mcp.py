@@ -342,6 +342,7 @@ RESULTS: dict[str, Json] = {
     "an unknown block": {"content": [{"type": "novel", "data": MAIL, "name": MAIL}]},
     "a block that is none": {"content": [MAIL]},
     "an object for a word": {"content": [{"type": {"name": MAIL}, "name": {"type": MAIL}}]},
+    "a list for a word": {"content": [{"type": [MAIL], "name": [MAIL]}], "nextCursor": [MAIL]},
     "a resource": {"content": [{"type": "resource", "resource": {"uri": "a:b", "text": MAIL, "name": MAIL}}]},
     "a result of a tool": {"content": [{"type": "tool_use", "id": "1", "name": "t", "input": {"name": MAIL}}]},
     "a status": {"taskId": "t", "status": "working", "statusMessage": MAIL, "name": MAIL},

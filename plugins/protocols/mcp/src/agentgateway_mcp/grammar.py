@@ -5,13 +5,14 @@ Of the schemas of 2024-11-05 to 2026-07-28 with tasks, https://modelcontextproto
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from agentgateway_mcp.texts import FREE, Place, Rule, own
 
 # What stands in messages of both sides
 
-INFO = own("name", "version", "websiteUrl", icons=own("src", "mimeType", "sizes", "theme"))
+INFO = own("name", "version", "websiteUrl", icons=own("src", "mimeType", "sizes", "sizes[]", "theme"))
 META = Place(
     frozenset(
         (
@@ -19,16 +20,16 @@ META = Place(
             *(f"io.modelcontextprotocol/{name}" for name in ("protocolVersion", "logLevel", "subscriptionId")),
         )
     ),
-    {
+    within={
         "io.modelcontextprotocol/serverInfo": INFO,
         "io.modelcontextprotocol/clientInfo": own("title", *INFO.own, icons=INFO.within["icons"]),
         "io.modelcontextprotocol/related-task": own("taskId"),
-        "ui": own("resourceUri", "visibility"),
+        "ui": own("resourceUri", "visibility[]"),
     },
 )
 ANNOTATED: dict[str, Rule] = {
     "_meta": META,
-    "annotations": own("audience", "lastModified"),
+    "annotations": own("audience[]", "lastModified"),
     "icons": INFO.within["icons"],
 }
 CONTENTS = own("uri", "mimeType", "blob", **ANNOTATED)
@@ -57,14 +58,12 @@ def schema(_: dict[str, Any]) -> Place:
 
 
 SCHEMAS = Place(each=schema)
-SCHEMA = Place(
-    frozenset(("type", "format", "$ref", "$schema", "$id", "$anchor", "contentEncoding", "contentMediaType")),
-    {
-        **dict.fromkeys(("properties", "patternProperties", "dependentSchemas", "$defs", "definitions"), SCHEMAS),
-        **dict.fromkeys(("allOf", "anyOf", "oneOf", "prefixItems", "items", "not", "if", "then", "else"), schema),
-        **dict.fromkeys(("additionalProperties", "propertyNames", "contains", "contentSchema"), schema),
-        **dict.fromkeys(("unevaluatedItems", "unevaluatedProperties"), schema),
-    },
+SCHEMA = own(
+    *("type", "type[]", "format", "$ref", "$schema", "$id", "$anchor", "contentEncoding", "contentMediaType"),
+    **dict.fromkeys(("properties", "patternProperties", "dependentSchemas", "$defs", "definitions"), SCHEMAS),
+    **dict.fromkeys(("allOf", "anyOf", "oneOf", "prefixItems", "items", "not", "if", "then", "else"), schema),
+    **dict.fromkeys(("additionalProperties", "propertyNames", "contains", "contentSchema"), schema),
+    **dict.fromkeys(("unevaluatedItems", "unevaluatedProperties"), schema),
 )
 TOOL = own(
     "name", inputSchema=SCHEMA, outputSchema=SCHEMA, execution=own("taskSupport"), **{**ANNOTATED, "annotations": FREE}
@@ -88,7 +87,7 @@ def question(holder: dict[str, Any]) -> Place:
 
 
 RESULT = own(
-    *("resultType", "protocolVersion", "supportedVersions", "nextCursor", "cacheScope", "requestState"),
+    *("resultType", "protocolVersion", "supportedVersions[]", "nextCursor", "cacheScope", "requestState"),
     _meta=META,
     content=block,
     contents=CONTENTS,
@@ -102,17 +101,16 @@ RESULT = own(
     task=own(*TASK_WORDS, _meta=META),
     tasks=own(*TASK_WORDS, _meta=META),
 )
-TASK = Place(
-    RESULT.own | frozenset(TASK_WORDS),
-    {**RESULT.within, "result": result},
-)
+TASK = replace(RESULT, own=RESULT.own | set(TASK_WORDS), within={**RESULT.within, "result": result})
 SAID = {
     "notifications/message": own("level", _meta=META),
     "notifications/progress": own("progressToken", _meta=META),
     "notifications/cancelled": own("requestId", _meta=META),
     "notifications/resources/updated": own("uri", _meta=META),
     "notifications/elicitation/complete": own("elicitationId", _meta=META),
-    "notifications/subscriptions/acknowledged": own(_meta=META, notifications=own("resourceSubscriptions", "taskIds")),
+    "notifications/subscriptions/acknowledged": own(
+        _meta=META, notifications=own("resourceSubscriptions[]", "taskIds[]")
+    ),
     "notifications/tasks/status": TASK,
     "notifications/tasks": TASK,
     "elicitation/create": own("mode", "elicitationId", requestedSchema=SCHEMA, _meta=META),
@@ -147,7 +145,7 @@ SENT = {
     "prompts/get": own("name", "requestState", **RESPONSES),
     "completion/complete": own(ref=own("type", "name", "uri"), _meta=META),
     "logging/setLevel": own("level", _meta=META),
-    "subscriptions/listen": own(_meta=META, notifications=own("resourceSubscriptions", "taskIds")),
+    "subscriptions/listen": own(_meta=META, notifications=own("resourceSubscriptions[]", "taskIds[]")),
     "notifications/cancelled": own("requestId", _meta=META),
     "notifications/progress": own("progressToken", _meta=META),
     **dict.fromkeys(

@@ -21,10 +21,11 @@ PLAIN_NAME = re.compile(r"[A-Za-z_$][A-Za-z0-9_$./-]{0,63}")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """An object of the protocol, or each object of a list. Members that are its `own` hold a word, or a list of words;
-    `within` are places inside it; any other member is `each`, and free JSON where there is none."""
+    """An object of the protocol, or each object of a list. Members that are its `own` hold a word, those of `lists` a
+    list of words; `within` are places inside it; any other member is `each`, and free JSON where there is none."""
 
     own: frozenset[str] = frozenset()
+    lists: frozenset[str] = frozenset()
     within: Mapping[str, Rule] = field(default_factory=dict)
     each: Rule | None = None
 
@@ -36,8 +37,9 @@ FREE = Place()
 
 
 def own(*words: str, each: Rule | None = None, **within: Rule) -> Place:
-    """A place with these words and these places inside it."""
-    return Place(frozenset(words), within, each)
+    """A place with these words and these places inside it; `word[]` is a list of them."""
+    lists = frozenset(word.removesuffix("[]") for word in words if word.endswith("[]"))
+    return Place(frozenset(words) - {f"{word}[]" for word in lists}, lists, within, each)
 
 
 def texts_of(document: dict[str, Any], rule: Rule, role: str, edited: Callable[[], None]) -> list[Segment]:
@@ -55,7 +57,7 @@ def texts_of(document: dict[str, Any], rule: Rule, role: str, edited: Callable[[
             continue
         place = ruled if isinstance(ruled, Place) else ruled(holder)
         for key, value in holder.items():
-            if key in place.own and only_words(value):
+            if (type(value) is str and key in place.own) or (key in place.lists and only_words(value)):
                 continue
             below = f"{path}.{key}" if path else key
             slot: Slot | None = None
@@ -70,7 +72,7 @@ def texts_of(document: dict[str, Any], rule: Rule, role: str, edited: Callable[[
 
 
 def only_words(value: Any) -> bool:
-    return type(value) is not dict and (type(value) is not list or not any(type(one) in (dict, list) for one in value))
+    return type(value) is list and all(type(one) is str for one in value)
 
 
 @lru_cache(4096)
