@@ -69,7 +69,7 @@ async def running(serve_all: Any) -> AsyncIterator[World]:
             },
         }
         dead = {"name": "dead", "mcp": {"host": "http://127.0.0.1:9/mcp"}}
-        masks = {"regex": {"rules": [{"builtin": "email"}]}}
+        masks = {"regex": {"rules": [{"builtin": "email"}, {"builtin": "creditCard"}]}}
         refuses = {"regex": {"action": "reject", "rules": [{"pattern": "forbidden"}]}}
         keys = [{"key": "sk-ada", "metadata": {"user": "ada"}}, {"key": "sk-bob", "metadata": {"user": "bob"}}]
         routes: dict[str, tuple[Json, Json]] = {
@@ -389,6 +389,9 @@ async def test_guards_see_every_text_wherever_it_stands(world: World, status: in
         world.a.answers["tools/call"] = one
         got = await called(world)
         assert got.status_code == status and MAIL not in got.text and "<EMAIL_ADDRESS>" in got.text, (one, got.text)
+    world.a.answers["tools/call"] = {"structuredContent": {"card": 4111111111111111, "of": [4111111111111111, 7]}}
+    masked = (await called(world)).json()["result"]["structuredContent"]
+    assert masked == {"card": "<CREDIT_CARD>", "of": ["<CREDIT_CARD>", 7]}
     world.a.answers["tools/call"] = {"error": {"code": 1, "message": "m", "data": {"name": "forbidden"}}}
     got = await called(world)
     assert (got.status_code, got.json()["error"]["code"]) == (200, -32001) and "forbidden" not in got.text

@@ -16,6 +16,7 @@ from agentgateway.interfaces import Segment
 
 EVERY = ""
 """The scope of texts that every guard is shown: on these routes there are no others."""
+LONG = 10**8
 PLAIN_NAME = re.compile(r"[A-Za-z_$][A-Za-z0-9_$./-]{0,63}")
 
 
@@ -43,7 +44,8 @@ def own(*words: str, each: Rule | None = None, **within: Rule) -> Place:
 
 
 def texts_of(document: dict[str, Any], rule: Rule, role: str, edited: Callable[[], None]) -> list[Segment]:
-    """The texts, each of which may be replaced: `edited` is told. Keys that are no plain names are texts, too."""
+    """The texts, each of which may be replaced: `edited` is told. Keys that are no plain names are texts, too, and so
+    are long numbers in free JSON."""
     found: list[Segment] = []
     stack: list[tuple[str, Any, Rule]] = [("", document, rule)]
     for path, holder, ruled in stack:  # grows while it is walked
@@ -54,6 +56,8 @@ def texts_of(document: dict[str, Any], rule: Rule, role: str, edited: Callable[[
                     found.append(Segment(role, EVERY, below, value, put_at(holder, index, edited)))
                 elif value and type(value) in (dict, list):
                     stack.append((below, value, ruled))
+                elif ruled is FREE and is_long(value):
+                    found.append(Segment(role, EVERY, below, str(value), put_at(holder, index, edited)))
             continue
         place = ruled if isinstance(ruled, Place) else ruled(holder)
         for key, value in holder.items():
@@ -68,7 +72,14 @@ def texts_of(document: dict[str, Any], rule: Rule, role: str, edited: Callable[[
                 found.append(Segment(role, EVERY, below, value, (slot or Slot(holder, key, edited)).put))
             elif value and type(value) in (dict, list):
                 stack.append((below, value, place.within.get(key) or place.each or FREE))
+            elif place is FREE and is_long(value):
+                found.append(Segment(role, EVERY, below, str(value), (slot or Slot(holder, key, edited)).put))
     return found
+
+
+def is_long(value: Any) -> bool:
+    """Whether it is a number that may be somebody's: of a card, a telephone, a person."""
+    return type(value) is int and abs(value) >= LONG
 
 
 def only_words(value: Any) -> bool:
