@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import InitErrorDetails
 
 from agentgateway.settings import Duration, PluginConfig, problem
 from agentgateway_mcp.edits import Prompts, Resources, Tools
 from agentgateway_mcp.known_eras import Era
+from agentgateway_mcp.origins import HostName, Origin
 from agentgateway_mcp.pins import ToolPinning
 
 Kinds = Field(min_length=1, max_length=1, json_schema_extra={"x-kinds": "agentgateway.mcp_logins"})
-HOST = re.compile(r"\[[0-9A-Fa-f:.]+\]|[^\s/:@?#\[\]]+")
-ORIGIN = re.compile(r"null|[A-Za-z][A-Za-z0-9+.\-]*://[^\s/@?#]+")
 NAME = r"[A-Za-z0-9](?:[A-Za-z0-9.\-]*[A-Za-z0-9])?"
 
 
@@ -55,18 +53,6 @@ class TargetConfig(PluginConfig):
         return next(iter((self.model_extra or {}).items()))
 
 
-def _host(name: str) -> str:
-    if not HOST.fullmatch(name):
-        raise problem("not the name of a host", "write it without scheme, port and path: `app.example.com`")
-    return name
-
-
-def _origin(name: str) -> str:
-    if not ORIGIN.fullmatch(name):
-        raise problem("not an origin", "write scheme, host and port, if it has one: `https://app.example.com`")
-    return name
-
-
 class McpConfig(PluginConfig):
     """Servers behind one endpoint."""
 
@@ -87,9 +73,9 @@ class McpConfig(PluginConfig):
     dns_rebinding_protection: bool = True
     """Whether requests from this machine must name it (`localhost`, `127.0.0.1`, `[::1]`) as their host, and an
     `Origin` must be the endpoint's own: what keeps pages in a browser from talking to local servers."""
-    allowed_hosts: list[Annotated[str, AfterValidator(_host)]] = []
+    allowed_hosts: list[HostName] = []
     """Host names that requests may name besides, without a port."""
-    allowed_origins: list[Annotated[str, AfterValidator(_origin)]] = []
+    allowed_origins: list[Origin] = []
     """Origins (`https://app.example.com`) of pages that may ask besides."""
     tool_pinning: ToolPinning = ToolPinning()
     """What becomes of tools that are not what they were when their server was first asked."""
