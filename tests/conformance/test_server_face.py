@@ -107,10 +107,12 @@ async def test_every_scenario_passes_beside_another_server(
     url = f"http://127.0.0.1:{(await serve_all(config)).port}/mcp"
     assert await names(url, "tools") == [*(f"other_{name}" for name in tools), *tools]
     report = await suite.run(url, revision, tmp_path)
-    wanted = set(suite.required(revision)) | ALSO[revision]
-    failed = {name: said for name, said in report.failed().items() if name in wanted}
+    wanted = set(suite.required(revision))
+    failed = {name: said for name, said in report.failed().items() if name in wanted | ALSO[revision]}
     assert not failed, failed
     assert report.code == 0, report.said
+    assert wanted | ALSO[revision] <= report.checks.keys()
+    assert wanted - suite.UNSEEN <= report.held_against_the_schema()
 
 
 ROUNDS = {

@@ -51,6 +51,7 @@ class Server:
     sessions: set[str] = field(default_factory=set)
     opened: int = 0
     hangs: bool = False
+    status: int = 200
     upstream: Upstream = field(default_factory=lambda: Upstream(b""))
 
     def asked(self, method: str) -> list[Received]:
@@ -86,7 +87,7 @@ class Server:
         if callable(result):
             result = result(message.get("params", {}))
         last = {"jsonrpc": "2.0", "id": wanted, **(result if "error" in result else {"result": result})}
-        return self._stream(last) if self.events or self.hangs else reply(200, last, headers=headers)
+        return self._stream(last) if self.events or self.hangs else reply(self.status, last, headers=headers)
 
     async def _stream(self, last: Json) -> AsyncIterator[bytes]:
         yield stream_head()

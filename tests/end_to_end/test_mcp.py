@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -11,6 +12,8 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
+
+from agentgateway.testing.upstreams import reply
 
 from .mcps import ACCEPT, LEGACY, MODERN, Client, Json, Server, messages_in, said, tool
 
@@ -39,7 +42,7 @@ class World:
         for server in (self.a, self.b, self.c):
             server.upstream.received.clear()
             server.upstream.gone.clear()
-            server.events, server.size, server.hangs = [], 4096, False
+            server.events, server.size, server.hangs, server.status = [], 4096, False, 200
         for client in self.clients.values():
             client.session = None
 
@@ -66,7 +69,7 @@ async def running(serve_all: Any) -> AsyncIterator[World]:
             },
         }
         dead = {"name": "dead", "mcp": {"host": "http://127.0.0.1:9/mcp"}}
-        masks = {"regex": {"rules": [{"builtin": "email"}]}}
+        masks = {"regex": {"rules": [{"builtin": "email"}, {"builtin": "creditCard"}]}}
         refuses = {"regex": {"action": "reject", "rules": [{"pattern": "forbidden"}]}}
         keys = [{"key": "sk-ada", "metadata": {"user": "ada"}}, {"key": "sk-bob", "metadata": {"user": "bob"}}]
         routes: dict[str, tuple[Json, Json]] = {
@@ -101,6 +104,7 @@ async def running(serve_all: Any) -> AsyncIterator[World]:
             "bare": ({"targets": [target["a"]], "statefulMode": "stateless"}, {}),
         }
         config: Json = {
+            "config": {"adminAddr": "off", "statsAddr": "127.0.0.1:0", "readinessAddr": "off"},
             "gateways": {"default": {"port": 0, "address": "127.0.0.1"}},
             "routes": [
                 {
@@ -325,6 +329,119 @@ async def test_guards_see_arguments_and_results_also_in_streams(world: World, si
     world.a.answers["tools/call"] = lambda params: said(f"a: {json.dumps(params['arguments'])}")
 
 
+MAIL = "ada@example.com"
+WORDS = ("foo", "name", "data", "type", "uri", "format", "role", "method", "mimeType", "blob", "$ref", "uriTemplate")
+SCHEMA = {"type": "object", "properties": {"type": {"type": "string", "title": MAIL}, "name": {"default": MAIL}}}
+RESULTS: dict[str, Json] = {
+    **{f"structured {word}": {"content": [], "structuredContent": {word: MAIL}} for word in WORDS},
+    "structured, below": {"content": [], "structuredContent": {"user": [{"name": [MAIL]}]}},
+    "structured, a key": {"content": [], "structuredContent": {MAIL: {MAIL: 1}}},
+    "meta": {"content": [], "_meta": {"name": MAIL, "of": {"uri": MAIL}}},
+    "an unknown member": {"content": [], "name": MAIL, "data": {"type": MAIL}},
+    "an unknown member of a text": {"content": [{"type": "text", "text": "x", "data": MAIL}]},
+    "an unknown block": {"content": [{"type": "novel", "data": MAIL, "name": MAIL}]},
+    "a block that is none": {"content": [MAIL]},
+    "an object for a word": {"content": [{"type": {"name": MAIL}, "name": {"type": MAIL}}]},
+    "a list for a word": {"content": [{"type": [MAIL], "name": [MAIL]}], "nextCursor": [MAIL]},
+    "a resource": {"content": [{"type": "resource", "resource": {"uri": "a:b", "text": MAIL, "name": MAIL}}]},
+    "a result of a tool": {"content": [{"type": "tool_use", "id": "1", "name": "t", "input": {"name": MAIL}}]},
+    "a status": {"taskId": "t", "status": "working", "statusMessage": MAIL, "name": MAIL},
+    "a task's result": {"taskId": "t", "status": "completed", "result": {"structuredContent": {"name": MAIL}}},
+    "a schema": {"tools": [{"name": "t", "description": MAIL, "inputSchema": SCHEMA}]},
+    "a question": {
+        "inputRequests": {"q": {"method": "elicitation/create", "params": {"message": MAIL, "requestedSchema": SCHEMA}}}
+    },
+}
+ERRORS: dict[str, Json] = {
+    "a text": {"code": -32000, "message": MAIL},
+    "data": {"code": -32000, "message": "m", "data": MAIL},
+    "data's name": {"code": -32000, "message": "m", "data": {"name": MAIL, "of": [{"uri": MAIL}]}},
+}
+TOLD: dict[str, tuple[str, Json]] = {
+    "a log's data": ("notifications/message", {"level": "info", "data": {"name": MAIL}}),
+    "a logger": ("notifications/message", {"level": "info", "logger": MAIL, "data": "x"}),
+    "progress": ("notifications/progress", {"progressToken": 1, "progress": 1, "message": MAIL}),
+    "a status": ("notifications/tasks/status", {"taskId": "x", "status": "working", "statusMessage": MAIL}),
+    "an unknown one": ("notifications/novel", {"name": MAIL, "of": {"data": MAIL}}),
+    "a tool of a model": (
+        "sampling/createMessage",
+        {"messages": [], "maxTokens": 1, "tools": [{"name": "t", "description": MAIL, "inputSchema": SCHEMA}]},
+    ),
+    "what a model said": (
+        "sampling/createMessage",
+        {"messages": [{"role": "user", "content": {"type": "text", "text": MAIL, "data": MAIL}}], "maxTokens": 1},
+    ),
+    "an address": ("elicitation/create", {"mode": "url", "message": "m", "elicitationId": "1", "url": f"x:{MAIL}"}),
+}
+
+
+async def called(world: World) -> httpx.Response:
+    return await world.clients["guarded"].modern("tools/call", {"name": "echo", "arguments": {"text": "hi"}})
+
+
+@pytest.mark.parametrize("status", [200, 400])
+async def test_guards_see_every_text_wherever_it_stands(world: World, status: int) -> None:
+    """Also where the server says by its status that something failed."""
+    world.a.status = status
+    answers = [{"resultType": "complete", **one} for one in RESULTS.values()]
+    answers += [{"error": one} for one in ERRORS.values()]
+    for one in answers:
+        world.a.answers["tools/call"] = one
+        got = await called(world)
+        assert got.status_code == status and MAIL not in got.text and "<EMAIL_ADDRESS>" in got.text, (one, got.text)
+    world.a.answers["tools/call"] = {"structuredContent": {"card": 4111111111111111, "of": [4111111111111111, 7]}}
+    masked = (await called(world)).json()["result"]["structuredContent"]
+    assert masked == {"card": "<CREDIT_CARD>", "of": ["<CREDIT_CARD>", 7]}
+    world.a.answers["tools/call"] = {"error": {"code": 1, "message": "m", "data": {"name": "forbidden"}}}
+    got = await called(world)
+    assert (got.status_code, got.json()["error"]["code"]) == (200, -32001) and "forbidden" not in got.text
+
+
+async def test_guards_see_pages_of_failures(world: World) -> None:
+    page = reply(403, f"<p>ask {MAIL}</p>".encode(), headers={"content-type": "text/html"})
+    world.a.upstream.answer = lambda request: page
+    try:
+        got = await called(world)
+    finally:
+        world.a.upstream.answer = world.a.answer
+    assert (got.status_code, got.text) == (403, "<p>ask <EMAIL_ADDRESS></p>")
+
+
+async def test_guards_see_every_text_of_a_stream(world: World) -> None:
+    for method, params in TOLD.values():
+        world.a.answers["tools/call"] = {"error": {"code": 1, "message": "m", "data": {"name": MAIL}}}
+        world.a.events = [{"jsonrpc": "2.0", "method": method, "params": params}]
+        got = await called(world)
+        first, last = messages_in(got.text)
+        assert MAIL not in got.text, got.text
+        assert first["method"] == method and "<EMAIL_ADDRESS>" in json.dumps(first)
+        assert last["error"]["data"] == {"name": "<EMAIL_ADDRESS>"}
+
+
+async def test_the_protocols_own_words_are_no_texts(world: World) -> None:
+    """A name or an address that is another one leads nowhere."""
+    link = {"type": "resource_link", "uri": f"x:{MAIL}", "name": MAIL}
+    content = [link, {"type": "image", "data": MAIL, "mimeType": MAIL}]
+    world.a.answers["tools/call"] = {"content": content, "_meta": {"io.modelcontextprotocol/subscriptionId": MAIL}}
+    assert (await called(world)).json()["result"]["content"] == content
+    schema = {"type": "object", "properties": {"email": {"type": "string", "format": "email"}}, "required": ["email"]}
+    world.a.answers["tools/call"] = {"tools": [{"name": MAIL, "inputSchema": schema}]}
+    assert (await called(world)).json()["result"] == world.a.answers["tools/call"]
+
+
+async def test_guards_see_every_text_of_a_client(world: World) -> None:
+    world.a.answers["tools/call"] = said("done")
+    client = world.clients["guarded"]
+    for word in (*WORDS, MAIL):
+        await client.modern("tools/call", {"name": "echo", "arguments": {"text": "x", word: {word: [MAIL]}}})
+    await client.modern("tools/call", {"name": "echo", "arguments": {}, "novel": {"name": MAIL}})
+    given = {"q": {"action": "accept", "content": {"name": MAIL, "type": MAIL}}}
+    await client.modern("tools/call", {"name": "echo", "arguments": {}, "inputResponses": given})
+    bodies = [one.body.decode() for one in world.a.asked("tools/call")]
+    assert len(bodies) == len(WORDS) + 3
+    assert not [one for one in bodies if MAIL in one or "<EMAIL_ADDRESS>" not in one]
+
+
 async def test_a_session_is_its_owners(world: World) -> None:
     client = world.clients["keyed"]
     client.headers = {"authorization": "Bearer sk-ada"}
@@ -469,6 +586,19 @@ async def test_the_log_and_the_metrics_say_what_was_called(world: World) -> None
     await world.clients["two"].new("tools/call", name="b_write", arguments={})
     line = await world.gateway.logged("gen_ai.tool.name=write")
     assert "mcp.method.name=tools/call mcp.target=b mcp.resource.type=tool" in line and "protocol=mcp" in line
+    server = world.b
+    server.answers["tools/call"], answer = {"error": {"code": -32000, "message": "no"}}, server.answers["tools/call"]
+    for name in ("b_write", "b_nosuch"):  # what failed has a name only if something of that name did not
+        await world.clients["two"].new("tools/call", name=name, arguments={})
+    await world.clients["two"].new("novel/method")
+    server.answers["tools/call"] = answer
+    async with httpx.AsyncClient() as http:
+        told = (await http.get(f"{world.gateway.urls['stats']}/metrics")).text
+    counted = dict(re.findall(r"agentgateway_mcp_requests_total\{(.*)\} (\d+)", told))
+    failed = 'method="tools/call",resource_type="tool",server="b",resource="%s"'
+    assert int(counted[failed % "write"]) >= 2 and int(counted[failed % ""]) >= 1
+    assert int(counted['method="",resource_type="",server="",resource=""']) >= 1
+    assert "nosuch" not in told and "novel" not in told
 
 
 async def test_the_example_does_what_its_comments_say(serve_all: Any) -> None:

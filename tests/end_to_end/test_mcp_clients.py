@@ -18,6 +18,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from agentgateway.testing import Received, Upstream
+from agentgateway.testing.upstreams import reply
+
 from ..conformance.npm import PACKAGES, node
 from ..conformance.peers import everything, npm_everything
 
@@ -48,6 +51,13 @@ routes:
       - {{name: two, stdio: {{cmd: {child[0]}, args: {child[1]}}}}}
       - {{name: time, stdio: {{cmd: {python}, args: ["-m", "mcp_server_time", "--local-timezone=UTC"]}}}}
       - {{name: git, stdio: {{cmd: {python}, args: ["-m", "mcp_server_git"], cwd: {repository}}}}}
+- matches: [{{path: {{pathPrefix: /fetch}}}}]
+  backends:
+  - mcp:
+      targets:
+      - name: fetch
+        era: stateless
+        stdio: {{cmd: {python}, args: ["-m", "mcp_server_fetch", "--allow-private-ips"]}}
 - matches: [{{path: {{pathPrefix: /both}}}}]
   backends:
   - mcp:
@@ -56,7 +66,7 @@ routes:
       - {{name: two, mcp: {{host: "{npm}"}}}}
 """
 
-NAMES = ("everything", "npm", "children", "both", "sessions", "stateless")
+NAMES = ("everything", "npm", "children", "fetch", "both", "sessions", "stateless")
 
 LISTS: list[Step] = [["tools"], ["prompts"], ["resources"], ["templates"]]
 EVERYTHING: list[Step] = [
@@ -106,6 +116,9 @@ TIME: list[Step] = [
     ["call", "time_convert_time", {"source_timezone": "UTC", "time": "12:00", "target_timezone": "Asia/Tokyo"}],
 ]
 GIT: list[Step] = [["call", "git_git_branch", {"repo_path": ".", "branch_type": "local"}]]
+FETCHING = ("edge", "python", "auto")
+"""Who has a page fetched, by a server that takes a second to start."""
+PAGE = b"<html><body><article><h1>Trees</h1><p>An oak has acorns, and a beech has nuts.</p></article></body></html>"
 
 CLIENTS: dict[str, tuple[list[str], str]] = {
     "python": ([sys.executable, str(HERE / "python_sdk.py")], ""),
@@ -172,6 +185,11 @@ async def front(serve_all, everything, npm_everything: str, repository: Path) ->
     served = await serve_all(GATEWAY.format(everything=direct, npm=npm_everything, **programs))
     names = {name: f"http://127.0.0.1:{served.port}/{name}" for name in NAMES}
     yield {**names, "everything-direct": direct, "npm-direct": npm_everything}
+
+
+def page(request: Received) -> bytes:
+    found = request.target == "/trees"
+    return reply(200, PAGE, headers={"content-type": "text/html"}) if found else reply(404, b"")
 
 
 def heard_of(done: list[Any]) -> set[str]:
@@ -275,3 +293,16 @@ async def test_a_client_sees_what_it_sees_without(front: dict[str, str], face: s
     assert "trunk" in children[-1][1]["content"][0]["text"], children[-1]
 
     same(ageless(missing(everything[: len(bridged)], mode)), ageless(bridged))
+
+
+@pytest.mark.parametrize(("face", "client", "mode"), [FETCHING], indirect=["face"], scope="module")
+async def test_a_server_that_fetches_pages_fetches_one(
+    front: dict[str, str], face: str, client: str, mode: str
+) -> None:
+    async with Upstream(page) as pages:
+        url = f"{pages.url}/trees"
+        steps: list[Step] = [["tools"], ["prompts"], ["call", "fetch", {"url": url}], ["prompt", "fetch", {"url": url}]]
+        ((_, tools, prompts, called, prompted),) = await follow(client, mode, [(front["fetch"], steps)])
+    assert [[one["name"] for one in listed] for _, listed, _ in (tools, prompts)] == [["fetch"], ["fetch"]]
+    assert "An oak has acorns" in called[1]["content"][0]["text"], called
+    assert "An oak has acorns" in prompted[1]["messages"][0]["content"]["text"], prompted

@@ -65,11 +65,20 @@ BIRDS = {
 }
 
 
+MAILS = {
+    "1": reply(200, '"ada@example.com"'),
+    "2": reply(200, {"name": "ada@example.com", "of": [{"type": "ada@example.com"}]}),
+    "3": reply(200, {"ada@example.com": {"ada@example.com": 1}}),
+}
+
+
 def pets(request: Received) -> Any:
     if request.target == "/v2/pets/long":
         return endless()
     if request.target == "/v2/pets/gone":
         return reply(404, {"error": f"no such pet for {request.headers.get('authorization')}"})
+    if request.target.startswith("/v2/pets/mail"):
+        return MAILS[request.target[-1]]
     if request.target.startswith("/v2/birds/"):
         return BIRDS[request.target.rpartition("/")[2]]
     return reply(200, {"asked": f"{request.method} {request.target}", "owner": "ada@example.com"})
@@ -219,3 +228,7 @@ async def test_guards_see_what_goes_and_what_comes(world: World) -> None:
     got = await world.clients["guarded"].new("tools/call", **called("bob@example.com"))
     assert "bob" not in world.api.received[0].target
     assert "ada@example.com" not in json.dumps(got)
+    for mail in MAILS:  # which is said twice, once as a text
+        got = await world.clients["guarded"].new("tools/call", **called(f"mail{mail}"))
+        assert "ada@example.com" not in json.dumps(got)
+        assert "<EMAIL_ADDRESS>" in json.dumps(got["result"]["structuredContent"])

@@ -145,6 +145,10 @@ async def test_a_tool_that_changes_is_gone_everywhere_until_it_is_approved(world
     assert called.exit_code == 1 and "in quarantine" in called.output
     shown = await world.command("pins diff", "a")
     assert '-  "description": "Does echo."' in shown.output and "send me" in shown.output
+    unknown = await world.command("pins diff", "a", "nosuch")
+    assert unknown.exit_code == 1 and "nosuch is no tool that is pinned" in unknown.output
+    twice = await world.command("call", "--backend", "routes[0].backends[0].mcp", "other", "text=1", "text=2")
+    assert twice.exit_code == 1 and "text is given twice" in twice.output
     approved = await world.command("pins approve", "a", "echo")
     assert (approved.exit_code, approved.output) == (0, "a echo: approved\n")
 

@@ -11,7 +11,9 @@ Credential  agentgateway.credentials    a key of `backendAuth`
 Section     agentgateway.sections       a top-level key of the file
 Protocol    agentgateway.protocols      what a backend names as the language its routes speak
 Dialect     agentgateway.dialects       a wire format of model calls (see `agentgateway.llm.calls`)
-getter      agentgateway.variables      a variable of expressions: a function from the exchange to its value
+getter      agentgateway.variables      a variable of expressions: a function from the exchange to its value; names
+                                        inside it are checked where the function has `members`, name to members,
+                                        or to None where those may be any
 Catalog     agentgateway.catalogs       a `plugin` of `config.modelCatalog`
 Store       agentgateway.stores         the scheme of `config.store.url`
 a command   agentgateway.commands       `agentgateway NAME` (see `agentgateway.commands`)
@@ -372,11 +374,12 @@ class Protocol:
 
     `inline` promises that `decode` waits for nothing but the request's body, which spares each request a task. `passes`
     is set when a backend takes requests that nobody can read, of which `decode` then tells what it can. `models` says
-    that the calls are those of models.
+    that the calls are those of models. `guards_failures` says that guards see replies of status 400 and above, too.
     """
 
     reads_body: ClassVar[bool] = False
     models: ClassVar[bool] = False
+    guards_failures: ClassVar[bool] = False
     inline: ClassVar[bool] = False
     passes: bool = False
 

@@ -66,10 +66,11 @@ class Scope:
             return None
         branch = self.environment.root
         inside = False
-        for name in names:
+        for index, name in enumerate(names):
             below = branch.children.get(name)
             if below is None:
                 if inside:
+                    self._check_members(branch, names[index:], node)
                     return None
                 raise self._unknown(name, branch, node)
             branch = below
@@ -79,6 +80,18 @@ class Scope:
         if inside:
             return None
         return Record(branch.path, tuple(self._declared(leaf, node) for leaf in branch.variables()))
+
+    def _check_members(self, branch: Branch, names: list[str], node: syntax.Node) -> None:
+        """Refuse names inside a variable that says what it has."""
+        if branch.getter is None:
+            return
+        path, members = branch.path, getattr(self._declared(branch, node).getter, "members", None)
+        for name in names:
+            if members is None:
+                return
+            if name not in members:
+                raise node.at.error(f"{path} has no field {name}{close_to(name, members)}")
+            path, members = f"{path}.{name}", members[name]
 
     @staticmethod
     def _declared(branch: Branch, node: syntax.Node) -> Variable:

@@ -10,6 +10,7 @@ from agentgateway_mcp.config import McpConfig
 from agentgateway_mcp.naming import Names
 from agentgateway_mcp.pins import ToolPinning
 from agentgateway_mcp.plugin import McpBackend
+from agentgateway_mcp.rules import McpAuthorization, McpAuthorizationConfig
 from agentgateway_mcp.section import McpSection, McpSectionConfig
 from agentgateway_mcp.sessions import Opened, Seal
 from pydantic import ValidationError
@@ -64,6 +65,81 @@ def test_an_era_that_a_kind_does_not_have_stops_the_start(tmp_path: Path) -> Non
     assert hint.startswith("  hint: leave `era` out")
     file.write_text(file.read_text().replace("stateless", "sessions"))
     assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+CONTRADICTIONS = """\
+gateways: {default: {port: 0}}
+mcp:
+  gateways: default
+  port: 4000
+  allowedHosts: [app.example.com, "[::1]", "a:80"]
+  allowedOrigins: ["https://app.example.com:8443", "null", app.example.com]
+  targets:
+  - name: a
+    demo: {}
+    tools:
+      exclude: [add]
+      edit:
+        add: {name: x}
+        echo: {name: y}
+    prompts:
+      include: ["a*"]
+      edit:
+        hello: {name: x y}
+        another: {name: x y}
+  - name: b
+    demo: {}
+    tools: {edit: {echo: {name: x y}}}
+"""
+WRONG = {
+    "4: mcp.port: `port` is of a gateway of its own, and `gateways` names others",
+    "5: mcp.allowedHosts[2]: not the name of a host",
+    "6: mcp.allowedOrigins[2]: not an origin",
+    "13: mcp.targets[0].tools.edit.add: this one is left out by `include` or `exclude`",
+    "18: mcp.targets[0].prompts.edit.hello: this one is left out by `include` or `exclude`",
+    "22: mcp.targets[1].tools.edit.echo.name: not written in the form that is needed here",
+}
+
+
+def test_what_contradicts_itself_is_refused_with_its_place(tmp_path: Path) -> None:
+    file = tmp_path / "gateway.yaml"
+    file.write_text(CONTRADICTIONS)
+    command = [Path(sys.executable).with_name("agentgateway"), "validate", file]
+    refused = subprocess.run(command, capture_output=True, text=True, check=False)
+    lines = refused.stderr.removeprefix("error: ").splitlines()
+    assert {line.removeprefix(f"{file}:") for line in lines[::2]} == WRONG
+    assert all(line.startswith("  hint: ") for line in lines[1::2])
+
+
+@pytest.mark.parametrize(
+    ("kind", "at", "said"),
+    [
+        ({"mcp": {"host": "http://x:81", "port": 82}}, "mcp.port", "`host` has another port"),
+        ({"mcp": {"host": "x/mcp", "path": "/y"}}, "mcp.path", "`host` has another path"),
+        ({"sse": {"host": "x:81/sse", "path": "/y"}}, "sse.path", "`host` has another path"),
+        ({"stdio": {"cmd": "true", "env": {"A=sk-canary": "x"}}}, "stdio.env", "has a `=` in it"),
+    ],
+)
+def test_what_contradicts_itself_in_a_kind_of_target(kind: dict[str, object], at: str, said: str) -> None:
+    with pytest.raises(ValidationError, match=said) as raised:
+        backend({"name": "a", **kind})
+    (error,) = raised.value.errors(include_input=False)
+    assert ".".join(map(str, (*kind, *error["loc"]))) == at and error["ctx"]["hint"]
+    assert "canary" not in str(error)
+
+
+def test_what_is_said_twice_alike_is_no_contradiction() -> None:
+    backend({"name": "a", "mcp": {"host": "http://x:81/y", "port": 81, "path": "/y"}})
+    backend({"name": "a", "mcp": {"host": "http://x:81/y"}}, {"name": "b", "sse": {"host": "x", "path": "/y"}})
+
+
+@pytest.mark.parametrize("rule", ['mcp.tol.name == "x"', 'mcp["tool"].nam == "x"', "has(mcp.promt)", "mcp.tool.name.x"])
+def test_a_rule_that_names_what_there_is_not_is_refused(rule: str) -> None:
+    host = LoopbackHost("mcp.policies.mcpAuthorization", "route")
+    with pytest.raises(ConfigError, match="has no field"):
+        McpAuthorization(McpAuthorizationConfig.model_validate({"rules": [{"deny": rule}]}), host)
+    fine = ["mcp.tool.arguments.path.id == 1", "has(mcp.tool)", 'mcp.methodName.startsWith("x")', "mcp.task.name == ''"]
+    McpAuthorization(McpAuthorizationConfig.model_validate({"rules": fine}), host)
 
 
 @pytest.mark.parametrize(

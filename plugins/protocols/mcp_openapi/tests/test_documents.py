@@ -262,14 +262,22 @@ def test_parameters_that_make_no_sense_are_errors(parameter, said, document, bui
         built(document({"/x": {"get": {"parameters": [parameter]}}}))
 
 
+def test_parameters_that_are_no_list_are_an_error(document, built):
+    with pytest.raises(ConfigError, match=r"paths\./x\.get\.parameters: expected a list"):
+        built(document({"/x": {"get": {"parameters": {}}}}))
+
+
 def test_a_variable_of_a_path_that_nothing_describes_is_an_error(document, built):
     with pytest.raises(ConfigError, match="no parameter describes"):
         built(document({"/x/{id}": GET}))
 
 
-@pytest.mark.parametrize("path", ["/a/../b", "/%2e%2e/b", "//a", "/%zz"])
-def test_a_path_that_leads_elsewhere_by_itself_is_an_error(path, document, built):
-    with pytest.raises(ConfigError, match="cannot be used"):
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [("/a/../b", "dot segments"), ("/%2e%2e/b", "dot segments"), ("//a", "begins with `//`"), ("/%zz", "characters")],
+)
+def test_a_path_that_leads_elsewhere_by_itself_is_an_error(path, said, document, built):
+    with pytest.raises(ConfigError, match=f"cannot be used: .*{said}"):
         built(document({path: GET}))
 
 

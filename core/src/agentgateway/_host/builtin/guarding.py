@@ -197,7 +197,9 @@ class _ReplyTexts:
     def _segments(self, exchange: Exchange) -> list[Segment]:
         """The texts to look at now; those of a stream are looked at on their way."""
         reply = exchange.reply
-        if reply is None or not reply.upstream or reply.status >= 400:
+        if reply is None or not reply.upstream:
+            return []
+        if reply.status >= 400 and (exchange.protocol is None or not exchange.protocol.guards_failures):
             return []
         insist_on_texts(exchange, self._required)
         call = exchange.call

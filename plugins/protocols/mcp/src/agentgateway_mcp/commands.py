@@ -246,7 +246,13 @@ async def arguments(visit: Visit, tool: str, pairs: Sequence[str], given: str | 
     things = await visit.listed("tools/list")
     schema = next((thing.get("inputSchema") for thing in things if thing.get("name") == tool), None)
     known = schema.get("properties") if isinstance(schema, dict) else None
-    return dict(argument(pair, known if isinstance(known, dict) else {}) for pair in pairs)
+    found: Json = {}
+    for pair in pairs:
+        key, value = argument(pair, known if isinstance(known, dict) else {})
+        if key in found:
+            raise Failure(f"{plain(key)} is given twice: write a list as {plain(key)}=[1,2]")
+        found[key] = value
+    return found
 
 
 def argument(pair: str, known: Json) -> tuple[str, Any]:

@@ -104,6 +104,8 @@ def diff_pins(
     async def read() -> list[dict[str, object]]:
         async with gateways.open(file) as gateway:
             found = await pinned(gateway, backend, target)
+            if tool is not None and not any(tool in one.ledger.tools for one in found):
+                raise Failure(f"{plain(tool)} is no tool that is pinned: see `agentgateway mcp pins list`")
             return [
                 {**row(one, name, pin), "diff": diff(pin.pinned, pin.shown, SHOWN)}
                 for one in found

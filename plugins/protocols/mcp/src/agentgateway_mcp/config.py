@@ -11,6 +11,7 @@ from pydantic_core import InitErrorDetails
 from agentgateway.settings import Duration, PluginConfig, problem
 from agentgateway_mcp.edits import Prompts, Resources, Tools
 from agentgateway_mcp.known_eras import Era
+from agentgateway_mcp.origins import HostName, Origin
 from agentgateway_mcp.pins import ToolPinning
 
 Kinds = Field(min_length=1, max_length=1, json_schema_extra={"x-kinds": "agentgateway.mcp_logins"})
@@ -65,15 +66,16 @@ class McpConfig(PluginConfig):
     stateful_mode: Literal["stateful", "stateless"] = "stateful"
     """Whether clients of versions that have sessions get one; without, each of their requests stands alone."""
     session_idle: Duration = Field(1800.0, gt=0)
-    """How long a session lives with nobody asking."""
+    """How long a session of a server that lives in this process, a program or a legacy stream, outlasts its last
+    message."""
     session_lifetime: Duration = Field(86400.0, gt=0)
-    """How long it lives at most."""
+    """How long any session lives."""
     dns_rebinding_protection: bool = True
     """Whether requests from this machine must name it (`localhost`, `127.0.0.1`, `[::1]`) as their host, and an
     `Origin` must be the endpoint's own: what keeps pages in a browser from talking to local servers."""
-    allowed_hosts: list[str] = []
+    allowed_hosts: list[HostName] = []
     """Host names that requests may name besides, without a port."""
-    allowed_origins: list[str] = []
+    allowed_origins: list[Origin] = []
     """Origins (`https://app.example.com`) of pages that may ask besides."""
     tool_pinning: ToolPinning = ToolPinning()
     """What becomes of tools that are not what they were when their server was first asked."""

@@ -5,11 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import Field
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import InitErrorDetails
 
-from agentgateway.settings import PluginConfig
+from agentgateway.settings import PluginConfig, problem
+
+NAME = r"^[A-Za-z0-9_.\-]{1,128}$"
+"""What a tool may be called (specification 2025-11-25, "Tool Names")."""
 
 
 class Chosen(PluginConfig):
@@ -38,6 +42,8 @@ class PromptEdit(PluginConfig):
 class ToolEdit(PromptEdit):
     """A tool as clients see it."""
 
+    name: str | None = Field(None, pattern=NAME)
+    """Its whole name, with no target in front of it: letters, digits, `_`, `-` and `.`, at most 128."""
     pin: dict[str, Any] = {}
     """Arguments that every call gets, whatever the client says; they are not in the schema."""
     hide: list[str] = []
@@ -50,12 +56,39 @@ class Tools(Chosen):
     edit: dict[str, ToolEdit] = {}
     """By the server's own name."""
 
+    @field_validator("edit")
+    @classmethod
+    def _of_what_is_there(cls, edit: dict[str, ToolEdit], info: ValidationInfo) -> dict[str, ToolEdit]:
+        return only_of_what_is_there(cls.__name__, edit, info.data)
+
 
 class Prompts(Chosen):
     """The prompts of a target."""
 
     edit: dict[str, PromptEdit] = {}
     """By the server's own name."""
+
+    @field_validator("edit")
+    @classmethod
+    def _of_what_is_there(cls, edit: dict[str, PromptEdit], info: ValidationInfo) -> dict[str, PromptEdit]:
+        return only_of_what_is_there(cls.__name__, edit, info.data)
+
+
+Edits = TypeVar("Edits", bound=Mapping[str, PromptEdit])
+
+
+def only_of_what_is_there(kind: str, edits: Edits, chosen: Mapping[str, Any]) -> Edits:
+    """Raises `ValidationError` for edits of things that `include` and `exclude` leave out."""
+    if "include" in chosen and "exclude" in chosen:
+        there = Chosen(include=chosen["include"], exclude=chosen["exclude"])
+        wrong = [own for own in edits if not there.has(own)]
+        if wrong:
+            error = problem(
+                "this one is left out by `include` or `exclude`", "no client would see what it is made into"
+            )
+            details = [InitErrorDetails(type=error, loc=(own,), input=None) for own in wrong]
+            raise ValidationError.from_exception_data(kind, details)
+    return edits
 
 
 class Resources(Chosen):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -10,7 +10,9 @@ from pydantic_core import to_json
 
 from agentgateway.exchange import Content, Judge
 from agentgateway.interfaces import Segment
+from agentgateway_mcp.grammar import asked
 from agentgateway_mcp.servers import Purpose
+from agentgateway_mcp.texts import texts_of
 
 if TYPE_CHECKING:
     from agentgateway_mcp.leases import Lease
@@ -159,14 +161,8 @@ class McpCall(Content):
         return fields
 
     def segments(self) -> list[Segment]:
-        """What the client sends to a server: the arguments of a call, what it begins to type, and what it answers to a
-        server's request."""
-        if self.method:
-            found = [key for key in SENT.get(self.method, ()) if key in self.params]
-            return [text for key in found for text in texts_in(self.params, key, "user", self._edited)]
-        if not self.method and isinstance(self.document.get("result"), dict):
-            return list(texts_in(self.document, "result", "user", self._edited))
-        return []
+        """What the client sends to a server, but for the protocol's own words."""
+        return texts_of(self.document, asked, "user", self._edited)
 
     def _edited(self) -> None:
         self.changed_by_guard = True
@@ -187,43 +183,3 @@ class McpCall(Content):
 
 
 FIELDS = {"tool": "gen_ai.tool.name", "prompt": "gen_ai.prompt.name", "resource": "mcp.resource.uri"}
-
-
-SENT = {
-    "tools/call": ("arguments", "inputResponses"),
-    "prompts/get": ("arguments", "inputResponses"),
-    "resources/read": ("inputResponses",),
-    "tasks/update": ("inputResponses",),
-    "completion/complete": ("argument", "context"),
-}
-"""Parameters that hold what the client, or its user, has to say."""
-EVERY = ""
-"""The scope of texts that every guard is shown: on these routes there are no others."""
-
-
-def texts_in(holder: Any, key: Any, role: str, edited: Callable[[], None]) -> Iterator[Segment]:
-    """Every string below a key, which a guard may replace; keys of objects are not shown."""
-    if isinstance(holder[key], str):
-        yield _segment(holder, key, role, str(key), edited)
-        return
-    stack: list[tuple[str, Any]] = [(str(key), holder[key])]
-    for path, container in stack:  # grows while it is walked
-        pairs: Sequence[tuple[Any, Any]] = ()
-        if isinstance(container, dict):
-            pairs = list(container.items())
-        elif isinstance(container, list):
-            pairs = list(enumerate(container))
-        for inner, value in pairs:
-            below = f"{path}.{inner}" if isinstance(inner, str) else f"{path}[{inner}]"
-            if isinstance(value, str):
-                yield _segment(container, inner, role, below, edited)
-            elif isinstance(value, dict | list):
-                stack.append((below, value))
-
-
-def _segment(container: Any, key: Any, role: str, path: str, edited: Callable[[], None]) -> Segment:
-    def put(text: str) -> None:
-        container[key] = text
-        edited()
-
-    return Segment(role, EVERY, path, container[key], put)

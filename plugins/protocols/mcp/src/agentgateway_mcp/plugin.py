@@ -19,6 +19,7 @@ from agentgateway_mcp.config import McpConfig
 from agentgateway_mcp.door import Door
 from agentgateway_mcp.edits import Seen
 from agentgateway_mcp.event_stream import opened_stream
+from agentgateway_mcp.grammar import METHODS
 from agentgateway_mcp.leases import Leases
 from agentgateway_mcp.listings import Listings
 from agentgateway_mcp.logins import Login
@@ -176,17 +177,23 @@ class McpBackend(Backend):
 
 
 class Counted:
-    """Log participant: the metric of messages."""
+    """Log participant: the metric of messages. What failed has a name only if something of that name did not: clients
+    could ask for any."""
 
     def __init__(self, counter: Any) -> None:
         self._counter = counter
+        self._known: set[tuple[str, ...]] = set()
 
     @hookimpl
     def log(self, exchange: Exchange) -> None:
         call = exchange.call
         if isinstance(call, McpCall) and call.method:
             name = call.name if call.kind not in (None, "task", "resource") else None
-            known = call.error_code is None
-            labels = (call.method if known else "", call.kind or "", call.target or "", (name or "") if known else "")
-            longest = max(map(len, labels))
-            self._counter.add(labels if longest <= LONGEST else tuple(label[:LONGEST] for label in labels))
+            labels: tuple[str, ...] = (call.method, call.kind or "", call.target or "", name or "")
+            if max(map(len, labels)) > LONGEST:
+                labels = tuple(label[:LONGEST] for label in labels)
+            if call.error_code is None:
+                self._known.add(labels)
+            elif labels not in self._known:
+                labels = (call.method if call.method in METHODS else "", *labels[1:3], "")
+            self._counter.add(labels)

@@ -16,7 +16,7 @@ from agentgateway_mcp.errors import INVALID_REQUEST, PARSE_ERROR, REFUSED, UNSUP
 from agentgateway_mcp.logins import LoginRequired, waiting_for_login
 from agentgateway_mcp.messages import MODERN, McpCall
 from agentgateway_mcp.posts import told_on_stream
-from agentgateway_mcp.replies import McpReply, read_message
+from agentgateway_mcp.replies import McpReply, Page, read_message
 from agentgateway_mcp.tickets import is_stream_path, take_ticket
 
 ALLOWED = (("allow", "GET, POST, DELETE"),)
@@ -27,6 +27,7 @@ class McpProtocol(Protocol):
     """Reads JSON-RPC messages of every version of the protocol: Streamable HTTP, and HTTP with SSE at `/sse`."""
 
     reads_body: ClassVar[bool] = True
+    guards_failures: ClassVar[bool] = True
     inline: ClassVar[bool] = True
 
     def __init__(self, host: Host) -> None:
@@ -84,17 +85,20 @@ class McpProtocol(Protocol):
         return call
 
     def content(self, exchange: Exchange) -> Content | None:
-        """The message in a whole reply; one without texts where there is none."""
+        """The message in a whole reply; one without texts where there is none. A failure may be a page of any kind."""
         reply = exchange.reply
-        if reply is None or not isinstance(reply.body, bytes) or reply.status >= 400:
+        if reply is None or not isinstance(reply.body, bytes):
             return None
         if reply.content is None:
-            reply.content = McpReply(read_message(reply.body) if reply.body else {})
+            if reply.status >= 400 and _kind(reply.headers) != JSON:
+                reply.content = Page(reply.body.decode("utf-8", "replace"))
+            else:
+                reply.content = McpReply(read_message(reply.body) if reply.body else {})
         return reply.content
 
     def render(self, exchange: Exchange) -> None:
         reply = exchange.reply
-        if reply is not None and isinstance(reply.content, McpReply):
+        if reply is not None and isinstance(reply.content, McpReply | Page):
             reply.body = reply.content.body()
             reply.headers.remove("content-length")
 

@@ -11,12 +11,14 @@ from pydantic_core import from_json, to_json
 from agentgateway.errors import UpstreamError
 from agentgateway.exchange import Content, Exchange
 from agentgateway.interfaces import Segment
+from agentgateway_mcp.grammar import question
 from agentgateway_mcp.merging import SHARED
-from agentgateway_mcp.messages import McpCall, texts_in
+from agentgateway_mcp.messages import McpCall
 from agentgateway_mcp.naming import Names
 from agentgateway_mcp.resumption import of_one
 from agentgateway_mcp.rules import allowed
 from agentgateway_mcp.task_words import RELATED
+from agentgateway_mcp.texts import FREE, texts_of
 
 LISTS = {
     "tools/list": ("tools", "tool", "name"),
@@ -180,19 +182,7 @@ class McpReply(Content):
         self._changed = False
 
     def segments(self) -> list[Segment]:
-        found: list[Segment] = []
-        result, params = self.document.get("result"), self.document.get("params")
-        if isinstance(result, dict):
-            for key in SHOWN:
-                if key in result:
-                    found.extend(texts_in(result, key, "tool", self._edited))
-        elif isinstance(params, dict) and "method" in self.document:
-            for key in SAID:
-                if key in params:
-                    found.extend(texts_in(params, key, "tool", self._edited))
-        elif isinstance(self.document.get("error"), dict) and "message" in self.document["error"]:
-            found.extend(texts_in(self.document["error"], "message", "tool", self._edited))
-        return [segment for segment in found if segment.path in SAID or segment.path.rpartition(".")[2] not in FIXED]
+        return texts_of(self.document, question, "tool", self._edited)
 
     def _edited(self) -> None:
         self._changed = True
@@ -205,14 +195,22 @@ class McpReply(Content):
         return to_json(self.document)
 
 
-SHOWN = (
-    *("content", "structuredContent", "contents", "messages", "description", "instructions", "inputRequests"),
-    *("tools", "prompts", "resources", "resourceTemplates", "completion", "result", "statusMessage"),
-)
-"""Members of results that hold what somebody wrote."""
-SAID = ("message", "data", "messages", "systemPrompt", "requestedSchema", "result", "statusMessage")
-"""The same of a server's requests and notifications."""
-FIXED = frozenset(
-    ("type", "name", "uri", "uriTemplate", "mimeType", "role", "$ref", "format", "data", "blob", "method")
-)
-"""Members whose texts are the protocol's own, or not text at all."""
+class Page(Content):
+    """What a server says of a failure that is no message, as guards see it."""
+
+    def __init__(self, text: str) -> None:
+        self._holder = {"body": text}
+        self._changed = False
+
+    def segments(self) -> list[Segment]:
+        return texts_of(self._holder, FREE, "tool", self._edited) if self._holder["body"] else []
+
+    def _edited(self) -> None:
+        self._changed = True
+
+    @property
+    def changed(self) -> bool:
+        return self._changed
+
+    def body(self) -> bytes:
+        return self._holder["body"].encode()

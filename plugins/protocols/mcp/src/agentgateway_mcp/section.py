@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from agentgateway.interfaces import BackendDraft, Layer, Lowered, RouteDraft, Section
+from agentgateway.settings import problem
 from agentgateway_mcp.config import McpConfig
 
 DEFAULT_PORT = 3000
@@ -24,6 +25,13 @@ class McpSectionConfig(McpConfig):
     """The port of its own gateway, 3000 when absent."""
     policies: dict[str, Any] = {}
     """Policies of all its messages."""
+
+    @field_validator("port")
+    @classmethod
+    def _of_its_own_gateway(cls, port: int | None, info: ValidationInfo) -> int | None:
+        if port is not None and info.data.get("gateways") is not None:
+            raise problem("`port` is of a gateway of its own, and `gateways` names others", "leave one of the two out")
+        return port
 
 
 class McpSection(Section):

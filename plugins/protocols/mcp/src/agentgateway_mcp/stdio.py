@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, ValidationInfo, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from agentgateway.errors import ConfigError, ConnectFailed, NoEndpoint
 from agentgateway.exchange import Exchange
@@ -54,6 +54,13 @@ class StdioConfig(PluginConfig):
     """The folder it runs in; the gateway's own otherwise."""
     max_sessions: int = Field(256, ge=1, le=65536)
     """How many clients may have a child of their own at the same time."""
+
+    @field_validator("env")
+    @classmethod
+    def _names(cls, env: dict[str, Secret | Literal[""]]) -> dict[str, Secret | Literal[""]]:
+        if any(not name or "=" in name or "\0" in name for name in env):  # which may hold the value: it is not quoted
+            raise problem("a name of a variable is empty or has a `=` in it", "write `NAME: value`")
+        return env
 
     @model_validator(mode="before")
     @classmethod

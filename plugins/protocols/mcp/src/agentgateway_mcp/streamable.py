@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Self
-from urllib.parse import urlsplit
+from typing import Any, Self
+from urllib.parse import SplitResult, urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from agentgateway.errors import UpstreamError
 from agentgateway.exchange import HOP_BY_HOP, Exchange, Outgoing, Reply, Stream
@@ -47,7 +47,7 @@ class StreamableHttpConfig(PluginConfig):
     @model_validator(mode="after")
     def _an_address(self) -> Self:
         try:
-            parts = urlsplit(self.host if "://" in self.host else f"http://{self.host}")
+            parts = split(self.host)
             fine = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.username is None
             _ = parts.port
         except ValueError:
@@ -56,13 +56,30 @@ class StreamableHttpConfig(PluginConfig):
             raise problem("not an address", "write http://host:port/path, https://host/path or host:port")
         return self
 
+    @field_validator("port", "path")
+    @classmethod
+    def _said_once(cls, given: Any, info: ValidationInfo) -> Any:
+        try:
+            parts = split(info.data.get("host", ""))
+            in_host = parts.port if info.field_name == "port" else parts.path
+        except ValueError:
+            return given  # it is no address, which is said anyway
+        if in_host and given is not None and in_host != given:
+            raise problem(f"`host` has another {info.field_name}", "leave one of the two out")
+        return given
+
     @property
     def address(self) -> tuple[str, str]:
         """Scheme and authority; path and query."""
-        parts = urlsplit(self.host if "://" in self.host else f"http://{self.host}")
+        parts = split(self.host)
         port = f":{self.port}" if parts.port is None and self.port is not None else ""
         query = f"?{parts.query}" if parts.query else ""
         return f"{parts.scheme}://{parts.netloc}{port}", f"{parts.path or self.path}{query}"
+
+
+def split(host: str) -> SplitResult:
+    """The parts of an address, whose scheme may be missing. Raises ValueError."""
+    return urlsplit(host if "://" in host else f"http://{host}")
 
 
 class StreamableHttp(Server):

@@ -2,7 +2,8 @@
 of this kind imports this.
 
 Patterns are a document's, texts a model's: they are matched by RE2, in linear time. A pattern that RE2 has not
-(look-around) is left to the API to check.
+(look-around) is left to the API to check. References that branch can ask for any number of steps, of each level of a
+value again: a check has a budget of them, since the event loop waits for it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from jsonschema.exceptions import SchemaError, ValidationError, best_match
 from jsonschema.validators import extend
 from pydantic_core import to_json
 
+from agentgateway_mcp_openapi.budget import STEPS, STEPS_BESIDE, Budget, Spent, all_differ
 from agentgateway_mcp_openapi.document import DocumentError
 from agentgateway_mcp_openapi.operations import Check
 from agentgateway_mcp_openapi.schemas import LISTS, MAPS, SINGLE, Schema, everywhere
@@ -114,25 +116,41 @@ def checking(patterns: Mapping[str, Any]) -> Callable[..., Check]:
 
     def unevaluated(validator: Any, allowed: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
         if not keyed_by_pattern:
+            budget.spend_on_unevaluated(validator, instance, schema)
             yield from Draft202012Validator.VALIDATORS["unevaluatedProperties"](validator, allowed, instance, schema)
 
+    def unevaluated_items(validator: Any, allowed: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+        budget.spend_on_unevaluated(validator, instance, schema)
+        yield from Draft202012Validator.VALIDATORS["unevaluatedItems"](validator, allowed, instance, schema)
+
+    def unique(_: Any, wanted: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+        if wanted and isinstance(instance, list) and not all_differ(instance):
+            yield ValidationError("two items are the same")
+
     keyed_by_pattern = False
+    budget = Budget()
     own = {
         "pattern": pattern,
         "patternProperties": properties,
         "additionalProperties": others,
         "unevaluatedProperties": unevaluated,
+        "unevaluatedItems": unevaluated_items,
+        "uniqueItems": unique,
     }
-    kind = extend(Draft202012Validator, own)
+    every = {**Draft202012Validator.VALIDATORS, **own}
+    kind = extend(Draft202012Validator, {word: budget.counted(word, found) for word, found in every.items()})
 
     def check_of(schema: Schema, about: str = "arguments") -> Check:
         nonlocal keyed_by_pattern
         keyed_by_pattern = keyed_by_pattern or any("patternProperties" in one for one in everywhere(schema))
         validator = kind(schema)
 
-        def check(instance: Any) -> str:
+        def check(instance: Any, beside: bool = False) -> str:
+            budget.renew(STEPS_BESIDE if beside else STEPS)
             try:
                 return "\n".join(told(one, about) for one in islice(validator.iter_errors(instance), MOST))
+            except Spent:
+                return f"{about}: too much to check against the schema of the document"
             except (RecursionError, OverflowError):
                 return f"{about}: nested too deeply, or a number too large"
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
 from agentgateway_mcp_openapi.bodies import BodyForm
@@ -20,9 +20,14 @@ from agentgateway_mcp_openapi.parameters import (
 )
 from agentgateway_mcp_openapi.urls import Base, UnsafeUrl
 
-Check = Callable[[Any], str]
-"""What is wrong with arguments, a line each; empty when nothing is."""
 VARIABLE = re.compile(r"\{([^{}]+)\}")
+
+
+class Check(Protocol):
+    """What is wrong with arguments or an answer, a line each; empty when nothing is. `beside` the event loop, in a
+    thread, it may take longer."""
+
+    def __call__(self, instance: Any, beside: bool = False) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)

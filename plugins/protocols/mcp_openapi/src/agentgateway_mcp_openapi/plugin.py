@@ -111,7 +111,7 @@ class OpenApi(Server):
         secrets = added(outgoing, call.target, call.values)
         result, fits = result_of(reply, body, call.operation.name, secrets), call.operation.fits
         if fits is not None and len(body) > AT_ONCE:
-            return answered(ask, await asyncio.to_thread(fitting, result, fits))
+            return answered(ask, await asyncio.to_thread(fitting, result, fits, True))
         return answered(ask, fitting(result, fits))
 
     async def _read(self, text: str) -> None:

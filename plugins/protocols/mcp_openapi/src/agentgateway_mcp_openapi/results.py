@@ -58,11 +58,12 @@ def result_of(reply: Reply, body: bytes, tool: str, secrets: Sequence[bytes] = (
     return {"content": [content(reply, body, kind, tool)], "isError": False}
 
 
-def fitting(result: dict[str, Any], fits: Check | None) -> dict[str, Any]:
-    """The same, or an error where the tool has an output schema that this is not: clients would raise."""
+def fitting(result: dict[str, Any], fits: Check | None, beside: bool = False) -> dict[str, Any]:
+    """The same, or an error where the tool has an output schema that this is not: clients would raise. `beside` says
+    that this is not on the event loop."""
     if fits is None or result["isError"]:
         return result
-    wrong = fits(result["structuredContent"]) if "structuredContent" in result else "the answer: it is no JSON"
+    wrong = fits(result["structuredContent"], beside) if "structuredContent" in result else "the answer: it is no JSON"
     if not wrong:
         return result
     told = said(f"The API succeeded, but its answer is not what the tool's output schema says:\n{wrong}", error=True)

@@ -23,6 +23,8 @@ from agentgateway_mcp_openapi.urls import Base, UnsafeUrl
 
 LONGEST_TITLE = 64
 """Bytes, as in the reference."""
+MOST_LISTED = 64 * 1024 * 1024
+"""Bytes of all tools: each has the definitions that it needs for itself."""
 BYTES = {"type": "string", "contentEncoding": "base64"}
 SAMPLE = "x"
 PLACES = ("path", "query", "header", "cookie")
@@ -84,20 +86,24 @@ def build(text: str, config: OpenApiConfig) -> Api:
         check_schema(schema, f"$ref {name}", seen)
     patterns = patterns_in([*schemas.all().values(), *(one.schema for one in drafts)])
     check_of = checking(patterns)
-    tools: list[dict[str, Any]] = []
+    tools: list[bytes] = []
     operations: dict[str, Operation] = {}
+    left = MOST_LISTED
     for one in drafts:
         check_schema(one.schema, one.found.where, seen)
         definitions = schemas.closure([one.schema])
         schema = {**one.schema, **({"$defs": definitions} if definitions else {})}
         answer = answers.whole(one.answer) if one.answer is not None else None
+        tools.append(to_json(tool(one.found, schema, answer)))
+        left -= len(tools[-1])
+        if left < 0:
+            raise DocumentError(f"the tools would take more than {MOST_LISTED >> 20} MiB: include fewer operations")
         fits = check_of(answer, "the answer") if answer is not None else None
-        tools.append(tool(one.found, schema, answer))
         operations[one.found.name] = operation_of(one, check_of(schema), fits)
     info = document.root.get("info")
     info = info if isinstance(info, dict) else {}
     title, version = info.get("title"), info.get("version")
-    return Api(str(title or "OpenAPI"), str(version or "0"), servers.base, to_json(tools), operations)
+    return Api(str(title or "OpenAPI"), str(version or "0"), servers.base, b"[%b]" % b",".join(tools), operations)
 
 
 def operation_of(one: Draft, check: Check, fits: Check | None) -> Operation:
@@ -216,7 +222,8 @@ def merged(one: Found, document: Document) -> list[dict[str, Any]]:
     """The parameters of the path and of the operation, which wins, by place and name; those of the path first."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for holder in (one.item, one.operation):
-        given = holder.get("parameters") or []
+        given = holder.get("parameters")
+        given = [] if given is None else given
         if not isinstance(given, list):
             raise DocumentError(f"{one.where}.parameters: expected a list")
         for index, entry in enumerate(given):

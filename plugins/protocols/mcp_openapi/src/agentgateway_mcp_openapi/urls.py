@@ -45,6 +45,8 @@ class Base:
         """That path and query, put behind the authority, lead there and stay below the base. Raises `UnsafeUrl`."""
         if len(target) > MAX_TARGET:
             raise UnsafeUrl(f"the URL is longer than {MAX_TARGET} characters")
+        if target.startswith("//"):
+            raise UnsafeUrl("the URL begins with `//`, behind which another server would stand")
         if TARGET.fullmatch(target) is None or BAD_ESCAPE.search(target):
             raise UnsafeUrl("the URL has characters that a URL has not")
         parts, own = urlsplit(self.url + target), urlsplit(self.url)
