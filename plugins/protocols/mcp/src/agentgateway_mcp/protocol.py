@@ -11,6 +11,7 @@ from agentgateway.errors import GatewayError, GuardRejected, InvalidRequest
 from agentgateway.exchange import Content, Exchange, Headers, Reply, Request
 from agentgateway.interfaces import Host, Protocol
 from agentgateway.llm.documents import check, read_object
+from agentgateway_mcp.door import shown
 from agentgateway_mcp.eras import speak
 from agentgateway_mcp.errors import INVALID_REQUEST, PARSE_ERROR, REFUSED, UNSUPPORTED_VERSION, McpError, rpc_error
 from agentgateway_mcp.logins import LoginRequired, waiting_for_login
@@ -21,6 +22,8 @@ from agentgateway_mcp.tickets import is_stream_path, take_ticket
 
 ALLOWED = (("allow", "GET, POST, DELETE"),)
 JSON, EVENTS = "application/json", "text/event-stream"
+TOLD = "notifications/"
+"""How methods of notifications begin, in every version."""
 
 
 class McpProtocol(Protocol):
@@ -126,7 +129,9 @@ def request_id(call: McpCall | None) -> Any:
 
 
 def _check_envelope(call: McpCall) -> None:
-    """One request, notification or response of JSON-RPC 2.0, whose ids are texts or integers."""
+    """One request, notification or response of JSON-RPC 2.0, whose ids are texts or integers. Notifications are what is
+    called so: a request without an id would go past everything that decides about requests, to servers that do not
+    mind, and a notification with one would wait for an answer that does not come."""
     document = call.document
     wanted = document.get("id")
     named = isinstance(wanted, str) or (isinstance(wanted, int) and not isinstance(wanted, bool))
@@ -139,6 +144,9 @@ def _check_envelope(call: McpCall) -> None:
     )
     if not whole:
         raise McpError(INVALID_REQUEST, "the body must be one JSON-RPC 2.0 request, notification or response")
+    if call.method and call.method.startswith(TOLD) is named:
+        problem = "a notification has no id" if named else "a request must have an id"
+        raise McpError(INVALID_REQUEST, f"{problem}: {shown(call.method)}")
 
 
 def _negotiate(call: McpCall, request: Request) -> None:
