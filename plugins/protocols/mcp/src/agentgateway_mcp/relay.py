@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from agentgateway_mcp.plugin import McpBackend
 
 SENT_TO_ALL = frozenset(("ping", "logging/setLevel"))
+OF_NOTHING = SENT_TO_ALL | LISTS.keys() | {"server/discover", "subscriptions/listen"}
+"""Methods that are about no one thing. What servers make of any other one nobody knows: rules decide about it."""
 PAGES = 64
 """Pages of a list that are looked through for the owner of a name."""
 
@@ -71,6 +73,8 @@ class Relay:
             return await self._initialize()
         if call.kind is not None or call.method == "completion/complete":
             return await self._one()
+        if call.method not in OF_NOTHING and not may_call(self._exchange, call):
+            raise self._no_method()
         if len(self._members) == 1:
             return await self._through(next(iter(self._members)))
         if call.method in LISTS:
@@ -82,7 +86,11 @@ class Relay:
         if call.method in SENT_TO_ALL:
             await self._servers.results(dict.fromkeys(self._members))
             return whole(self._response({}))
-        raise McpError(METHOD_NOT_FOUND, f"Method not found: {call.method[:64]}", status=404 if call.modern else 200)
+        raise self._no_method()
+
+    def _no_method(self) -> McpError:
+        method, modern = self._call.method, self._call.modern
+        return McpError(METHOD_NOT_FOUND, f"Method not found: {method[:64]}", status=404 if modern else 200)
 
     # --- one server ---------------------------------------------------------------------------------------------------
 
@@ -101,16 +109,18 @@ class Relay:
 
     async def _through(self, target: str) -> Reply:
         call = self._call
-        answer = await self._servers.ask(target, self._renamed())
+        answer = await self._servers.ask(target, self._renamed(target))
         try:
             return passed(self._exchange, call, answer, Outward(self._exchange, call, self._names, target))
         except BaseException:
             await answer.close()
             raise
 
-    def _renamed(self) -> bytes | dict[str, Any]:
+    def _renamed(self, target: str) -> bytes | dict[str, Any]:
         """The message in the words of the server it goes to."""
         call = self._call
+        if call.method == "subscriptions/listen":
+            return asked_of(self._exchange, self._names, target, call)
         if not self._names.marks_uris and not self._names.changes:
             return call.body()
         document, params = call.document, call.params
@@ -131,11 +141,14 @@ class Relay:
     async def _find_owner(self) -> None:
         """The first server, in the order of the file, that has a tool or prompt of that name."""
         call = self._call
-        method, wanted = ("prompts/list", call.name) if call.kind == "prompt" else ("tools/list", call.name)
-        if call.kind not in ("tool", "prompt"):
+        kind, wanted = call.kind, call.name
+        if kind not in ("tool", "prompt"):
             return
+        method = f"{kind}s/list"
 
         async def has(target: str) -> bool:
+            if not self._names.is_as_named(target, wanted or "", kind):
+                return False
             cursor: str | None = None
             for page in range(PAGES):
                 params = self._meta() | ({"cursor": cursor} if cursor else {})
@@ -147,7 +160,7 @@ class Relay:
                 cursor = result.get("nextCursor")
                 if not isinstance(cursor, str):
                     break
-            return call.kind == "tool" and await self._backend.pinning.holds(target, wanted or "")
+            return kind == "tool" and await self._backend.pinning.holds(target, wanted or "")
 
         config = self._backend.config
         asked = {target: partial(has, target) for target in self._members}
@@ -204,7 +217,10 @@ class Relay:
     async def _subscribe(self) -> Reply:
         """`subscriptions/listen`: one stream of everything that the servers tell; one word that it has begun."""
         config, names, call = self._backend.config, self._names, self._call
-        asked = {target: partial(self._servers.ask, target, asked_of(names, target, call)) for target in self._members}
+        asked = {
+            target: partial(self._servers.ask, target, asked_of(self._exchange, names, target, call))
+            for target in self._members
+        }
         answers = await gather(asked, config.timeout, fail_open=True)
         streams = {target: one for target, one in answers.items() if one.messages is not None}
         if not streams:
