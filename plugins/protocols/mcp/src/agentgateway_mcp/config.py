@@ -123,13 +123,14 @@ def named(index: int, target: TargetConfig) -> Iterator[tuple[str, str, tuple[st
 def names_of_others(targets: list[TargetConfig], prefixed: bool) -> Iterator[tuple[tuple[str | int, ...], str]]:
     """Where something is given a name that clients have for another thing, as far as the file tells: what else it says
     about that one, or, with prefixes, whose it looks like."""
+    by_name: dict[str, dict[str, Tools | Prompts]] = {
+        target.name: {"tools": target.tools, "prompts": target.prompts} for target in targets
+    }
     known: dict[tuple[str, str], tuple[str, str]] = {}
-    for target in targets:
-        for kind, chosen in (("tools", target.tools), ("prompts", target.prompts)):
-            for own in (*chosen.edit, *(one for one in chosen.include if not PATTERN & set(one))):
-                if chosen.has(own) and (own not in chosen.edit or chosen.edit[own].name is None):
-                    known[kind, f"{target.name}_{own}" if prefixed else own] = (target.name, own)
-    by_name = {target.name: {"tools": target.tools, "prompts": target.prompts} for target in targets}
+    for target, kind, chosen in ((one, kind, each) for one in targets for kind, each in by_name[one.name].items()):
+        for own in (*chosen.edit, *(one for one in chosen.include if not PATTERN & set(one))):
+            if chosen.has(own) and (own not in chosen.edit or chosen.edit[own].name is None):
+                known[kind, f"{target.name}_{own}" if prefixed else own] = (target.name, own)
     for index, target in enumerate(targets):
         for kind, name, place in named(index, target):
             if kind == "targets" or not by_name[target.name][kind].has(str(place[3])):

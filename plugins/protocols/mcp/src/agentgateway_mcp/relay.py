@@ -20,6 +20,7 @@ from agentgateway_mcp.errors import INVALID_PARAMS, METHOD_NOT_FOUND, McpError
 from agentgateway_mcp.fan import Merged, cursor_of, cursors_in, gather
 from agentgateway_mcp.listings import distinct, response
 from agentgateway_mcp.messages import McpCall
+from agentgateway_mcp.mirroring import Fields, Mirroring
 from agentgateway_mcp.passing import EVENTS, failure, judged, note, passed, whole
 from agentgateway_mcp.processors import ask_before_one, past_processors
 from agentgateway_mcp.replies import LISTS, Outward, read_message
@@ -108,8 +109,12 @@ class Relay:
         return await self._through(call.target)
 
     async def _through(self, target: str) -> Reply:
-        call = self._call
-        answer = await self._servers.ask(target, self._renamed(target))
+        call, message = self._call, self._renamed(target)
+        fields: Fields = ()
+        if call.method == "tools/call" and call.modern:
+            mirroring = Mirroring(self._backend, self._servers, call, self._exchange.request.headers, target)
+            fields = await mirroring.fields(message if isinstance(message, dict) else call.document)
+        answer = await self._servers.ask(target, message, fields=fields)
         try:
             return passed(self._exchange, call, answer, Outward(self._exchange, call, self._names, target))
         except BaseException:
