@@ -186,6 +186,26 @@ async def test_the_same_on_a_stream_of_the_oldest_transport(world: World) -> Non
     assert world.methods() == []
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"method": "notifications/odd", "Method": "tools/call", "params": {"name": "leak"}},
+        {"method": "tools/list", "id": 1, "Params": {"name": "leak"}},
+        {"method": "tools/call", "id": 1, "params": {"name": "echo", "Name": "leak"}},
+        {"method": "tools/call", "id": 1, "params": {"name": "echo", "argument\u017f": {"text": "x"}}},
+        {"method": "resources/read", "id": 1, "params": {"uri": "file:///ok", "URI": "file:///secret"}},
+        {"method": "completion/complete", "id": 1, "params": {"ref": {"uri": "file:///ok", "Uri": "file:///secret"}}},
+        {"method": "subscriptions/listen", "id": 1, "params": {"notifications": {"resourcesubscriptions": ["x:y"]}}},
+    ],
+)
+async def test_a_member_is_not_another_one_for_servers_that_read_loosely(world: World, message: Json) -> None:
+    client = world.clients["ruled"]
+    await client.open()
+    got = await client.send({"jsonrpc": "2.0", **message})
+    assert (got.status_code, got.json()["error"]["code"]) == (400, -32600)
+    assert world.methods() == []
+
+
 @pytest.mark.parametrize("given", [None, [], "all", 1])
 async def test_capabilities_of_a_client_are_an_object(world: World, given: Any) -> None:
     meta = {**ENVELOPE, "io.modelcontextprotocol/clientCapabilities": given}

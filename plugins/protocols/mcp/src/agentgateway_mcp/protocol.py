@@ -18,6 +18,7 @@ from agentgateway_mcp.logins import LoginRequired, waiting_for_login
 from agentgateway_mcp.messages import MODERN, McpCall
 from agentgateway_mcp.posts import told_on_stream
 from agentgateway_mcp.replies import McpReply, read_message
+from agentgateway_mcp.spelling import misspelt
 from agentgateway_mcp.tickets import is_stream_path, take_ticket
 
 ALLOWED = (("allow", "GET, POST, DELETE"),)
@@ -144,6 +145,8 @@ def _check_envelope(call: McpCall) -> None:
     )
     if not whole:
         raise McpError(INVALID_REQUEST, "the body must be one JSON-RPC 2.0 request, notification or response")
+    if (unknown := misspelt(document)) is not None:
+        raise McpError(INVALID_REQUEST, f"no member of a message is spelt like that: {shown(unknown)}")
     if call.method and call.method.startswith(TOLD) is named:
         problem = "a notification has no id" if named else "a request must have an id"
         raise McpError(INVALID_REQUEST, f"{problem}: {shown(call.method)}")
