@@ -93,6 +93,7 @@ async def running(serve_all: Any, tmp_path_factory: pytest.TempPathFactory) -> A
                 {"targets": [target(a, tools={"exclude": ["echo"]}), target(b)], "prefixMode": "never"},
                 {},
             ),
+            "burst": ({"targets": [target(a)]}, {}),
             "demo": ({"targets": [{"name": "demo", "demo": {}}]}, {}),
             "ruled": ({"targets": [target(a)]}, one),
             "ruled-two": ({"targets": [target(a), target(b)]}, one),
@@ -336,6 +337,14 @@ async def test_rules_are_asked_about_tasks_and_about_what_nobody_knows(world: Wo
         assert (await client.old("tasks/list"))["result"]["tasks"] == []
 
 
+async def test_what_is_completed_is_one_thing(world: World) -> None:
+    for kind in ("ref/resource", "ref/prompt"):
+        params = {"ref": {"type": kind, "uri": "file:///secret", "name": "p"}, "argument": {"name": "a", "value": ""}}
+        got = await world.clients["ruled"].modern("completion/complete", params)
+        assert (got.status_code, got.json()["error"]["code"]) == (400, -32602)
+    assert world.methods() == []
+
+
 async def test_without_rules_a_server_has_methods_of_its_own(world: World) -> None:
     assert (await world.clients["one"].new("odd/method"))["result"]["taskId"] == "t"
 
@@ -426,6 +435,14 @@ async def test_a_pinned_argument_has_its_own_header_and_a_hidden_one_has_none(
         {},
     ]
     assert copies(world) == ["eu", None]
+
+
+async def test_what_nobody_has_listed_yet_is_asked_for_once(world: World) -> None:
+    client = world.clients["burst"]
+    call = {"name": "send", "arguments": {"region": "eu"}}
+    calls = [client.modern("tools/call", call, **{"mcp-param-region": "eu"}) for _ in range(8)]
+    assert [got.status_code for got in await asyncio.gather(*calls)] == [200] * 8
+    assert copies(world) == ["eu"] * 8 and len(world.a.asked("tools/list")) == 1
 
 
 async def test_a_header_that_no_argument_has_goes_no_further(world: World) -> None:

@@ -143,6 +143,8 @@ def resolve(call: McpCall, names: Names) -> None:
     params, kind = call.params, call.kind
     if call.method == "completion/complete":
         reference = params.get("ref")
+        if isinstance(reference, dict) and {"name", "uri"} <= reference.keys():
+            raise McpError(INVALID_PARAMS, "params.ref names two things")
         if isinstance(reference, dict) and isinstance(reference.get("name"), str):
             call.target, call.name = names.inward(reference["name"], "prompt")
             call.looked_at = ("prompt", call.target, call.name)

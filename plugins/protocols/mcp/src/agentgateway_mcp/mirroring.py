@@ -10,6 +10,7 @@ from pydantic_core import from_json
 
 from agentgateway.errors import GatewayError
 from agentgateway.exchange import Headers
+from agentgateway.tasks import in_a_task
 from agentgateway_mcp.envelope import Json, bare, member
 from agentgateway_mcp.errors import HEADER_MISMATCH, McpError
 from agentgateway_mcp.fan import gather
@@ -49,15 +50,24 @@ class Mirroring:
             return ()
         said = member(from_json(call.raw) if call.changed else call.document, "params")
         _, own = self._backend.names.inward(str(said.get("name")))
-        wrong = self._wrong(own, said)
-        needed = edited and self._may_want(str(final.get("name")))
-        if (wrong is not None or needed or not given <= known.fields(own)) and known.is_due():
-            with suppress(GatewayError):
-                await gather({self._target: self._learn}, self._backend.config.timeout, fail_open=False)
-            wrong = self._wrong(own, said)
-        if wrong is not None:
+        wanted = str(final.get("name")) if edited else None
+        if self._is_unsure(own, said, given, wanted):
+            await in_a_task()
+            async with known.busy:  # somebody else may be about to find out
+                if self._is_unsure(own, said, given, wanted) and known.is_due():
+                    with suppress(GatewayError):
+                        await gather({self._target: self._learn}, self._backend.config.timeout, fail_open=False)
+        if (wrong := self._wrong(own, said)) is not None:
             raise McpError(HEADER_MISMATCH, f"{wrong} header does not match the argument")
         return known.of(document)
+
+    def _is_unsure(self, own: str, said: Json, given: set[bytes], wanted: str | None) -> bool:
+        """Whether what a client sent does not fit what is known, or the headers of a tool are `wanted` that is not."""
+        return (
+            not given <= self._known.fields(own)
+            or self._wrong(own, said) is not None
+            or (wanted is not None and self._may_want(wanted))
+        )
 
     def _wrong(self, own: str, said: Json) -> str | None:
         unseen = self._backend.names.seen[self._target].unseen(own)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Collection, Iterator
@@ -31,6 +32,7 @@ class ParamHeaders:
     def __init__(self) -> None:
         self._tools: OrderedDict[str, dict[Path, str]] = OrderedDict()
         self.marked = False
+        self.busy = asyncio.Lock()
         self._due = 0.0
 
     def see(self, raw: bytes) -> None:
