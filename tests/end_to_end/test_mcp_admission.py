@@ -60,6 +60,7 @@ async def running(serve_all: Any, tmp_path_factory: pytest.TempPathFactory) -> A
     folder = tmp_path_factory.mktemp("keys")
     a, b = Telling("a"), Server("b", modern=False)
     a.answers = {
+        "odd/allowed": {"taskId": "u"},
         "tools/list": {"tools": [tool("echo", "text"), tool("leak", "text"), send_tool(region=REGION)]},
         "tools/call": lambda params: said(f"a: {params['name']} {json.dumps(params.get('arguments'))}"),
         **{
@@ -83,7 +84,8 @@ async def running(serve_all: Any, tmp_path_factory: pytest.TempPathFactory) -> A
             return {"tools": {"edit": edits}}
 
         masks = {"promptGuard": {"request": [{"regex": {"rules": [{"builtin": "email"}]}}]}}
-        one = {"mcpAuthorization": {"rules": ['mcp.resource.name == "file:///ok"', 'mcp.tool.name == "echo"']}}
+        allowed = ['mcp.resource.name == "file:///ok"', 'mcp.tool.name == "echo"', 'mcp.methodName == "odd/allowed"']
+        one = {"mcpAuthorization": {"rules": allowed}}
         keys = {"issuer": ISSUER, "audiences": [AUDIENCE], "jwks": {"file": str(folder / "keys.json")}}
         routes: dict[str, tuple[Json, Json]] = {
             "one": ({"targets": [target(a)]}, {}),
@@ -334,6 +336,7 @@ async def test_rules_are_asked_about_tasks_and_about_what_nobody_knows(world: Wo
     assert (await client.modern("odd/method", {"name": "leak"})).status_code == 404
     assert world.methods() == []
     if path == "ruled":
+        assert (await client.old("odd/allowed"))["result"]["taskId"] == "u"
         assert (await client.old("tasks/list"))["result"]["tasks"] == []
 
 
