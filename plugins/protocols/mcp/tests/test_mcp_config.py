@@ -53,6 +53,37 @@ def test_a_name_that_is_taken_is_shown_where_it_stands_again() -> None:
     ]
 
 
+def edited(name: str, own: str, given: str, **more: object) -> object:
+    return {"name": name, "demo": {}, "tools": {"edit": {own: {"name": given}}, **more}}
+
+
+@pytest.mark.parametrize(
+    ("targets", "mode", "said"),
+    [
+        ([DEMO, edited("b", "add", "a_echo")], "conditional", "`a_echo` is what clients call `echo` of target `a`"),
+        ([DEMO, edited("b", "add", "b_echo")], "conditional", None),
+        ([DEMO, edited("b", "add", "b_echo", include=["add", "echo"])], "conditional", "call `echo` of target `b`"),
+        ([edited("a", "echo", "say"), edited("b", "add", "a_echo")], "conditional", None),
+        ([DEMO | {"tools": {"exclude": ["e*"]}}, edited("b", "add", "a_echo")], "conditional", None),
+        ([DEMO, edited("b", "add", "a_echo", exclude=["add"])], "conditional", None),
+        ([DEMO, edited("b", "add", "echo")], "never", None),
+        ([DEMO | {"tools": {"edit": {"echo": {}}}}, edited("b", "add", "echo")], "never", "`echo` of target `a`"),
+        ([edited("b", "add", "add")], "conditional", None),
+        ([DEMO | {"prompts": {"edit": {"echo": {}}}}, edited("b", "add", "echo")], "never", None),
+    ],
+)
+def test_a_name_that_another_thing_has_is_refused_where_the_file_tells(
+    targets: list[object], mode: str, said: str | None
+) -> None:
+    if said is None:
+        backend(*targets, prefixMode=mode)
+        return
+    with pytest.raises(ValidationError, match=said) as raised:
+        backend(*targets, prefixMode=mode)
+    (error,) = raised.value.errors()
+    assert error["loc"] == ("targets", len(targets) - 1, "tools", "edit", "add", "name")
+
+
 def test_an_era_that_a_kind_does_not_have_stops_the_start(tmp_path: Path) -> None:
     old = {"name": "old", "sse": {"host": "http://127.0.0.1:9"}, "era": "stateless"}
     file = tmp_path / "gateway.yaml"

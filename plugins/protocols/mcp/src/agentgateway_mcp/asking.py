@@ -148,13 +148,15 @@ class Servers:
             await answer.close()
         raise UpstreamError("the server ended without an answer", detail=f"status {answer.status}")
 
-    async def ask(self, target: str, message: bytes | dict[str, Any], *, resume_from: str | None = None) -> Answer:
-        """Ask one server, in a version that it speaks."""
+    async def ask(
+        self, target: str, message: Asked, *, resume_from: str | None = None, fields: tuple[tuple[str, str], ...] = ()
+    ) -> Answer:
+        """Ask one server, in a version that it speaks; `fields` are headers besides."""
         call, session = self._call, self._call.session
         document = message if isinstance(message, dict) else call.document
         raw = to_json(message) if isinstance(message, dict) else message
         own, version = session.servers.get(target, (None, "")) if session is not None else (None, call.version)
-        ask = Ask(call.purpose, raw, document if call.purpose == "send" else {}, version, own, resume_from)
+        ask = Ask(call.purpose, raw, document if call.purpose == "send" else {}, version, own, resume_from, fields)
         about = session.asked if session is not None else {}
         return await self._backend.bridges[target].ask(Caller(self, self._exchange, target), ask, about)
 
@@ -272,7 +274,10 @@ class Servers:
             if better:
                 await answer.close()
                 return await self.sent(target, ask, again=True)
-        return await self._backend.pinning.screened(target, ask, answer, self._backend.host.body_limit)
+        answer = await self._backend.pinning.screened(target, ask, answer, self._backend.host.body_limit)
+        if ask.method == "tools/list" and answer.whole:
+            self._backend.bridges[target].params.see(answer.whole)
+        return answer
 
 
 async def left_alone(target: str) -> Any:

@@ -43,6 +43,7 @@ class Bridge:
         self._legacy = LegacyServer(
             label, SELF, config.timeout, config.session_idle, room, peers, server.host.at, lifetime
         )
+        self.params = self._legacy.headers
         self._modern = ModernServer(SELF, room, peers, lifetime)
         self._finding = asyncio.Lock()
         self._asked = 0

@@ -15,7 +15,6 @@ from agentgateway_mcp.servers import Answer, Ask
 from agentgateway_mcp.sessions import owner_of
 
 if TYPE_CHECKING:
-    from agentgateway.exchange import Headers
     from agentgateway_mcp.asking import Servers
 
 
@@ -55,10 +54,6 @@ class Caller:
         who = owner or [source.address, None if wide else source.port]
         credentials = [*exchange.request.headers.all("authorization"), *exchange.request.headers.all("cookie")]
         return sha256(to_json([who, credentials, about])).digest()
-
-    @property
-    def headers(self) -> Headers:
-        return self._exchange.request.headers
 
     @property
     def alone(self) -> bool:

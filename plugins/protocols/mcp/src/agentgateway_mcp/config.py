@@ -15,6 +15,7 @@ from agentgateway_mcp.origins import HostName, Origin
 from agentgateway_mcp.pins import ToolPinning
 
 Kinds = Field(min_length=1, max_length=1, json_schema_extra={"x-kinds": "agentgateway.mcp_logins"})
+PATTERN = frozenset("*?[")
 NAME = r"[A-Za-z0-9](?:[A-Za-z0-9.\-]*[A-Za-z0-9])?"
 
 
@@ -96,6 +97,21 @@ class McpConfig(PluginConfig):
             raise ValidationError.from_exception_data(cls.__name__, wrong)
         return targets
 
+    @property
+    def prefixed(self) -> bool:
+        """Whether clients know tools and prompts as `TARGET_name`."""
+        return self.prefix_mode == "always" or (self.prefix_mode == "conditional" and len(self.targets) > 1)
+
+    @model_validator(mode="after")
+    def _names_are_free(self) -> McpConfig:
+        wrong = [
+            InitErrorDetails(type=problem(said, "give it another name"), loc=("targets", *place), input=None)
+            for place, said in names_of_others(self.targets, self.prefixed)
+        ]
+        if wrong:
+            raise ValidationError.from_exception_data(type(self).__name__, wrong)
+        return self
+
 
 def named(index: int, target: TargetConfig) -> Iterator[tuple[str, str, tuple[str | int, ...]]]:
     """What has a name of its own: what it is, the name, and where among the targets that stands."""
@@ -104,3 +120,28 @@ def named(index: int, target: TargetConfig) -> Iterator[tuple[str, str, tuple[st
         for own, edit in edits.items():
             if edit.name is not None:
                 yield kind, edit.name, (index, kind, "edit", own, "name")
+
+
+def names_of_others(targets: list[TargetConfig], prefixed: bool) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Where something is given a name that clients have for another thing, as far as the file tells: what else it says
+    about that one, or, with prefixes, whose it looks like."""
+    by_name: dict[str, dict[str, Tools | Prompts]] = {
+        target.name: {"tools": target.tools, "prompts": target.prompts} for target in targets
+    }
+    known: dict[tuple[str, str], tuple[str, str]] = {}
+    for target, kind, chosen in ((one, kind, each) for one in targets for kind, each in by_name[one.name].items()):
+        for own in (*chosen.edit, *(one for one in chosen.include if not PATTERN & set(one))):
+            if chosen.has(own) and (own not in chosen.edit or chosen.edit[own].name is None):
+                known[kind, f"{target.name}_{own}" if prefixed else own] = (target.name, own)
+    for index, target in enumerate(targets):
+        for kind, name, place in named(index, target):
+            if kind == "targets" or not by_name[target.name][kind].has(str(place[3])):
+                continue
+            owner, mark, rest = name.partition("_")
+            theirs = by_name[owner][kind] if prefixed and mark and owner in by_name else None
+            other = known.get((kind, name))
+            if theirs is not None and owner != target.name and theirs.has(rest):
+                edit = theirs.edit.get(rest)
+                other = (owner, rest) if edit is None or edit.name is None else other
+            if other is not None and other != (target.name, place[3]):
+                yield place, f"`{name}` is what clients call `{other[1]}` of target `{other[0]}`"

@@ -34,6 +34,8 @@ class Door:
     def accept(self, exchange: Exchange) -> Later | None:
         if self._backend.config.dns_rebinding_protection:
             self._check_origin(exchange)
+        if len(exchange.request.headers.all("authorization")) > 1:
+            raise McpError(INVALID_REQUEST, "authorization header appears more than once")
         call = exchange.call
         if self._backend.logins:
             if (visit := visited(self._backend.logins, exchange)) is not None:
@@ -41,11 +43,10 @@ class Door:
             if isinstance(call, McpCall) and call.modern:
                 settle(call)
         if isinstance(call, McpCall) and exchange.unread is None:
-            if call.ticket is not None:
-                self._find_stream(exchange, call, call.ticket)
-            else:
-                self._find_session(exchange, call)
-                resolve(call, self._backend.names)
+            try:
+                self._find(exchange, call)
+            except McpError as error:
+                exchange.unread = error  # told when it is known who asks: others learn nothing of sessions and names
         return None
 
     @hookimpl
@@ -92,6 +93,14 @@ class Door:
         asked = authority.lower()
         return parts.netloc == asked or (host in LOCAL and asked.rpartition(":")[0].lower() in LOCAL)
 
+    def _find(self, exchange: Exchange, call: McpCall) -> None:
+        """Whose session it is, and what the message is about. Raises `McpError`."""
+        if call.ticket is not None:
+            self._find_stream(call, call.ticket)
+        else:
+            self._find_session(exchange, call)
+        resolve(call, self._backend.names)
+
     def _find_session(self, exchange: Exchange, call: McpCall) -> None:
         """Open the session id of a version that has sessions. Raises `McpError`."""
         if call.modern or not self._backend.stateful:
@@ -113,7 +122,7 @@ class Door:
             raise gone()
         call.session = session
 
-    def _find_stream(self, exchange: Exchange, call: McpCall, ticket: str) -> None:
+    def _find_stream(self, call: McpCall, ticket: str) -> None:
         """The same for the transport of 2024-11-05, where a stream stands for the session. Raises `McpError`."""
         if call.purpose == "listen":
             return
@@ -123,10 +132,6 @@ class Door:
         if session is None or not session.stream or is_over(session, self._backend.config.session_lifetime):
             raise gone()
         call.session, call.stream, call.owner = session, session.stream, session.owner
-        try:
-            resolve(call, self._backend.names)
-        except McpError as error:
-            exchange.unread = error  # told on the stream, as soon as it is known that it is the caller's
 
 
 def gone() -> McpError:
@@ -140,6 +145,8 @@ def resolve(call: McpCall, names: Names) -> None:
     params, kind = call.params, call.kind
     if call.method == "completion/complete":
         reference = params.get("ref")
+        if isinstance(reference, dict) and {"name", "uri"} <= reference.keys():
+            raise McpError(INVALID_PARAMS, "params.ref names two things")
         if isinstance(reference, dict) and isinstance(reference.get("name"), str):
             call.target, call.name = names.inward(reference["name"], "prompt")
             call.looked_at = ("prompt", call.target, call.name)

@@ -141,6 +141,11 @@ class Seen:
         if isinstance(edit, ToolEdit) and (edit.pin or edit.hide):
             without(thing.get("inputSchema"), {*edit.pin, *edit.hide})
 
+    def unseen(self, own: str) -> frozenset[str]:
+        """The parameters of a tool that clients do not know of."""
+        edit = self.tools.edit.get(own)
+        return frozenset((*edit.pin, *edit.hide)) if edit is not None else frozenset()
+
     def arguments(self, own: str, given: Any) -> Any:
         """The arguments of a call as the server gets them."""
         edit = self.tools.edit.get(own)

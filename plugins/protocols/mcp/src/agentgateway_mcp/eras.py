@@ -60,6 +60,8 @@ def _check(call: McpCall, headers: Headers, named: str | None) -> None:
                 raise _mismatch(f"{name} header appears more than once")
     if missing := [key for key in (VERSION_KEY, CAPABILITIES_KEY) if key not in meta]:
         raise McpError(INVALID_PARAMS, f"params._meta is missing {', '.join(missing)}")
+    if not isinstance(meta[CAPABILITIES_KEY], dict):
+        raise McpError(INVALID_PARAMS, f"params._meta.{CAPABILITIES_KEY} must be an object")
     version = meta[VERSION_KEY]
     if not isinstance(version, str) or named != version:
         raise _mismatch("mcp-protocol-version header does not match params._meta")

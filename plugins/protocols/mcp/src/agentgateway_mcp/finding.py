@@ -61,8 +61,7 @@ class Finding:
 
     async def _has(self, target: str) -> bool:
         kind, wanted = self._call.kind or "", self._call.name or ""
-        seen = self._backend.names.seen[target]
-        if not seen.has(kind, wanted) or wanted in seen.renamed[kind]:
+        if not self._backend.names.is_as_named(target, wanted, kind):
             return False
         return await self._lists(target, NAMED[kind], wanted) or (
             kind == "tool" and await self._backend.pinning.holds(target, wanted)

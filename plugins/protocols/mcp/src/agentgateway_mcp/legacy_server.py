@@ -22,7 +22,6 @@ from agentgateway.interfaces import Peers
 from agentgateway.tasks import in_a_task
 from agentgateway_mcp.callers import Caller, client_of
 from agentgateway_mcp.envelope import INTERACTIVE, Json, member
-from agentgateway_mcp.errors import HEADER_MISMATCH, McpError
 from agentgateway_mcp.families import Families
 from agentgateway_mcp.held import Held, resumed_elsewhere
 from agentgateway_mcp.legacy_session import Expired, LegacySession
@@ -73,7 +72,7 @@ class LegacyServer:
         self._peers = peers
         self._place = place
         self._families = Families(peers, place, lifetime)
-        self._headers = ParamHeaders()
+        self.headers = ParamHeaders()
         self._task_tools = TaskTools()
         self._tasks: set[asyncio.Task[None]] = set()
         self._reaper: asyncio.Task[None] | None = None
@@ -83,8 +82,6 @@ class LegacyServer:
         if not ask.wants_answer:
             return Answer(202, whole=b"")
         await in_a_task()
-        if ask.method == "tools/call" and (field := self._headers.disagree(ask.document, caller.headers)) is not None:
-            raise McpError(HEADER_MISMATCH, f"{field} header does not match the argument")
         ticket = member(ask.document, "params").get("requestState")
         if ask.method in INTERACTIVE and ticket is not None:
             return await self._resumed(caller, ask, ticket)
@@ -169,7 +166,7 @@ class LegacyServer:
                     raise Refused(Answer(200, whole=to_json(document)))
                 held, family = Held(self._peers, self._place), self._families.of(caller.key(about, wide=True))
                 session = LegacySession(caller, answer, result, about, self._room, self._run, held, family)
-                session.headers = self._headers
+                session.headers = self.headers
                 if has_tasks(session.capabilities):
                     session.tasks = LegacyTasks(session, self._task_tools, self._peers, self._place, caller.owner)
                 await session.reply({"jsonrpc": "2.0", "method": "notifications/initialized"})

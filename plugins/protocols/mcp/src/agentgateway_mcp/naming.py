@@ -5,12 +5,16 @@ Tools and prompts are `TARGET_name`; resources `TARGET+uri`, and `ui://TARGET+re
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
 from agentgateway_mcp.edits import Seen
 
 UI = "ui://"
+TAKEN = "%s `%s` of %s is not there for clients: its name is given to `%ss.edit.%s` of %s"
+
+logger = logging.getLogger("agentgateway.mcp")
 
 
 class Names:
@@ -26,13 +30,29 @@ class Names:
             for target, one in seen.items()
             for kind, names in one.renamed.items()
             for own, name in names.items()
+            if one.has(kind, own)
         }
+        self._told: set[tuple[str, str, str]] = set()
         self.changes = any(one.changes for one in seen.values())
 
     def outward(self, target: str, name: str, kind: str = "tool") -> str:
         """What clients call a tool or prompt."""
         given = self.seen[target].renamed[kind].get(name)
         return given or (f"{target}_{name}" if self.prefixed else name)
+
+    def is_taken(self, target: str, own: str, kind: str, name: str) -> bool:
+        """Whether the file has given a thing's name to another one, which is then what clients see and call by it."""
+        given = self._given.get((kind, name))
+        if given is None or given == (target, own):
+            return False
+        if (kind, target, own) not in self._told:
+            self._told.add((kind, target, own))
+            logger.warning(TAKEN, kind, own, target, kind, given[1], given[0])
+        return True
+
+    def is_as_named(self, target: str, name: str, kind: str) -> bool:
+        """Whether a tool or prompt of a target, if there is one, has that name for clients without prefixes."""
+        return self.seen[target].has(kind, name) and name not in self.seen[target].renamed[kind]
 
     def inward(self, name: str, kind: str = "tool") -> tuple[str | None, str]:
         """The target of a tool or prompt, None if the name does not tell, and what that server calls it."""

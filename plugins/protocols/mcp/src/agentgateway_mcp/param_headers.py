@@ -3,20 +3,27 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from typing import Any
+
+from pydantic_core import from_json
 
 from agentgateway.exchange import Headers
 from agentgateway_mcp.envelope import Json, member
 from agentgateway_mcp.eras import unwrapped, wrapped
 
 MARK = "x-mcp-header"
+PREFIX = "mcp-param-"
 Path = tuple[str, ...]
 REMEMBERED = 4096
 """Tools whose headers are remembered."""
 DEEPEST = 16
+PAUSE = 1.0
+"""Seconds between two times that a server is asked for its tools because of these headers."""
 
 
 class ParamHeaders:
@@ -24,6 +31,30 @@ class ParamHeaders:
 
     def __init__(self) -> None:
         self._tools: OrderedDict[str, dict[Path, str]] = OrderedDict()
+        self.marked = False
+        self.busy = asyncio.Lock()
+        self._due = 0.0
+
+    def see(self, raw: bytes) -> None:
+        """A response to `tools/list`, which is read where it may say something new."""
+        if self.marked or MARK.encode() in raw:
+            with suppress(ValueError):
+                self.learn(member(from_json(raw), "result"))
+
+    def is_due(self) -> bool:
+        """Whether the server may be asked for its tools now; it counts as asked."""
+        now = time.monotonic()
+        if now < self._due:
+            return False
+        self._due = now + PAUSE
+        return True
+
+    def knows(self, tool: str) -> bool:
+        return tool in self._tools
+
+    def fields(self, tool: str) -> frozenset[bytes]:
+        """The headers that a tool may have."""
+        return frozenset(field_of(name).encode() for name in self._tools.get(tool, {}).values())
 
     def learn(self, result: Json) -> None:
         """From a result of `tools/list`."""
@@ -33,6 +64,7 @@ class ParamHeaders:
                 self._tools[tool["name"]] = dict(marked(member(tool, "inputSchema"), ()))
         while len(self._tools) > REMEMBERED:
             self._tools.popitem(last=False)
+        self.marked = any(self._tools.values())
 
     def of(self, document: Json) -> tuple[tuple[str, str], ...]:
         """The headers of a request."""
@@ -43,18 +75,25 @@ class ParamHeaders:
         for path, name in self._tools.get(params["name"], {}).items():
             text = rendered(value_at(member(params, "arguments"), path))
             if text is not None:
-                found.append((f"mcp-param-{name.lower()}", wrapped(text)))
+                found.append((field_of(name), wrapped(text)))
         return tuple(found)
 
-    def disagree(self, document: Json, headers: Headers) -> str | None:
-        """The header of a request that does not say what the argument says."""
-        params = member(document, "params")
-        for path, name in self._tools.get(str(params.get("name")), {}).items():
-            field = f"mcp-param-{name.lower()}"
-            value, given = value_at(member(params, "arguments"), path), headers.all(field)
-            if len(given) != (0 if value is None else 1) or (given and not says(unwrapped(given[0]), value)):
+    def disagree(self, tool: str, arguments: Any, headers: Headers, unseen: Collection[str]) -> str | None:
+        """The header of a call that does not say what the argument says. Of arguments that are `unseen` clients do not
+        know."""
+        for path, name in self._tools.get(tool, {}).items():
+            if path[0] in unseen:
+                continue
+            field, value = field_of(name), value_at(arguments, path)
+            given = headers.all(field)
+            if len(given) != (rendered(value) is not None) or (given and not says(unwrapped(given[0]), value)):
                 return field
         return None
+
+
+def field_of(name: str) -> str:
+    """The header for what a schema marks with that name."""
+    return PREFIX + name.lower()
 
 
 def says(text: str | None, value: Any) -> bool:

@@ -71,10 +71,8 @@ class McpBackend(Backend):
                 raise ConfigError(message, path=f"{host.at}.targets[{index}].era", hint=hint)
             if target.login is not None:
                 self.logins[target.name] = self._login(index, target.name, target.login)
-        several = len(self._servers) > 1
-        prefixed = config.prefix_mode == "always" or (config.prefix_mode == "conditional" and several)
         seen = {target.name: Seen(target.tools, target.prompts, target.resources) for target in config.targets}
-        self.names = Names(seen, prefixed=prefixed)
+        self.names = Names(seen, prefixed=config.prefixed)
         rules = {target.name: target.tool_pinning or config.tool_pinning for target in config.targets}
         self.places = {
             target.name: place_of(target.kind[0], target.name, self._servers[target.name].endpoint)

@@ -11,16 +11,20 @@ from agentgateway.errors import GatewayError, GuardRejected, InvalidRequest
 from agentgateway.exchange import Content, Exchange, Headers, Reply, Request
 from agentgateway.interfaces import Host, Protocol
 from agentgateway.llm.documents import check, read_object
+from agentgateway_mcp.door import shown
 from agentgateway_mcp.eras import speak
 from agentgateway_mcp.errors import INVALID_REQUEST, PARSE_ERROR, REFUSED, UNSUPPORTED_VERSION, McpError, rpc_error
 from agentgateway_mcp.logins import LoginRequired, waiting_for_login
 from agentgateway_mcp.messages import MODERN, McpCall
 from agentgateway_mcp.posts import told_on_stream
 from agentgateway_mcp.replies import McpReply, Page, read_message
+from agentgateway_mcp.spelling import misspelt
 from agentgateway_mcp.tickets import is_stream_path, take_ticket
 
 ALLOWED = (("allow", "GET, POST, DELETE"),)
 JSON, EVENTS = "application/json", "text/event-stream"
+TOLD = "notifications/"
+"""How methods of notifications begin, in every version."""
 
 
 class McpProtocol(Protocol):
@@ -130,7 +134,9 @@ def request_id(call: McpCall | None) -> Any:
 
 
 def _check_envelope(call: McpCall) -> None:
-    """One request, notification or response of JSON-RPC 2.0, whose ids are texts or integers."""
+    """One request, notification or response of JSON-RPC 2.0, whose ids are texts or integers. Notifications are what is
+    called so: a request without an id would go past everything that decides about requests, to servers that do not
+    mind, and a notification with one would wait for an answer that does not come."""
     document = call.document
     wanted = document.get("id")
     named = isinstance(wanted, str) or (isinstance(wanted, int) and not isinstance(wanted, bool))
@@ -143,6 +149,11 @@ def _check_envelope(call: McpCall) -> None:
     )
     if not whole:
         raise McpError(INVALID_REQUEST, "the body must be one JSON-RPC 2.0 request, notification or response")
+    if (unknown := misspelt(document)) is not None:
+        raise McpError(INVALID_REQUEST, f"no member of a message is spelt like that: {shown(unknown)}")
+    if call.method and call.method.startswith(TOLD) is named:
+        problem = "a notification has no id" if named else "a request must have an id"
+        raise McpError(INVALID_REQUEST, f"{problem}: {shown(call.method)}")
 
 
 def _negotiate(call: McpCall, request: Request) -> None:

@@ -22,6 +22,7 @@ from agentgateway_mcp.fan import Merged, cursor_of, cursors_in, gather
 from agentgateway_mcp.finding import Finding
 from agentgateway_mcp.listings import distinct, response
 from agentgateway_mcp.messages import McpCall
+from agentgateway_mcp.mirroring import Fields, Mirroring
 from agentgateway_mcp.passing import EVENTS, failure, judged, note, passed, whole
 from agentgateway_mcp.processors import ask_before_one, past_processors
 from agentgateway_mcp.replies import LISTS, Outward, read_message
@@ -41,6 +42,8 @@ CROWD = 256
 """Things that a backend does at the same time with nobody waiting; then clients do wait."""
 IN_ORDER = 0.5
 """Seconds that `notifications/initialized` is waited for, since servers may want it before anything else."""
+OF_NOTHING = SENT_TO_ALL | LISTS.keys() | {"server/discover", "subscriptions/listen"}
+"""Methods that are about no one thing. What servers make of any other one nobody knows: rules decide about it."""
 
 
 class Relay:
@@ -76,6 +79,8 @@ class Relay:
             return await self._initialize()
         if call.kind is not None or call.method == "completion/complete":
             return await self._one()
+        if call.method not in OF_NOTHING and not may_call(self._exchange, call):
+            raise self._no_method()
         if len(self._members) == 1:
             return await self._through(next(iter(self._members)))
         if call.method in LISTS:
@@ -87,7 +92,11 @@ class Relay:
         if call.method in SENT_TO_ALL:
             await self._servers.results(dict.fromkeys(self._members))
             return whole(self._response({}))
-        raise McpError(METHOD_NOT_FOUND, f"Method not found: {call.method[:64]}", status=404 if call.modern else 200)
+        raise self._no_method()
+
+    def _no_method(self) -> McpError:
+        method, modern = self._call.method, self._call.modern
+        return McpError(METHOD_NOT_FOUND, f"Method not found: {method[:64]}", status=404 if modern else 200)
 
     # --- one server ---------------------------------------------------------------------------------------------------
 
@@ -105,17 +114,23 @@ class Relay:
         return await self._through(call.target)
 
     async def _through(self, target: str) -> Reply:
-        call = self._call
-        answer = await self._servers.ask(target, self._renamed())
+        call, message = self._call, self._renamed(target)
+        fields: Fields = ()
+        if call.method == "tools/call" and call.modern:
+            mirroring = Mirroring(self._backend, self._servers, call, self._exchange.request.headers, target)
+            fields = await mirroring.fields(message if isinstance(message, dict) else call.document)
+        answer = await self._servers.ask(target, message, fields=fields)
         try:
             return passed(self._exchange, call, answer, Outward(self._exchange, call, self._names, target))
         except BaseException:
             await answer.close()
             raise
 
-    def _renamed(self) -> bytes | dict[str, Any]:
+    def _renamed(self, target: str) -> bytes | dict[str, Any]:
         """The message in the words of the server it goes to."""
         call = self._call
+        if call.method == "subscriptions/listen":
+            return asked_of(self._exchange, self._names, target, call)
         if not self._names.marks_uris and not self._names.changes:
             return call.body()
         document, params = call.document, call.params
@@ -185,7 +200,10 @@ class Relay:
     async def _subscribe(self) -> Reply:
         """`subscriptions/listen`: one stream of everything that the servers tell; one word that it has begun."""
         config, names, call = self._backend.config, self._names, self._call
-        asked = {target: partial(self._servers.ask, target, asked_of(names, target, call)) for target in self._members}
+        asked = {
+            target: partial(self._servers.ask, target, asked_of(self._exchange, names, target, call))
+            for target in self._members
+        }
         answers = await self._servers.together(asked, fail_open=True)
         streams = {target: one for target, one in answers.items() if one.messages is not None}
         if not streams:

@@ -139,6 +139,8 @@ class Outward:
                 self._task(thing)
             else:
                 thing[named] = self._names.outward(self._target, own, kind)
+                if self._names.is_taken(self._target, own, kind, thing[named]):
+                    continue
                 seen.reworded(kind, own, thing)
                 self._displayed(thing.get("_meta"))
             yield thing

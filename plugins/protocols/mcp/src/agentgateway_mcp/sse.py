@@ -26,7 +26,7 @@ from agentgateway_mcp.elsewhere import Way, bytes_of
 from agentgateway_mcp.errors import UNSUPPORTED_VERSION
 from agentgateway_mcp.messages import MODERN
 from agentgateway_mcp.servers import Answer, Ask
-from agentgateway_mcp.streamable import OWN, StreamableHttpConfig, asked, read
+from agentgateway_mcp.streamable import StreamableHttpConfig, asked, carried, read
 
 PORTS = {"http": 80, "https": 443}
 LONGEST = 2048
@@ -206,11 +206,6 @@ class SseSession(Conversation):
             self._named.exception()  # somebody may have stopped waiting for it
         self.correspondence.fail(reason)
         self._server.lost(self)
-
-
-def carried(exchange: Exchange) -> Headers:
-    """The client's headers, without those that are between it and the gateway."""
-    return exchange.request.headers.end_to_end(OWN)
 
 
 def sub_exchange(exchange: Exchange, outgoing: Outgoing) -> Exchange:

@@ -9,7 +9,7 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from agentgateway.errors import UpstreamError
-from agentgateway.exchange import HOP_BY_HOP, Exchange, Outgoing, Reply, Stream
+from agentgateway.exchange import HOP_BY_HOP, Exchange, Headers, Outgoing, Reply, Stream
 from agentgateway.interfaces import Host
 from agentgateway.llm.sse import Parser
 from agentgateway.settings import PluginConfig, problem
@@ -31,6 +31,7 @@ SAYS = {
     "listen": [(b"accept", b"text/event-stream")],
     "end": [(b"accept", b"*/*")],
 }
+COPIES = b"mcp-param-"
 METHODS = {"send": "POST", "listen": "GET", "end": "DELETE"}
 
 
@@ -101,7 +102,7 @@ class StreamableHttp(Server):
 
     async def prepare(self, exchange: Exchange) -> None:
         ask = asked(exchange)
-        headers = exchange.request.headers.end_to_end(OWN)
+        headers = carried(exchange)
         headers.raw += SAYS[ask.purpose]
         if ask.version and ask.method != "initialize":
             headers.add("mcp-protocol-version", ask.version)
@@ -125,6 +126,14 @@ class StreamableHttp(Server):
         else:
             answer.whole = await read(reply, self.host.body_limit)
         return answer
+
+
+def carried(exchange: Exchange) -> Headers:
+    """The client's headers, without those that are between it and the gateway. Copies of arguments are among these: the
+    arguments that a server gets may be others."""
+    headers = exchange.request.headers.end_to_end(OWN)
+    headers.raw = [pair for pair in headers.raw if not pair[0].startswith(COPIES)]
+    return headers
 
 
 def asked(exchange: Exchange) -> Ask:

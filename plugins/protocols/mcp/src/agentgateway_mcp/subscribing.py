@@ -6,31 +6,43 @@ from collections.abc import Mapping
 from functools import partial
 
 from agentgateway.errors import UpstreamError
+from agentgateway.exchange import Exchange
 from agentgateway_mcp.envelope import Json, member, without
+from agentgateway_mcp.errors import INVALID_PARAMS, McpError
 from agentgateway_mcp.fan import gather
 from agentgateway_mcp.legacy_words import acknowledged
 from agentgateway_mcp.messages import McpCall
 from agentgateway_mcp.naming import Names
 from agentgateway_mcp.replies import read_message
+from agentgateway_mcp.rules import allowed
 from agentgateway_mcp.servers import Answer
 
 URIS = "resourceSubscriptions"
 TASKS = "taskIds"
 
 
-def asked_of(names: Names, target: str, call: McpCall) -> bytes | Json:
-    """A client's `subscriptions/listen` as one of several servers gets it."""
-    params = call.params
-    wanted = member(params, "notifications")
-    if not names.marks_uris or not any(isinstance(wanted.get(key), list) for key in (URIS, TASKS)):
+def asked_of(exchange: Exchange, names: Names, target: str, call: McpCall) -> bytes | Json:
+    """A client's `subscriptions/listen` as one server gets it: with the resources and tasks of its own that there are
+    for this client. Raises `McpError`."""
+    wanted = call.params.get("notifications")
+    if wanted is None:
+        return call.body()
+    if not isinstance(wanted, dict):
+        raise McpError(INVALID_PARAMS, "params.notifications must be an object")
+    if not (URIS in wanted or TASKS in wanted) or not (names.marks_uris or names.changes or call.rules):
         return call.body()
     kept = without(wanted, (URIS, TASKS))
-    for key, inward in ((URIS, names.inward_uri), (TASKS, names.inward_task)):
+    for key, kind, inward in ((URIS, "resource", names.inward_uri), (TASKS, "task", names.inward_task)):
         given = wanted.get(key)
         found = [inward(one) for one in (given if isinstance(given, list) else ()) if isinstance(one, str)]
-        if own := [one for owner, one in found if owner == target]:
+        if own := [one for owner, one in found if owner == target and there_is(exchange, names, kind, target, one)]:
             kept[key] = own
-    return {**call.document, "params": {**params, "notifications": kept}}
+    return {**call.document, "params": {**call.params, "notifications": kept}}
+
+
+def there_is(exchange: Exchange, names: Names, kind: str, target: str, name: str) -> bool:
+    """Whether the file and the rules let the client know of a thing."""
+    return names.seen[target].has(kind, name) and allowed(exchange, kind, target, name)
 
 
 async def begun(names: Names, answers: Mapping[str, Answer], call: McpCall, limit: float) -> Json:

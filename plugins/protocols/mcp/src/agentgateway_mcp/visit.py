@@ -133,6 +133,9 @@ class Visit:
     def _exchange(self, call: McpCall) -> Exchange:
         call.version, call.session = self.version, self._session
         headers = Headers.of({"host": "localhost", "content-type": "application/json"})
+        if call.method == "tools/call":
+            own = {**call.document, "params": {**call.params, "name": call.name}}
+            headers.update(self.backend.bridges[self.name].params.of(own))
         exchange = Exchange(Request("POST", "/mcp", headers, Body(call.raw), authority="localhost"), HERE)
         exchange.call, exchange.target = call, self._target
         return exchange
