@@ -222,6 +222,8 @@ async def test_guards_read_what_is_embedded(front: Front) -> None:
         ({"inputText": "Hi", "textGenerationConfig": {}}, "in no format that is known here"),
         (CLAUDE | {"anthropic_version": "2023-06-01"}, "anthropic_version"),
         (CLAUDE | {"model": "gpt"}, "model: stands in the path"),
+        (CLAUDE | TITAN, "inputText: does not go together with `anthropic_version`"),
+        (TITAN | COHERE, "texts: does not go together with `inputText`"),
         (CLAUDE | {"stream": True}, "stream: stands in the path"),
         (CLAUDE | {"messages": "Hi"}, "messages"),
         ({"inputText": 7}, "inputText"),

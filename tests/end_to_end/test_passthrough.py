@@ -271,3 +271,39 @@ async def test_a_map_of_routes_may_say_so_too(serve, client):
             line = await gateway.logged(f"http.path={path}")
             assert ("gen_ai.usage.input_tokens=7" in line) is told
         assert (await client.post(gateway.url + "/v1/other", content=ODD % "m")).status_code == 404
+
+
+ELSEWHERE = [
+    "/model/plain/invoke",
+    "/model/plain/async-invoke",
+    "//model//plain/invoke",
+    "/model;a=b/plain/invoke",
+    "/model%2fplain%2Finvoke",
+    "/model\\plain\\invoke",
+    "/v1beta/models/plain:predict",
+    "/v1beta/models/{model}-2:predict",
+    "/openai/deployments/plain/chat/completions",
+    "/openai/deployments/{model}/model/plain/x",
+    "/model/{model}:2/invoke",
+    "/model/{model}%2Fplain/invoke",
+]
+
+
+@pytest.mark.parametrize("model", ["seen", "unseen"])
+async def test_a_path_that_names_another_model_does_not_get_by(start, model):
+    post = await start("{apiKey: {mode: strict, keys: [{key: ada-1f, allowedModels: [seen, unseen]}]}}")
+    body = {"model": model, "messages": [{"role": "user", "content": "hi"}]}
+    for path in ELSEWHERE:
+        answered = await post(path.format(model=model), body, authorization="Bearer ada-1f")
+        assert answered.status_code == 400, path
+        assert "is not the one in the path" in answered.text
+    assert post.upstream.received == []
+
+
+async def test_a_path_that_names_the_model_passes_when_no_other_is_asked_for(start):
+    post = await start()
+    for model, path in [("seen", "/model/seen/async-invoke"), ("unseen", "/v1beta/models/unseen:predict")]:
+        assert (await post(path, {"model": model})).status_code == 200
+        assert post.upstream.received[-1].target == path
+    assert (await post("/model/renamed/async-invoke", {"model": "renamed"})).status_code == 400
+    assert len(post.upstream.received) == 2

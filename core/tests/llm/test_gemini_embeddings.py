@@ -93,6 +93,15 @@ def test_every_text_is_a_segment(spoken: Dialect) -> None:
 
 
 @both
+@pytest.mark.parametrize("kind", ["inlineData", "inline_data", "fileData", "file_data"])
+def test_what_no_guard_can_read_is_told(spoken: Dialect, kind: str) -> None:
+    told = {"content": {"parts": [{"text": "a"}, {kind: {"mimeType": "text/plain", "data": "YQ=="}}]}}
+    call = read(spoken, told if spoken is ONE else {"requests": [ASKED, told]})
+    assert call.unreadable() == ("" if spoken is ONE else "requests[1].") + f"content.parts[1].{kind}"
+    assert read(spoken, CALLS[spoken.name]).unreadable() == ""
+
+
+@both
 @given(data=st.data())
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_spoilt_call_is_refused_or_read(spoken: Dialect, data: st.DataObject) -> None:

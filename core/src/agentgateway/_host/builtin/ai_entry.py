@@ -10,6 +10,7 @@ from agentgateway.errors import ConfigError, NotFound
 from agentgateway.exchange import Exchange, Request
 from agentgateway.interfaces import Credential, Layer, Provider
 from agentgateway.llm.calls import Dialect, LlmCall
+from agentgateway.llm.path_models import insist_on_model
 from agentgateway.llm.resources import ResourceCall
 from agentgateway.settings import Secret
 
@@ -62,12 +63,15 @@ class Entry:
         return None
 
     def passed_path(self, call: LlmCall, request: Request) -> str:
-        """The client's own path and query, below the operator's base if there is one."""
+        """The client's own path and query, below the operator's base if there is one. Raises `InvalidRequest` for a path
+        that names another model than the call."""
         if self.path_override:
             return self.path_override
         path = request.path
         if self.model is not None and call.dialect.model_in_path:
             path = call.dialect.path(call.model, stream=call.stream)
+        else:
+            insist_on_model(path, call.model)
         if self.base is not None:
             path = self.base + path.removeprefix(self.own_base)
         query = without_credentials(request.query)

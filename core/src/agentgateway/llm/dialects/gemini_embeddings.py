@@ -47,6 +47,8 @@ PURPOSES: Mapping[str, Purpose] = {
     "CLUSTERING": "clustering",
 }
 """Other types of tasks are hints that nobody else has a word for."""
+FILES = frozenset(("inlineData", "inline_data", "fileData", "file_data"))
+"""Parts that models for more than text embed, in both spellings that the vendor takes."""
 
 
 class GeminiEmbedding(Dialect):
@@ -107,6 +109,10 @@ class GeminiEmbedding(Dialect):
             found.extend(texts.one(one.get(CONFIG) or {}, "title", join(at, f"{CONFIG}.title")))
         return found
 
+    def unreadable(self, document: Json) -> str:
+        found = (files_in(one["content"], join(at, "content")) for one, at in self.asked(document))
+        return next(filter(None, found), "")
+
     def decode_reply(self, document: Json) -> Any:
         return EmbeddingReply("", (values(document.get("embedding")),), self.usage(document))
 
@@ -134,6 +140,12 @@ class GeminiEmbedding(Dialect):
 
     def encode_error(self, facts: ErrorFacts) -> Json:
         return gemini_errors.encode_error(facts)
+
+
+def files_in(content: Json, at: str) -> str:
+    """The first of its parts that is a file; empty when none is."""
+    parts = objects(content["parts"], f"{at}.parts")
+    return next((join(place, key) for part, place in parts for key in part if key in FILES), "")
 
 
 REQUESTS = "requests"

@@ -30,10 +30,12 @@ class Invoke(Invoked):
     paths: ClassVar[tuple[str, ...]] = ("/invoke", "/invoke-with-response-stream")
 
     def read(self, document: Json, path: str) -> Head:
-        for key, name in BODIES.items():
-            if key in document and TEXTS_OF_TITAN not in document:
-                spoken = dialect(name)
-                return replace(spoken.read(document, path), dialect=spoken)
+        found = [key for key in BODIES if key in document]
+        if len(found) > 1:
+            raise InvalidRequest(f"{found[1]}: does not go together with `{found[0]}`", param=found[1])
+        if found and TEXTS_OF_TITAN not in document:
+            spoken = dialect(BODIES[found[0]])
+            return replace(spoken.read(document, path), dialect=spoken)
         if "model" in document:
             return replace(UNREAD.read(document, path), dialect=UNREAD)
         known = "Anthropic's messages (`anthropic_version`), Titan's and Cohere's embeddings (`inputText`, `texts`)"
