@@ -427,6 +427,9 @@ async def test_the_protocols_own_words_are_no_texts(world: World) -> None:
     schema = {"type": "object", "properties": {"email": {"type": "string", "format": "email"}}, "required": ["email"]}
     world.a.answers["tools/call"] = {"tools": [{"name": MAIL, "inputSchema": schema}]}
     assert (await called(world)).json()["result"] == world.a.answers["tools/call"]
+    question = {"method": "elicitation/create", "params": {"message": "m", "requestedSchema": schema}}
+    world.a.answers["tools/call"] = {"inputRequests": {MAIL: question}, "requestState": MAIL}
+    assert (await called(world)).json()["result"] == world.a.answers["tools/call"]
 
 
 async def test_guards_see_every_text_of_a_client(world: World) -> None:

@@ -97,7 +97,7 @@ RESULT = own(
     resources=own("uri", "name", "mimeType", **ANNOTATED),
     resourceTemplates=own("uriTemplate", "name", "mimeType", **ANNOTATED),
     serverInfo=INFO,
-    inputRequests=Place(each=question),
+    inputRequests=Place(each=question, keyed=True),
     task=own(*TASK_WORDS, _meta=META),
     tasks=own(*TASK_WORDS, _meta=META),
 )
@@ -138,7 +138,7 @@ def answer(holder: dict[str, Any]) -> Place:
 
 ANSWERED = own("action", _meta=META)
 SAMPLED = own("model", "stopReason", "role", content=block, roots=own("uri"), _meta=META)
-RESPONSES: dict[str, Rule] = {"inputResponses": Place(each=answer), "_meta": META}
+RESPONSES: dict[str, Rule] = {"inputResponses": Place(each=answer, keyed=True), "_meta": META}
 SENT = {
     "initialize": own("protocolVersion", clientInfo=META.within["io.modelcontextprotocol/clientInfo"], _meta=META),
     "tools/call": own("name", "requestState", **RESPONSES),

@@ -23,12 +23,14 @@ PLAIN_NAME = re.compile(r"[A-Za-z_$][A-Za-z0-9_$./-]{0,63}")
 @dataclass(frozen=True, slots=True)
 class Place:
     """An object of the protocol, or each object of a list. Members that are its `own` hold a word, those of `lists` a
-    list of words; `within` are places inside it; any other member is `each`, and free JSON where there is none."""
+    list of words; `within` are places inside it; any other member is `each`, and free JSON where there is none. Keys
+    are words, too, where it is `keyed`."""
 
     own: frozenset[str] = frozenset()
     lists: frozenset[str] = frozenset()
     within: Mapping[str, Rule] = field(default_factory=dict)
     each: Rule | None = None
+    keyed: bool = False
 
 
 Rule = Place | Callable[[dict[str, Any]], Place]
@@ -65,7 +67,7 @@ def texts_of(document: dict[str, Any], rule: Rule, role: str, edited: Callable[[
                 continue
             below = f"{path}.{key}" if path else key
             slot: Slot | None = None
-            if not is_plain(key) and key not in place.within:
+            if not is_plain(key) and key not in place.within and not place.keyed:
                 slot = Slot(holder, key, edited)
                 found.append(Segment(role, EVERY, below, key, slot.rename))
             if type(value) is str:
