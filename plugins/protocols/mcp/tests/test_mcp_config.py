@@ -65,7 +65,6 @@ def edited(name: str, own: str, given: str, **more: object) -> object:
         ([DEMO, edited("b", "add", "b_echo", include=["add", "echo"])], "conditional", "call `echo` of target `b`"),
         ([edited("a", "echo", "say"), edited("b", "add", "a_echo")], "conditional", None),
         ([DEMO | {"tools": {"exclude": ["e*"]}}, edited("b", "add", "a_echo")], "conditional", None),
-        ([DEMO, edited("b", "add", "a_echo", exclude=["add"])], "conditional", None),
         ([DEMO, edited("b", "add", "echo")], "never", None),
         ([DEMO | {"tools": {"edit": {"echo": {}}}}, edited("b", "add", "echo")], "never", "`echo` of target `a`"),
         ([edited("b", "add", "add")], "conditional", None),
