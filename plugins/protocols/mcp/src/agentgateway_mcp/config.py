@@ -135,7 +135,7 @@ def names_of_others(targets: list[TargetConfig], prefixed: bool) -> Iterator[tup
                 known[kind, f"{target.name}_{own}" if prefixed else own] = (target.name, own)
     for index, target in enumerate(targets):
         for kind, name, place in named(index, target):
-            if kind == "targets" or not by_name[target.name][kind].has(str(place[3])):
+            if kind == "targets":
                 continue
             owner, mark, rest = name.partition("_")
             theirs = by_name[owner][kind] if prefixed and mark and owner in by_name else None

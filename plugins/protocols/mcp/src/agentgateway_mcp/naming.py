@@ -30,7 +30,6 @@ class Names:
             for target, one in seen.items()
             for kind, names in one.renamed.items()
             for own, name in names.items()
-            if one.has(kind, own)
         }
         self._told: set[tuple[str, str, str]] = set()
         self.changes = any(one.changes for one in seen.values())
