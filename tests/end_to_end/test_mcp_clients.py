@@ -58,15 +58,16 @@ routes:
       - name: fetch
         era: stateless
         stdio: {{cmd: {python}, args: ["-m", "mcp_server_fetch", "--allow-private-ips"]}}
-- matches: [{{path: {{pathPrefix: /both}}}}]
+- matches: [{{path: {{pathPrefix: /three}}}}]
   backends:
   - mcp:
       targets:
       - {{name: one, era: stateless, mcp: {{host: "{everything}"}}}}
       - {{name: two, mcp: {{host: "{npm}"}}}}
+      - {{name: time, stdio: {{cmd: {python}, args: ["-m", "mcp_server_time", "--local-timezone=UTC"]}}}}
 """
 
-NAMES = ("everything", "npm", "children", "fetch", "both", "sessions", "stateless")
+NAMES = ("everything", "npm", "children", "fetch", "three", "sessions", "stateless")
 
 LISTS: list[Step] = [["tools"], ["prompts"], ["resources"], ["templates"]]
 EVERYTHING: list[Step] = [
@@ -244,13 +245,14 @@ def hurried(client: str, done: list[Any]) -> list[Any]:
     return [[name, result, [one for one in heard if one[0] != lost]] for name, result, heard in done]
 
 
-def assert_names(both: list[Any], one: list[Any], two: list[Any]) -> None:
-    """The lists of a federation have everything of both servers, each by its name there."""
-    for (kind, merged, _), (_, first, _), (_, second, _) in zip(both, one, two, strict=True):
+def assert_names(three: list[Any], one: list[Any], two: list[Any]) -> None:
+    """The lists of a federation have everything of its servers, each by its name there."""
+    for (kind, merged, _), (_, first, _), (_, second, _) in zip(three, one, two, strict=True):
         key, mark = {"resources": ("uri", "+"), "templates": ("uriTemplate", "+")}.get(kind, ("name", "_"))
         expected = [
             f"{target}{mark}{thing[key]}" for target, part in (("one", first), ("two", second)) for thing in part
         ]
+        expected += ["time_get_current_time", "time_convert_time"] if kind == "tools" else []
         assert [thing[key] for thing in merged] == expected
 
 
@@ -260,7 +262,7 @@ async def test_a_client_sees_what_it_sees_without(front: dict[str, str], face: s
     visits = [
         *((front["everything-direct"], EVERYTHING), (front["everything"], EVERYTHING)),
         *((front["npm-direct"], NPM), (front["npm"], NPM)),
-        (front["both"], [step for part in steps for step in part]),
+        (front["three"], [*(step for part in steps for step in part), *TIME]),
         (front["children"], [*named("two", NPM), *TIME, *GIT]),
         (
             front["sessions" if mode == "auto" else "stateless"],
@@ -268,7 +270,7 @@ async def test_a_client_sees_what_it_sees_without(front: dict[str, str], face: s
         ),
         *([(f"{front['everything']}/sse", EVERYTHING)] if mode == "legacy" else []),
     ]
-    everything, behind, npm, npm_behind, both, children, bridged, *streamed = await follow(client, mode, visits)
+    everything, behind, npm, npm_behind, three, children, bridged, *streamed = await follow(client, mode, visits)
     spoken = "2026-07-28" if mode == "auto" else "2025-11-25"
     assert everything[0][0] == spoken
     same(everything, behind)
@@ -283,10 +285,11 @@ async def test_a_client_sees_what_it_sees_without(front: dict[str, str], face: s
     assert {"roots"} <= heard_of(npm) - {"log"} == heard_of(npm_behind) - {"log"}
     same(settled(ageless(npm[1:])), settled(ageless(npm_behind[1:])))
 
-    assert both[0][0] == spoken
-    assert_names(both[1:5], everything[1:5], npm[1:5])
+    assert three[0][0] == spoken
+    assert_names(three[1:5], everything[1:5], npm[1:5])
     asked = [*missing(renamed("one", everything), mode), *renamed("two", npm)]
-    same(settled(ageless(asked)), settled(ageless(both[5:])))
+    same(settled(ageless(asked)), settled(ageless(three[5:-1])))
+    assert "+9.0h" in three[-1][1]["content"][0]["text"], three[-1]
 
     same(settled(ageless(renamed("two", npm))), settled(ageless(children[1:-2])))
     assert "+9.0h" in children[-2][1]["content"][0]["text"], children[-2]
