@@ -2,6 +2,7 @@
 one session key and one store, in front of servers that answer, hold their answers back, or say what is no message."""
 
 import asyncio
+import base64
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
@@ -131,7 +132,11 @@ async def running(serve_all: Any, tmp_path_factory: pytest.TempPathFactory) -> A
             "both": {"targets": [target("a"), target("b")]},
             "idle": {"targets": [target("s", "a")], "sessionIdle": "1500ms"},
             "pages": {"targets": [target("page502"), target("a"), target("page200")], "failureMode": "failOpen"},
-            "silent": {"targets": [target("silent"), target("a")], "failureMode": "failOpen", "timeout": "400ms"},
+            "silent": {
+                "targets": [target("silent"), target("a"), target("b")],
+                "failureMode": "failOpen",
+                "timeout": "400ms",
+            },
             "rests": {
                 "targets": [target("silent", policies=rests), target("page502", policies=rests), target("a")],
                 "failureMode": "failOpen",
@@ -278,6 +283,8 @@ async def test_who_did_not_answer_when_a_session_was_opened_is_not_in_it(world: 
     assert "result" in await client.old("tools/call", name="a_first", arguments={})
     got = await client.send({**PING, "method": "tools/call", "params": {"name": "silent_x", "arguments": {}}})
     assert got.json()["error"]["code"] == -32602
+    forged = base64.urlsafe_b64encode(b'{"silent":"x"}').decode()
+    assert (await client.old("tools/list", cursor=forged))["error"]["code"] == -32602
     headers = {"mcp-session-id": str(client.session)}
     assert (await client.http.delete(client.path, headers=headers)).status_code == 200
     assert [one.json()["method"] for one in world.silent.upstream.received] == ["initialize"]

@@ -50,13 +50,10 @@ class Servers:
         self._call = call
         self._names = backend.names
         assert exchange.target is not None
-        session = call.session
-        self.members = {
-            member.name: member
-            for member in exchange.target.members
-            if session is None
-            or member.name in session.servers  # whoever was not there when it was opened is not in it
-        }
+        members, session = exchange.target.members, call.session
+        if session is not None:  # whoever was not there when it was opened is not in it
+            members = tuple(member for member in members if member.name in session.servers)
+        self.members = {member.name: member for member in members}
 
     async def results(self, pages: Mapping[str, str | None], *, all_of_them: bool = False) -> dict[str, dict[str, Any]]:
         """The results of several servers for the client's request, each with a cursor of its own."""

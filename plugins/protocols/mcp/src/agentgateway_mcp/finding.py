@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from agentgateway.exchange import Exchange
 from agentgateway_mcp.asking import Servers
-from agentgateway_mcp.callers import repeated
+from agentgateway_mcp.callers import Caller, repeated
 from agentgateway_mcp.messages import McpCall
 from agentgateway_mcp.owners import Name
 from agentgateway_mcp.replies import LISTS
-from agentgateway_mcp.sessions import owner_of
 
 if TYPE_CHECKING:
     from agentgateway_mcp.plugin import McpBackend
@@ -19,6 +18,11 @@ if TYPE_CHECKING:
 PAGES = 64
 """Pages of a list that are looked through for a name."""
 NAMED = {"tool": "tools/list", "prompt": "prompts/list"}
+
+
+def whose(servers: Servers, exchange: Exchange) -> bytes:
+    """Equal for callers whom servers show the same lists."""
+    return Caller(servers, exchange, "").key({}, wide=True)
 
 
 class Finding:
@@ -36,7 +40,7 @@ class Finding:
         call = self._call
         if call.kind not in NAMED or not call.name:
             return None
-        name = (owner_of(self._exchange), call.kind, call.name)
+        name = (whose(self._servers, self._exchange), call.kind, call.name)
         known = self._backend.owners.get(name)
         if known is None or known.target not in self._servers.members:
             return await self._found(name)

@@ -58,12 +58,13 @@ class McpCall(Content):
     `method` is the JSON-RPC method, empty in a response and where there is no message; `kind` what it is about.
 
     The backend fills in `target` and `name` (the server asked, and what it calls the tool, prompt, resource or task
-    that the message is about), and `session`, which the client's session id stands for. `judges` are guards of what
-    comes back, `rules` the authorization of this route; `looked_at` is the thing of a list, or of a completion, that
-    these rules are asked about: its kind, its target, its name. `processors` see requests and results as wholes;
-    `said_of_it` is what they have to say of the message to expressions, `edits` what they did to the headers of its
-    requests to servers: the values of each, none where it is taken out. `quarantined` says that a tool was refused
-    because it has changed; `login` is what the user answered to the gateway's own question whether to log in.
+    that the message is about), and `session`, which the client's session id stands for, with the `lease` that it has
+    while the message is under way. `judges` are guards of what comes back, `rules` the authorization of this route;
+    `looked_at` is the thing of a list, or of a completion, that these rules are asked about: its kind, its target, its
+    name. `processors` see requests and results as wholes; `said_of_it` is what they have to say of the message to
+    expressions, `edits` what they did to the headers of its requests to servers: the values of each, none where it is
+    taken out. `quarantined` says that a tool was refused because it has changed; `login` is what the user answered to
+    the gateway's own question whether to log in.
 
     A message of the transport of 2024-11-05 has the `ticket` that it came with, empty where there was none. The backend
     adds the address of the `stream` that it is for, whose that is, as `owner`, and what is to be done when its exchange

@@ -12,7 +12,7 @@ MOST = 10_000
 FRESH = 60.0
 """Seconds after which an owner is looked for again, while calls go to the one that is known."""
 
-Name = tuple[str, str, str]
+Name = tuple[bytes, str, str]
 """Whose lists these are, since servers may show others to others; the kind of a thing; its name."""
 
 
@@ -48,7 +48,7 @@ class Owners:
     def forget(self, name: Name) -> None:
         self._known.pop(name, None)
 
-    def learn(self, caller: str, kind: str, lists: Mapping[str, Iterable[object]]) -> None:
+    def learn(self, caller: bytes, kind: str, lists: Mapping[str, Iterable[object]]) -> None:
         """From whole lists of all servers, in their order: the first that has a name owns it."""
         seen: set[str] = set()
         for target, things in lists.items():

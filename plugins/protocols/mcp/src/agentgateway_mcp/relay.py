@@ -19,7 +19,7 @@ from agentgateway_mcp.callers import repeated
 from agentgateway_mcp.door import gone, unknown
 from agentgateway_mcp.errors import INVALID_PARAMS, METHOD_NOT_FOUND, McpError
 from agentgateway_mcp.fan import Merged, cursor_of, cursors_in, gather
-from agentgateway_mcp.finding import Finding
+from agentgateway_mcp.finding import Finding, whose
 from agentgateway_mcp.listings import distinct, response
 from agentgateway_mcp.messages import McpCall
 from agentgateway_mcp.mirroring import Fields, Mirroring
@@ -29,7 +29,7 @@ from agentgateway_mcp.replies import LISTS, Outward, read_message
 from agentgateway_mcp.resumption import of_all, read
 from agentgateway_mcp.rules import may_call
 from agentgateway_mcp.servers import Answer, Said
-from agentgateway_mcp.sessions import ASKED, opened, owner_of
+from agentgateway_mcp.sessions import ASKED, opened
 from agentgateway_mcp.streamable import event
 from agentgateway_mcp.subscribing import asked_of, begun
 
@@ -153,7 +153,7 @@ class Relay:
     async def _list(self) -> Reply:
         call = self._call
         key, _, named = LISTS[call.method]
-        cursors = cursors_in(call.params.get("cursor"), self._names.targets)
+        cursors = cursors_in(call.params.get("cursor"), tuple(self._members))
         pages: Mapping[str, str | None] = dict.fromkeys(self._members) if cursors is None else cursors
         if self._names.prefixed and not call.rules:
             parts = await self._servers.parts(pages)
@@ -177,7 +177,7 @@ class Relay:
         whole_lists = len(results) == len(self._members) and not any(one.get("nextCursor") for one in results.values())
         if key in KINDS_OF and whole_lists:
             lists = {target: result.get(key) or () for target, result in results.items()}
-            self._backend.owners.learn(owner_of(self._exchange), KINDS_OF[key], lists)
+            self._backend.owners.learn(whose(self._servers, self._exchange), KINDS_OF[key], lists)
 
     def _besides(self, results: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
         """What a merged list says besides its entries."""
@@ -315,7 +315,7 @@ class Relay:
         given = self._exchange.request.headers.get("last-event-id")
         if len(self._members) == 1:
             return await self._heard(next(iter(self._members)), given)
-        found = read(given, self._names.targets) if given else {}
+        found = read(given, tuple(self._members)) if given else {}
         if isinstance(found, tuple):
             return await self._heard(*found)
         asked = {
