@@ -63,7 +63,7 @@ class Entry:
         return None
 
     def passed_path(self, call: LlmCall, request: Request) -> str:
-        """The client's own path and query, below the operator's base if there is one. Raises `InvalidRequest` for a path
+        """The client's own path and query, below the operator's base if there is one. Raises `InvalidRequest` for one
         that names another model than the call."""
         if self.path_override:
             return self.path_override
