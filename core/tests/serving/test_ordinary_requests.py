@@ -209,6 +209,60 @@ async def test_a_client_that_sends_and_sends_and_does_not_read_leaves_no_connect
             await port.gone()
 
 
+PIECES = 800
+
+
+async def test_a_body_that_looks_like_heads_waits_for_its_client_too(connect):
+    sent = 0
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal sent
+        piece = b"HTTP/1.1 ".ljust(60_000, b"x")
+        length = b"%d" % (PIECES * len(piece))
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", length)]})
+        for _ in range(PIECES):
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+            sent += 1
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+
+    port = Port(socket.create_server(("127.0.0.1", 0)), application, HttpFrontend, Traffic())
+    port.listen()
+    client = await connect(SimpleNamespace(port=port.socket.getsockname()[1]), limit=1024)
+    await client.send(POST % (0, b""))
+    await client.reader.readexactly(1)
+    for _ in range(10 * PIECES):
+        await asyncio.sleep(0)
+    assert 0 < sent < PIECES
+    client.writer.transport.abort()
+    async with asyncio.timeout(5):
+        await port.gone()
+    port.stop()
+    port.socket.close()
+
+
+async def test_nothing_is_made_of_a_reply_to_a_connection_that_was_given_up(serving, connect, caplog):
+    closed, replied = asyncio.Event(), asyncio.Event()
+
+    async def answer(exchange: Exchange) -> Reply:
+        await closed.wait()
+        replied.set()
+        return Reply.text(200, "late")
+
+    client = await connect(await serving(answer))
+    await client.send(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n" + b"no preface " * 9)
+    async with asyncio.timeout(5):
+        while not await client.reader.read(1000):
+            pass
+        while await client.reader.read(1000):
+            pass
+    closed.set()
+    async with asyncio.timeout(5):
+        await replied.wait()
+    await client.close()
+    assert "RuntimeError" not in caplog.text
+
+
 async def test_any_application_is_served_as_hypercorn_would(connect):
     """Such as the admin's: it need not name its headers, and is answered for when it fails."""
 

@@ -193,11 +193,14 @@ class Connection(TCPServer):
             await self._close()
 
     def _write(self, data: bytes) -> None:
+        if self._closed:  # by a protocol that gave up, with applications still at work
+            return
         self._traffic.sent += len(data)
         if self._held:
             data, self._held = self._held + data, b""
-        elif data.startswith(b"HTTP/1.1 "):
-            # A reply's head: one system call with what follows in the same step of the application, 20 µs less.
+        elif data.startswith(b"HTTP/1.1 ") and not self.writer.transport.get_write_buffer_size():
+            # A reply's head: one system call with what follows in the same step of the application, 20 µs less. It may
+            # be a piece of a body that looks like one: whoever writes those waits for a client that does not read.
             self._held = data
             self.loop.call_soon(self._release)
             return
