@@ -61,8 +61,9 @@ def main() -> None:
     arguments = parser.parse_args()
     end_on_sigterm()
     with ExitStack() as stack:
-        sides = [Side(number, path.resolve(), arguments.stream) for number, path in enumerate(arguments.checkouts)]
-        for side in sides:
+        sides: list[Side] = []
+        for number, path in enumerate(arguments.checkouts):
+            sides.append(side := Side(number, path.resolve(), arguments.stream))
             stack.callback(side.stop)
             for _ in range(WARMING):
                 side.round()

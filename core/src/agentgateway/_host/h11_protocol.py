@@ -1,7 +1,7 @@
 """HTTP/1.1 behind Hypercorn: ordinary requests are read and answered here, all others by h11, as Hypercorn has it.
 
-h11 keeps a state machine for both sides and looks at every field several times: for an ordinary request, a third of all
-that a call cost. While one is served h11 knows nothing of it, and is at rest; it is given what comes behind it.
+h11 keeps a state machine for both sides and looks at every field several times: for an ordinary request, two fifths
+of all that a call cost. While one is served h11 knows nothing of it, and is at rest; it is given what comes behind it.
 """
 
 from __future__ import annotations

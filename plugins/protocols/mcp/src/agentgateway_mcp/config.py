@@ -63,12 +63,12 @@ class McpConfig(PluginConfig):
     """Whether names of tools and prompts are told apart by `TARGET_` in front of them: only when there are several
     targets, always, or never. With `never`, the first target in the list that has a name owns it."""
     failure_mode: Literal["failClosed", "failOpen"] = "failClosed"
-    """What happens to a list when one of several servers fails: it fails too, or goes without that server's part."""
+    """What happens to a list, or to the opening of a session, when one of several servers fails: it fails too, or goes
+    without that server."""
     stateful_mode: Literal["stateful", "stateless"] = "stateful"
     """Whether clients of versions that have sessions get one; without, each of their requests stands alone."""
     session_idle: Duration = Field(1800.0, gt=0)
-    """How long a session of a server that lives in this process, a program or a legacy stream, outlasts its last
-    message."""
+    """How long a session outlasts its last message."""
     session_lifetime: Duration = Field(86400.0, gt=0)
     """How long any session lives."""
     dns_rebinding_protection: bool = True
@@ -81,7 +81,7 @@ class McpConfig(PluginConfig):
     tool_pinning: ToolPinning = ToolPinning()
     """What becomes of tools that are not what they were when their server was first asked."""
     timeout: Duration = Field(30.0, gt=0)
-    """How long a server may take over its part of a list, or over opening a session."""
+    """How long a server may take over what several are asked (a list, a ping, a level), or over opening a session."""
 
     @field_validator("targets")
     @classmethod
