@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pydantic_core import to_json
-
-from agentgateway.errors import GatewayError, UpstreamError
+from agentgateway.errors import GatewayError
 from agentgateway.exchange import Exchange, Headers, Reply
-from agentgateway.streams import OwnedStream
 from agentgateway.tasks import in_a_task
 from agentgateway_mcp import merging
 from agentgateway_mcp.asking import Servers
 from agentgateway_mcp.callers import repeated
-from agentgateway_mcp.door import gone, unknown
+from agentgateway_mcp.door import unknown
 from agentgateway_mcp.errors import INVALID_PARAMS, METHOD_NOT_FOUND, McpError
-from agentgateway_mcp.fan import Merged, cursor_of, cursors_in, gather
+from agentgateway_mcp.fan import cursor_of, cursors_in
 from agentgateway_mcp.finding import Finding, whose
+from agentgateway_mcp.listening import Listening
 from agentgateway_mcp.listings import distinct, response
 from agentgateway_mcp.messages import McpCall
 from agentgateway_mcp.mirroring import Fields, Mirroring
-from agentgateway_mcp.passing import EVENTS, failure, judged, note, passed, whole
+from agentgateway_mcp.opening import Opening
+from agentgateway_mcp.passing import passed, whole
 from agentgateway_mcp.processors import ask_before_one, past_processors
-from agentgateway_mcp.replies import LISTS, Outward, read_message
-from agentgateway_mcp.resumption import of_all, read
+from agentgateway_mcp.replies import LISTS, Outward
 from agentgateway_mcp.rules import may_call
-from agentgateway_mcp.servers import Answer, Said
-from agentgateway_mcp.sessions import ASKED, opened
-from agentgateway_mcp.streamable import event
-from agentgateway_mcp.subscribing import asked_of, begun
+from agentgateway_mcp.subscribing import asked_of
 
 if TYPE_CHECKING:
     from agentgateway_mcp.plugin import McpBackend
@@ -57,6 +52,10 @@ class Relay:
         self._servers = Servers(backend, exchange, call)
         self._members = self._servers.members
 
+    @property
+    def _known(self) -> tuple[McpBackend, Exchange, McpCall, Servers]:
+        return self._backend, self._exchange, self._call, self._servers
+
     async def answer(self) -> Reply:
         if not self._call.processors:
             return await self._answer()
@@ -68,15 +67,15 @@ class Relay:
     async def _answer(self) -> Reply:
         call = self._call
         if call.purpose == "end":
-            return await self._end()
+            return await Opening(*self._known).end()
         if call.purpose == "listen":
-            return await self._listen()
+            return await Listening(*self._known).listen()
         if not call.method:
             return await self._client_answers()
         if not call.is_request:
             return await self._notify()
         if call.method == "initialize":
-            return await self._initialize()
+            return await Opening(*self._known).initialize()
         if call.kind is not None or call.method == "completion/complete":
             return await self._one()
         if call.method not in OF_NOTHING and not may_call(self._exchange, call):
@@ -88,7 +87,7 @@ class Relay:
         if call.method == "server/discover":
             return await self._discover()
         if call.method == "subscriptions/listen":
-            return await self._subscribe()
+            return await Listening(*self._known).subscribe()
         if call.method in SENT_TO_ALL:
             await self._servers.results(dict.fromkeys(self._members))
             return whole(self._response({}))
@@ -104,7 +103,7 @@ class Relay:
         """What is about one thing goes to the server that has it."""
         call = self._call
         if call.target is None:
-            call.target = await Finding(self._backend, self._exchange, call, self._servers).owner()
+            call.target = await Finding(*self._known).owner()
         if call.target is None or call.target not in self._members:
             raise unknown(call)
         if call.processors:
@@ -197,144 +196,7 @@ class Relay:
             ) from error
         return whole(self._response(merging.discovered(results)))
 
-    async def _subscribe(self) -> Reply:
-        """`subscriptions/listen`: one stream of everything that the servers tell; one word that it has begun."""
-        config, names, call = self._backend.config, self._names, self._call
-        asked = {
-            target: partial(self._servers.ask, target, asked_of(self._exchange, names, target, call))
-            for target in self._members
-        }
-        answers = await self._servers.together(asked, fail_open=True)
-        streams = {target: one for target, one in answers.items() if one.messages is not None}
-        if not streams:
-            raise McpError(METHOD_NOT_FOUND, "Method not found: subscriptions/listen", status=404)
-        first = await begun(names, streams, call, config.timeout)
-        return self._stream(Merged(streams), first)
-
-    def _stream(
-        self, merged: Merged, first: dict[str, Any] | None = None, places: dict[str, str] | None = None
-    ) -> Reply:
-        body = OwnedStream(self._told(merged, first, places), Closing(merged))
-        return Reply(200, Headers(list(EVENTS)), body, upstream=True)
-
-    async def _told(
-        self, merged: Merged, first: dict[str, Any] | None, places: dict[str, str] | None
-    ) -> AsyncGenerator[bytes, None]:
-        """The messages of several streams, and what comes before them. `places` are those reached in each, which events
-        say then."""
-        if first is not None:
-            yield event(Said(to_json(first)))
-        async for target, said in merged:
-            if places is not None and said.event is not None:
-                places[target] = said.event
-            if not said.data:
-                continue
-            document = read_message(said.data)
-            try:
-                Outward(self._exchange, self._call, self._names, target).message(document)
-                note(self._call, document)
-                await judged(self._call, document)
-            except GatewayError as error:
-                self._exchange.error = error
-                yield failure(self._call, error)
-                return
-            yield event(Said(to_json(document), of_all(places) if places else None))
-
-    # --- sessions -----------------------------------------------------------------------------------------------------
-
-    async def _initialize(self) -> Reply:
-        call, fail_open = self._call, self._backend.config.failure_mode == "failOpen"
-        asked = {target: partial(self._introduced, target) for target in self._members}
-        answers = await self._servers.together(asked, fail_open=fail_open)
-        if len(self._members) == 1:
-            ((target, (answer, message)),) = answers.items()
-            note(call, message)
-            if "result" not in message:
-                return whole(message, answer.status)
-            return self._welcome(message, {target: answer})
-        results: dict[str, dict[str, Any]] = {}
-        for target, (_, message) in answers.items():
-            if isinstance(message.get("result"), dict):
-                results[target] = message["result"]
-            elif not fail_open:
-                note(call, message)
-                return whole(message)
-        if not results:
-            raise UpstreamError("no server could be initialized")
-        return self._welcome(
-            self._response(merging.initialized(results)), {target: answers[target][0] for target in results}, results
-        )
-
-    async def _introduced(self, target: str) -> tuple[Answer, dict[str, Any]]:
-        """One server's answer to `initialize`, and the response in it."""
-        answer = await self._servers.ask(target, self._call.body())
-        return answer, await self._servers.response_of(answer, self._call.id)
-
-    def _welcome(
-        self,
-        message: dict[str, Any],
-        answers: Mapping[str, Answer],
-        results: Mapping[str, dict[str, Any]] | None = None,
-    ) -> Reply:
-        """The answer to `initialize`, with the id of the session."""
-        version = str(message["result"].get("protocolVersion", "")) if isinstance(message["result"], dict) else ""
-        servers = {
-            target: (
-                answer.session,
-                answer.version or str((results or {}).get(target, {}).get("protocolVersion", version)),
-            )
-            for target, answer in answers.items()
-        }
-        reply = whole(message)
-        if self._backend.stateful:
-            params = {key: value for key, value in self._call.params.items() if key != "_meta"}
-            kept = params if len(to_json(params)) <= ASKED else {}
-            session = opened(version, servers, kept, self._exchange)
-            if self._call.ticket is None:  # else it lasts as long as its stream
-                self._backend.leases.begin(session)
-            reply.headers.set("mcp-session-id", self._backend.seal.close(session))
-        return reply
-
-    async def _end(self) -> Reply:
-        session = self._call.session
-        if session is None:
-            raise gone()
-        await self._backend.leases.end(session)
-
-        async def ended(target: str) -> None:
-            await (await self._servers.ask(target, b"")).close()
-
-        asked = {target: partial(ended, target) for target, (own, _) in session.servers.items() if own is not None}
-        if asked:
-            await gather(asked, self._backend.config.timeout, fail_open=True)
-        return Reply(200, upstream=True)
-
-    async def _listen(self) -> Reply:
-        """What servers say unasked. Those that say nothing so are left out. A client that comes back gets what it has
-        missed: of the stream of one server, or of all of them."""
-        given = self._exchange.request.headers.get("last-event-id")
-        if len(self._members) == 1:
-            return await self._heard(next(iter(self._members)), given)
-        found = read(given, tuple(self._members)) if given else {}
-        if isinstance(found, tuple):
-            return await self._heard(*found)
-        asked = {
-            target: partial(self._servers.ask, target, b"", resume_from=found.get(target)) for target in self._members
-        }
-        answers = await self._servers.together(asked, fail_open=True)
-        streams = {target: one for target, one in answers.items() if one.messages is not None}
-        if not streams:
-            raise McpError(METHOD_NOT_FOUND, "Method not allowed", status=405, headers=(("allow", "POST, DELETE"),))
-        return self._stream(Merged(streams, self._again), places=dict(found))
-
-    async def _heard(self, target: str, place: str | None) -> Reply:
-        """A stream of one server, from the beginning or from there."""
-        answer = await self._servers.ask(target, b"", resume_from=place)
-        return passed(self._exchange, self._call, answer, Outward(self._exchange, self._call, self._names, target))
-
-    async def _again(self, target: str, place: str) -> Answer:
-        """The same for one that has ended, while the client still listens to the others."""
-        return await self._servers.again(repeated(self._exchange)).ask(target, b"", resume_from=place)
+    # --- what asks for nothing ----------------------------------------------------------------------------------------
 
     async def _client_answers(self) -> Reply:
         """A client's response to a server's request."""
@@ -369,19 +231,3 @@ class Relay:
 
     def _response(self, result: dict[str, Any]) -> dict[str, Any]:
         return {"jsonrpc": "2.0", "id": self._call.id, "result": result}
-
-
-class Closing:
-    """Closes what a stream is made from."""
-
-    def __init__(self, merged: Merged) -> None:
-        self._merged = merged
-
-    def __aiter__(self) -> Closing:
-        return self
-
-    async def __anext__(self) -> bytes:
-        raise StopAsyncIteration
-
-    async def aclose(self) -> None:
-        await self._merged.aclose()
