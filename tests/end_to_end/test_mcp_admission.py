@@ -24,6 +24,7 @@ from .mcps import ACCEPT, ENVELOPE, LEGACY, MODERN, Client, Json, Server, messag
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 ISSUER, AUDIENCE = "https://login.example.com", "mcp"
 REGION = {"type": "string", "x-mcp-header": "Region"}
+COUNT = {"type": "number", "x-mcp-header": "Count"}
 
 
 def send_tool(**parameters: Json) -> Json:
@@ -61,7 +62,7 @@ async def running(serve_all: Any, tmp_path_factory: pytest.TempPathFactory) -> A
     a, b = Telling("a"), Server("b", modern=False)
     a.answers = {
         "odd/allowed": {"taskId": "u"},
-        "tools/list": {"tools": [tool("echo", "text"), tool("leak", "text"), send_tool(region=REGION)]},
+        "tools/list": {"tools": [tool("echo", "text"), tool("leak", "text"), send_tool(region=REGION, count=COUNT)]},
         "tools/call": lambda params: said(f"a: {params['name']} {json.dumps(params.get('arguments'))}"),
         **{
             method: {"tasks": [], "taskId": "t"} for method in ("tasks/get", "tasks/result", "tasks/list", "odd/method")
@@ -96,6 +97,7 @@ async def running(serve_all: Any, tmp_path_factory: pytest.TempPathFactory) -> A
                 {},
             ),
             "burst": ({"targets": [target(a)]}, {}),
+            "hanging": ({"targets": [target(a)], "timeout": "1100ms"}, {}),
             "demo": ({"targets": [{"name": "demo", "demo": {}}]}, {}),
             "ruled": ({"targets": [target(a)]}, one),
             "ruled-two": ({"targets": [target(a), target(b)]}, one),
@@ -446,6 +448,49 @@ async def test_what_nobody_has_listed_yet_is_asked_for_once(world: World) -> Non
     calls = [client.modern("tools/call", call, **{"mcp-param-region": "eu"}) for _ in range(8)]
     assert [got.status_code for got in await asyncio.gather(*calls)] == [200] * 8
     assert copies(world) == ["eu"] * 8 and len(world.a.asked("tools/list")) == 1
+
+
+async def test_who_waits_for_a_list_that_does_not_come_does_not_ask_again(world: World) -> None:
+    client = world.clients["hanging"]
+    assert "result" in await client.new("odd/method")  # its version is known
+    held: asyncio.Event = asyncio.Event()
+
+    async def silence() -> AsyncIterator[bytes]:
+        await held.wait()
+        yield b""
+
+    answer = world.a.upstream.answer
+    world.a.upstream.answer = lambda request: (
+        silence() if request.json().get("method") == "tools/list" else world.a.answer(request)
+    )
+    call = {"name": "send", "arguments": {"region": "eu"}}
+    try:
+        calls = [client.modern("tools/call", call, **{"mcp-param-region": "eu"}) for _ in range(4)]
+        assert [got.status_code for got in await asyncio.gather(*calls)] == [200] * 4
+        assert (await client.modern("tools/call", call, **{"mcp-param-region": "eu"})).status_code == 200
+    finally:
+        held.set()
+        world.a.upstream.answer = answer
+    assert len(world.a.asked("tools/list")) == 1
+
+
+@pytest.mark.parametrize(
+    ("count", "same", "others"),
+    [
+        ("9007199254740993", ["9007199254740993", "9007199254740993.0"], ["9007199254740992", "9007199254740993.5"]),
+        ("10", ["10", "1e1", "10.00"], ["1_0", "=?base64?IDEwIA==?=", "010", "0xa", "1e99999999999999999999", "nan"]),
+        ("0.1", ["0.1", "1E-1"], [".1", "0.2", "infinity"]),
+    ],
+)
+async def test_a_number_in_a_header_is_that_of_the_argument(
+    world: World, count: str, same: list[str], others: list[str]
+) -> None:
+    message, headers = named("tools/call", name="send", arguments={"count": 0})
+    body = json.dumps(message).replace('"count": 0', f'"count": {count}').encode()
+    for header in (*same, *others):
+        got = await world.clients["one"].send(body, **headers, **{"mcp-param-count": header})
+        assert got.status_code == (200 if header in same else 400), (header, got.text)
+        assert header in same or got.json()["error"]["code"] == -32020
 
 
 async def test_a_header_that_no_argument_has_goes_no_further(world: World) -> None:

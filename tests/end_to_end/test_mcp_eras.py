@@ -171,6 +171,19 @@ async def test_a_method_that_a_server_has_not_ends_no_session(world: World) -> N
     assert len(world.old.asked("initialize")) <= 1  # ada's, where she had none
 
 
+@pytest.mark.parametrize("method", ["odd/\u2603", "odd/\r\nx-more: 1", "odd/ "])
+async def test_a_method_that_no_header_can_say_is_nobodys(world: World, method: str) -> None:
+    client = world.clients["new"]
+    await client.open()
+    world.new.upstream.received.clear()
+    got = await client.send({"jsonrpc": "2.0", "id": 7, "method": method})
+    assert (got.status_code, got.json()["id"], got.json()["error"]["code"]) == (200, 7, -32601)
+    told = {"jsonrpc": "2.0", "method": f"notifications/{method}"}
+    got = await Client(client.http, client.path).send(told, **{"mcp-protocol-version": MODERN})
+    assert (got.status_code, got.json()["error"]["code"]) == (400, -32601)
+    assert world.new.upstream.received == [] and "Traceback" not in world.gateway.log
+
+
 async def test_a_question_is_a_result_and_its_answer_goes_on_with_the_same_call(world: World) -> None:
     ada, bob = sk(world.clients["old"], "ada"), sk(world.clients["old"], "bob")
     asked = (await asking(ada))["result"]

@@ -3,12 +3,10 @@ against what it sent, as its tool's schema says; a server gets those of the argu
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json
 
-from agentgateway.errors import GatewayError
 from agentgateway.exchange import Headers
 from agentgateway.tasks import in_a_task
 from agentgateway_mcp.envelope import Json, bare, member
@@ -53,10 +51,7 @@ class Mirroring:
         wanted = str(final.get("name")) if edited else None
         if self._is_unsure(own, said, given, wanted):
             await in_a_task()
-            async with known.busy:  # somebody else may be about to find out
-                if self._is_unsure(own, said, given, wanted) and known.is_due():
-                    with suppress(GatewayError):
-                        await gather({self._target: self._learn}, self._backend.config.timeout, fail_open=False)
+            await known.renew(self._ask)
         if (wrong := self._wrong(own, said)) is not None:
             raise McpError(HEADER_MISMATCH, f"{wrong} header does not match the argument")
         return known.of(document)
@@ -78,6 +73,9 @@ class Mirroring:
         speaks = self._backend.bridges[self._target].known.stateless is not False
         by_http = self._servers.members[self._target].facts.url is not None
         return speaks and by_http and not self._known.knows(tool)
+
+    async def _ask(self) -> None:
+        await gather({self._target: self._learn}, self._backend.config.timeout, fail_open=False)
 
     async def _learn(self) -> None:
         """Read the server's list of tools."""

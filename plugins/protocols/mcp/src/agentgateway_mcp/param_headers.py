@@ -4,14 +4,17 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections import OrderedDict
-from collections.abc import Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import suppress
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from pydantic_core import from_json
 
+from agentgateway.errors import GatewayError
 from agentgateway.exchange import Headers
 from agentgateway_mcp.envelope import Json, member
 from agentgateway_mcp.eras import unwrapped, wrapped
@@ -22,8 +25,10 @@ Path = tuple[str, ...]
 REMEMBERED = 4096
 """Tools whose headers are remembered."""
 DEEPEST = 16
-PAUSE = 1.0
-"""Seconds between two times that a server is asked for its tools because of these headers."""
+PAUSE, FAILED = 1.0, 5.0
+"""Seconds from a server's answer, or failure, until it is asked again for its tools because of these headers."""
+NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+"""Numbers of JSON (RFC 8259, section 6)."""
 
 
 class ParamHeaders:
@@ -32,7 +37,8 @@ class ParamHeaders:
     def __init__(self) -> None:
         self._tools: OrderedDict[str, dict[Path, str]] = OrderedDict()
         self.marked = False
-        self.busy = asyncio.Lock()
+        self._asking = asyncio.Lock()
+        self._asked = 0
         self._due = 0.0
 
     def see(self, raw: bytes) -> None:
@@ -41,13 +47,19 @@ class ParamHeaders:
             with suppress(ValueError):
                 self.learn(member(from_json(raw), "result"))
 
-    def is_due(self) -> bool:
-        """Whether the server may be asked for its tools now; it counts as asked."""
-        now = time.monotonic()
-        if now < self._due:
-            return False
-        self._due = now + PAUSE
-        return True
+    async def renew(self, ask: Callable[[], Awaitable[object]]) -> None:
+        """Ask the server for its tools, unless it has just been asked. Who waits for somebody else's question does not
+        ask again, also where that fails; only where who asked has left before the answer."""
+        before = self._asked
+        async with self._asking:
+            if self._asked != before or time.monotonic() < self._due:
+                return
+            pause = FAILED
+            with suppress(GatewayError):
+                await ask()
+                pause = PAUSE
+            self._asked += 1
+            self._due = time.monotonic() + pause
 
     def knows(self, tool: str) -> bool:
         return tool in self._tools
@@ -97,12 +109,17 @@ def field_of(name: str) -> str:
 
 
 def says(text: str | None, value: Any) -> bool:
-    """Whether a header's text stands for a value. Numbers can be written in more than one way."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        with suppress(ValueError):
-            return text is not None and float(text) == value
+    """Whether a header's text stands for a value. Numbers can be written in more than one way; only those that are
+    fractions in the body were rounded there."""
+    if text is None or text == rendered(value):
+        return text is not None
+    if isinstance(value, bool) or not isinstance(value, int | float) or NUMBER.fullmatch(text) is None:
         return False
-    return text is not None and text == rendered(value)
+    if isinstance(value, float):
+        return float(text) == value
+    with suppress(InvalidOperation):  # of an exponent without measure
+        return Decimal(text) == value
+    return False
 
 
 def marked(schema: Json, path: Path) -> Iterator[tuple[Path, str]]:

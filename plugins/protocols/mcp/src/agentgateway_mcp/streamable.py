@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any, Self
 from urllib.parse import SplitResult, urlsplit
@@ -15,6 +16,7 @@ from agentgateway.llm.sse import Parser
 from agentgateway.settings import PluginConfig, problem
 from agentgateway.streams import aclose
 from agentgateway_mcp.eras import wrapped
+from agentgateway_mcp.errors import METHOD_NOT_FOUND, McpError
 from agentgateway_mcp.messages import HEADED_BY, MODERN
 from agentgateway_mcp.servers import Answer, Ask, Said, Server
 
@@ -32,6 +34,8 @@ SAYS = {
     "end": [(b"accept", b"*/*")],
 }
 COPIES = b"mcp-param-"
+HEADABLE = re.compile(r"[!-~\xa1-\xff](?:[ -~\xa0-\xff]*[!-~\xa1-\xff])?")
+"""What can stand in a header as it is (RFC 9110, section 5.5)."""
 METHODS = {"send": "POST", "listen": "GET", "end": "DELETE"}
 
 
@@ -142,7 +146,10 @@ def asked(exchange: Exchange) -> Ask:
 
 
 def routing(ask: Ask) -> list[tuple[bytes, bytes]]:
-    """The headers that repeat what the body says, by the names that this server knows."""
+    """The headers that repeat what the body says, by the names that this server knows. Raises `McpError` for a method
+    that no header can say."""
+    if HEADABLE.fullmatch(ask.method) is None:
+        raise McpError(METHOD_NOT_FOUND, "Method not found", status=200 if ask.wants_answer else 400)
     fields = [(b"mcp-method", ask.method.encode("latin-1"))]
     params = ask.document.get("params")
     name = params.get(HEADED_BY.get(ask.method, "")) if isinstance(params, dict) else None

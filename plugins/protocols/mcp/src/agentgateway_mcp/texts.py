@@ -7,7 +7,7 @@ tool's arguments. `grammar.py` has the places.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -62,20 +62,21 @@ def texts_of(document: dict[str, Any], rule: Rule, role: str, edited: Callable[[
                     found.append(Segment(role, EVERY, below, str(value), put_at(holder, index, edited)))
             continue
         place = ruled if isinstance(ruled, Place) else ruled(holder)
+        members = Members(holder, edited)
         for key, value in holder.items():
             if (type(value) is str and key in place.own) or (key in place.lists and only_words(value)):
                 continue
             below = f"{path}.{key}" if path else key
             slot: Slot | None = None
             if not is_plain(key) and key not in place.within and not place.keyed:
-                slot = Slot(holder, key, edited)
+                slot = Slot(members, key)
                 found.append(Segment(role, EVERY, below, key, slot.rename))
             if type(value) is str:
-                found.append(Segment(role, EVERY, below, value, (slot or Slot(holder, key, edited)).put))
+                found.append(Segment(role, EVERY, below, value, (slot or Slot(members, key)).put))
             elif value and type(value) in (dict, list):
                 stack.append((below, value, place.within.get(key) or place.each or FREE))
             elif place is FREE and is_long(value):
-                found.append(Segment(role, EVERY, below, str(value), (slot or Slot(holder, key, edited)).put))
+                found.append(Segment(role, EVERY, below, str(value), (slot or Slot(members, key)).put))
     return found
 
 
@@ -101,34 +102,45 @@ def put_at(holder: list[Any], index: int, edited: Callable[[], None]) -> Callabl
     return put
 
 
+class Members:
+    """An object whose members may get other keys. One that does is the last from then on: another place would take all
+    members to be written again for each."""
+
+    __slots__ = ("_edited", "_holder", "_next")
+
+    def __init__(self, holder: dict[str, Any], edited: Callable[[], None]) -> None:
+        self._holder = holder
+        self._edited = edited
+        self._next: dict[str, int] = {}
+
+    def put(self, key: str, text: str) -> None:
+        self._holder[key] = text
+        self._edited()
+
+    def rename(self, old: str, key: str) -> str:
+        """The key that it has now; numbered where it would be another member's. No number of a key is tried twice."""
+        name = key
+        while name in self._holder and name != old:
+            number = self._next.get(key, 2)
+            self._next[key] = number + 1
+            name = f"{key} {number}"
+        if name != old:
+            self._holder[name] = self._holder.pop(old)
+        self._edited()
+        return name
+
+
 class Slot:
     """A member of an object, whose key and text may both be replaced, in any order."""
 
-    __slots__ = ("_edited", "_holder", "_key")
+    __slots__ = ("_key", "_members")
 
-    def __init__(self, holder: dict[str, Any], key: str, edited: Callable[[], None]) -> None:
-        self._holder = holder
+    def __init__(self, members: Members, key: str) -> None:
+        self._members = members
         self._key = key
-        self._edited = edited
 
     def put(self, text: str) -> None:
-        self._holder[self._key] = text
-        self._edited()
+        self._members.put(self._key, text)
 
     def rename(self, key: str) -> None:
-        """Another key at the same place; numbered where it would be another member's."""
-        others = self._holder.keys() - {self._key}
-        name = next(one for one in numbered(key) if one not in others)
-        members = [(name if old == self._key else old, value) for old, value in self._holder.items()]
-        self._holder.clear()
-        self._holder.update(members)
-        self._key = name
-        self._edited()
-
-
-def numbered(key: str) -> Iterator[str]:
-    yield key
-    number = 2
-    while True:
-        yield f"{key} {number}"
-        number += 1
+        self._key = self._members.rename(self._key, key)
