@@ -10,6 +10,7 @@ import pytest
 from agentgateway_mcp.errors import McpError
 from agentgateway_mcp.legacy_server import HELD_FOR, LegacyServer
 from agentgateway_mcp.servers import Answer, Ask, Said
+from agentgateway_mcp.task_watch import ASKED, TaskWatch
 from pydantic_core import from_json, to_json
 
 from agentgateway.errors import NoEndpoint
@@ -186,6 +187,40 @@ async def test_a_client_that_does_not_come_back_is_answered_for() -> None:
     async with asyncio.timeout(5):
         while peer.sent[-1].purpose != "end":
             await asyncio.sleep(0.01)
+    await server.stop()
+
+
+async def test_a_fault_in_what_is_said_unasked_does_not_deafen_a_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    peer, server = Peer(nothing), serving()
+    answer = await server.ask(peer, listening())
+    assert answer.messages is not None
+    await anext(aiter(answer.messages))
+    (session,) = server._opened()
+
+    def fault(*_: object) -> None:
+        raise OverflowError
+
+    monkeypatch.setattr(session, "heard", fault)
+    peer.unasked.put_nowait(to_json(ROOTS))
+    async with asyncio.timeout(5):
+        assert [said async for said in answer.messages] == []  # its end is the listener's
+    monkeypatch.undo()
+    listens = [ask.purpose for ask in peer.sent].count("listen")
+    again = await server.ask(peer, listening())
+    assert [ask.purpose for ask in peer.sent].count("listen") == listens + 1
+    await again.close()
+    await server.stop()
+
+
+async def test_a_server_asks_so_much_of_a_task_and_no_more() -> None:
+    peer, server = Peer(nothing), serving()
+    await server.ask(peer, listening())
+    (session,) = server._opened()
+    watch = TaskWatch(session, "task", {"roots": {}})
+    assert [watch.ask(ROOTS) for _ in range(ASKED + 2)] == [True] * ASKED + [False] * 2
+    (first, *_) = watch.wanted
+    await watch.answer({first: {"roots": []}}, peer)
+    assert watch.ask(ROOTS)
     await server.stop()
 
 

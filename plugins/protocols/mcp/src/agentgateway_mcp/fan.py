@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
@@ -16,6 +17,7 @@ from agentgateway.tasks import in_a_task
 from agentgateway_mcp.errors import INVALID_PARAMS, McpError
 from agentgateway_mcp.servers import Answer, Said
 
+logger = logging.getLogger("agentgateway.mcp")
 T = TypeVar("T")
 SPARED = 1.0
 """Seconds that are left to one server when another one has said already what was to be found out."""
@@ -181,7 +183,11 @@ class Merged:
                     break
         except GatewayError:
             pass  # it has nothing more to say
-        await self._queue.put(None)
+        except Exception:
+            logger.exception("a stream of %s was given up", name)
+        finally:
+            if self._open:  # else nobody reads any more
+                await self._queue.put(None)
 
     async def _read(self, name: str, answer: Answer, before: Place | None) -> Place | None:
         """All of one stream, which goes on from `before`; the place where it ended, None where it cannot go on."""

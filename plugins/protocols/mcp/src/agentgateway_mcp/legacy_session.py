@@ -264,9 +264,10 @@ class LegacySession:
                     self.heard(document, None)
         except GatewayError:
             pass
-        for listener in self._listeners:
-            listener.sink.end()
-        self._hearing = None
+        finally:
+            self._hearing = None
+            for listener in self._listeners:
+                listener.sink.end()
 
     # --- calls and their end ------------------------------------------------------------------------------------------
 

@@ -184,6 +184,7 @@ class ModernCall:
                     return document
                 if "method" in document and "id" not in document:
                     self._say(legacy_notification(document))
+                    await asyncio.sleep(0)  # the reader's turn, before it lacks something
         finally:
             await answer.close()
         raise UpstreamError("the server ended without an answer", detail=f"status {answer.status}")

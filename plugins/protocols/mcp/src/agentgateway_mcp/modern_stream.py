@@ -78,6 +78,14 @@ class ModernStream:
 
     async def _read(self, answer: Answer, begun: asyncio.Event) -> None:
         try:
+            await self._hear(answer, begun)
+        finally:
+            begun.set()
+            if self._task is asyncio.current_task():
+                self.end()
+
+    async def _hear(self, answer: Answer, begun: asyncio.Event) -> None:
+        try:
             assert answer.messages is not None
             async for said in answer.messages:
                 document = read_message(said.data) if said.data else {}
@@ -85,10 +93,8 @@ class ModernStream:
                     begun.set()
                 elif "method" in document and "id" not in document:
                     self._sink.put(Letter(to_json(legacy_notification(document))))
+                    await asyncio.sleep(0)  # the reader's turn, before it lacks something
         except UpstreamError:
             pass
         finally:
             await answer.close()
-        begun.set()
-        if self._task is asyncio.current_task():
-            self.end()

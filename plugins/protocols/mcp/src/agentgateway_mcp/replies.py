@@ -40,6 +40,8 @@ def read_message(data: bytes) -> dict[str, Any]:
         raise UpstreamError("the server's answer is no JSON", detail=str(error)) from None
     if not isinstance(document, dict):
         raise UpstreamError("the server's answer is no message", detail=f"a JSON {type(document).__name__}")
+    if not isinstance(document.get("method", ""), str):
+        raise UpstreamError("the server's answer is no message", detail="its method is no text")
     return document
 
 

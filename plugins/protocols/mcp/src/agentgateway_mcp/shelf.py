@@ -14,6 +14,7 @@ from typing import Literal
 
 from pydantic_core import from_json, to_json
 
+from agentgateway.errors import UpstreamError
 from agentgateway.interfaces import Link, PeerGone, Peers
 from agentgateway_mcp.elsewhere import Way, expected, handed_over, taken
 from agentgateway_mcp.errors import INVALID_REQUEST, McpError
@@ -25,8 +26,10 @@ Kind = Literal["a", "g"]
 PLACE = re.compile(r"([ag])([0-9]{1,9}\.[A-Za-z0-9_-]{16,64}):([0-9]{1,15})")
 ENDED = 256
 """Streams that are kept when they have ended; the oldest goes."""
+ALONE = 256
+"""Streams that go on while their clients are away; the one that has been left first is cancelled."""
 BYTES = 16 * 1024 * 1024
-"""The same in bytes of all of them together."""
+"""The same in bytes of all of a kind together."""
 SECONDS = 60.0
 """How long one of them is kept."""
 
@@ -37,6 +40,7 @@ class Shelf:
     def __init__(self, peers: Peers) -> None:
         self._peers = peers
         self._here: dict[str, tuple[str, Tape]] = {}
+        self._alone: dict[str, Tape] = {}
         self._ended: OrderedDict[str, Callable[[], None]] = OrderedDict()
 
     def keep(self, session: str, tape: Tape, kind: Kind) -> Answer:
@@ -46,6 +50,7 @@ class Shelf:
             tape.name = f"{kind}{address}"
             self._here[address] = session, tape
             tape.on_end = partial(self._over, address)
+            tape.on_away = partial(self._away, address, tape)
             if tape.ended:
                 self._over(address)
         return Answer(200, messages=tape.opened(), resumable=bool(session))
@@ -69,14 +74,17 @@ class Shelf:
             self._drop(address)
 
     def _found(self, session: str, address: str, number: int) -> Answer | None:
-        """Raises `Over` where a general stream has nothing more to say."""
+        """Raises `Over` where a general stream has to begin anew."""
         owner, tape = self._here.get(address, ("", None))
         if tape is None:
             return None
         if owner != session or number > tape.last:
             raise lost()
-        if tape.ended and number == tape.last and tape.name.startswith("g"):
+        missed, general = number + 1 < tape.first, tape.name.startswith("g")
+        if general and (missed or (tape.ended and number == tape.last)):
             raise Over
+        if missed:
+            raise lost()
         return Answer(200, messages=tape.resumed(number), resumable=True)
 
     async def _elsewhere(self, session: str, address: str, place: str) -> Answer:
@@ -97,11 +105,26 @@ class Shelf:
             except Over:
                 return Answer(404)
 
-        await taken(link, take)
+        try:
+            await taken(link, take)
+        except UpstreamError:  # the reader was too slow
+            link.abort()
+
+    # --- what nobody reads now ----------------------------------------------------------------------------------------
+
+    def _away(self, address: str, tape: Tape) -> None:
+        if not tape.is_away:
+            self._alone.pop(address, None)
+            return
+        alone = self._alone
+        alone.setdefault(address, tape)
+        while len(alone) > 1 and (len(alone) > ALONE or sum(one.bytes for one in alone.values()) > BYTES):
+            alone.pop(next(iter(alone))).give_up()
 
     # --- what has ended -----------------------------------------------------------------------------------------------
 
     def _over(self, address: str) -> None:
+        self._alone.pop(address, None)
         timer = asyncio.get_running_loop().call_later(SECONDS, self._drop, address)
         self._ended[address] = timer.cancel
         while len(self._ended) > 1 and (len(self._ended) > ENDED or self._bytes() > BYTES):
@@ -113,13 +136,14 @@ class Shelf:
     def _drop(self, address: str) -> None:
         self._peers.close(address)
         self._here.pop(address, None)
+        self._alone.pop(address, None)
         forget = self._ended.pop(address, None)
         if forget is not None:
             forget()
 
 
 class Over(Exception):
-    """A general stream has ended, and has been read to its end."""
+    """A general stream has ended and been read to its end, or what is to be read next is gone."""
 
 
 def lost() -> McpError:

@@ -219,6 +219,10 @@ def event(said: Said) -> bytes:
     return b"%b%b%bdata: %b\n\n" % (place, pause, name, said.data)
 
 
+RETRY = 10
+"""Characters behind `retry:` at most, a space among them: more is some mistake, or worse."""
+
+
 def said_in(raw: bytes, data: bytes | None) -> Said | None:
     """What an event says; None for a comment. One without data still may say from where to go on."""
     place, pause = None, None
@@ -227,7 +231,7 @@ def said_in(raw: bytes, data: bytes | None) -> Said | None:
             field, _, value = line.partition(b":")
             if field == b"id":
                 place = value.removeprefix(b" ").decode("utf-8", "replace")
-            elif field == b"retry" and value.strip().isdigit():
+            elif field == b"retry" and value.strip().isdigit() and len(value) <= RETRY:
                 pause = int(value)
     if not data and place is None and pause is None:
         return None

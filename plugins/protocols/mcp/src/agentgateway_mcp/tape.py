@@ -6,7 +6,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from itertools import islice
 
+from agentgateway.errors import UpstreamError
 from agentgateway_mcp.inbox import ROOM, Letter
 from agentgateway_mcp.servers import Said
 
@@ -20,21 +22,25 @@ class Tape:
     """Its messages have numbers from 1 on, and ids as soon as it has a `name`: `NAME:NUMBER`. Without one it is read
     once, by who cannot come back.
 
-    Above `ROOM` messages or `room` bytes the oldest goes, read or not. `on_close` is called once, when the reader has
-    let go and does not come back; `on_end` when nothing more comes.
+    Above `ROOM` messages or `room` bytes the oldest goes, read or not: a reader that has not had it gets an
+    `UpstreamError` and no more. `on_close` is called once, when the reader has let go and does not come back; `on_end`
+    when nothing more comes; `on_away` when the reader has left or come back, and when more comes while it is away.
     """
 
     def __init__(self, room: int, *, primed: bool = False) -> None:
         self.name = ""
         self.on_close: Callable[[], object] | None = None
         self.on_end: Callable[[], object] | None = None
+        self.on_away: Callable[[], object] | None = None
         self.ended = False
         self.bytes = 0
+        self.first = 1
+        """The number of the first message that is kept."""
         self._room = room
         self._primed = primed
         self._letters: deque[bytes] = deque()
-        self._first = 1
         self._read = 0
+        self._read_bytes = 0
         self._reader: Reader | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._given = False
@@ -43,15 +49,24 @@ class Tape:
     @property
     def last(self) -> int:
         """The number of the last message."""
-        return self._first + len(self._letters) - 1
+        return self.first + len(self._letters) - 1
+
+    @property
+    def is_away(self) -> bool:
+        """Whether its reader has left, and may come back."""
+        return self._away is not None and not self.ended
 
     def put(self, letter: Letter) -> None:
         self._letters.append(letter.data)
         self.bytes += len(letter.data)
         while len(self._letters) > 1 and self._is_full():
-            self.bytes -= len(self._letters.popleft())
-            self._first += 1
+            gone = len(self._letters.popleft())
+            self.bytes -= gone
+            self._read_bytes -= gone if self.first <= self._read else 0
+            self.first += 1
         self._wake()
+        if self.is_away:
+            self._moved()
 
     def end(self) -> None:
         """Nothing more will come."""
@@ -69,7 +84,11 @@ class Tape:
         """A reader of what is behind that message; it ends the one before."""
         if self._away is not None:
             self._away.cancel()
+            self._away = None
+            self._moved()
         self._reader = Reader(self, number)
+        self._read = max(number, 0)
+        self._read_bytes = sum(map(len, islice(self._letters, max(self._read + 1 - self.first, 0))))
         self._wake()
         return self._reader
 
@@ -93,10 +112,20 @@ class Tape:
         self._reader = None
         if self.ended or self.on_close is None:
             return
-        if self._given:
-            self._away = asyncio.get_running_loop().call_later(AWAY, self._gone)
+        if self._given and not self._lacks(reader):
+            self._away = asyncio.get_running_loop().call_later(AWAY, self.give_up)
+            self._moved()
         else:
-            self._gone()
+            self.give_up()
+
+    def give_up(self) -> None:
+        """The reader does not come back."""
+        if self._away is not None:
+            self._away.cancel()
+            self._away = None
+        on_close, self.on_close = self.on_close, None
+        if on_close is not None:
+            on_close()
 
     def _wake(self) -> None:
         """There is something for the reader, or somebody else reads now."""
@@ -105,22 +134,27 @@ class Tape:
             waiter.set_result(None)
 
     def _next(self, reader: Reader) -> Said:
-        number = reader.number = max(reader.number + 1, self._first)
-        self._read = max(self._read, number)
+        if self._lacks(reader):
+            raise UpstreamError("messages were lost: they came faster than they were read")
+        number = self._read = reader.number = reader.number + 1
         self._given = bool(self.name)
-        return Said(self._letters[number - self._first], self._id(number))
+        data = self._letters[number - self.first]
+        self._read_bytes += len(data)
+        return Said(data, self._id(number))
+
+    def _lacks(self, reader: Reader) -> bool:
+        """Whether what it has to read next is gone."""
+        return max(reader.number, 0) + 1 < self.first
+
+    def _moved(self) -> None:
+        if self.on_away is not None:
+            self.on_away()
 
     def _is_full(self) -> bool:
-        over = len(self._letters) > ROOM or self.bytes > self._room
-        return over or (self._first <= self._read and self.bytes > KEPT)
+        return len(self._letters) > ROOM or self.bytes > self._room or self._read_bytes > KEPT
 
     def _id(self, number: int) -> str | None:
         return f"{self.name}:{number}" if self.name else None
-
-    def _gone(self) -> None:
-        on_close, self.on_close = self.on_close, None
-        if on_close is not None:
-            on_close()
 
 
 class Reader:

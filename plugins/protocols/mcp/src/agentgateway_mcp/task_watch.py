@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 OPEN = 3600.0
 """Seconds that it stays open at most."""
+ASKED = 8
+"""Questions that wait for an answer at the same time."""
 
 
 class TaskWatch:
@@ -43,8 +45,8 @@ class TaskWatch:
             self._task = asyncio.get_running_loop().create_task(self._run(caller))
 
     def ask(self, question: Json) -> bool:
-        """The server asks. False for what the client cannot be asked."""
-        if not can_answer(question["method"], self._capabilities):
+        """The server asks. False for what the client cannot be asked, or for too much at a time."""
+        if len(self.questions) >= ASKED or not can_answer(question["method"], self._capabilities):
             return False
         self.questions[f"{question['method']}-{next(self._keys)}"] = question
         self.news.set()
