@@ -62,7 +62,7 @@ async def hang_up(after: bytes = b"") -> AsyncIterator[bytes]:
 
 
 async def never() -> AsyncIterator[bytes]:
-    await asyncio.sleep(2)
+    await asyncio.sleep(4)
     yield b""
 
 
@@ -140,7 +140,7 @@ class Table:
         good = {"name": "good", "provider": "openAI", "params": {"apiKey": "k", "hostOverride": self.well.address}}
         llm = {
             "port": 0,
-            "policies": {"timeout": {"backendRequestTimeout": "300ms"}},
+            "policies": {"timeout": {"backendRequestTimeout": "2s"}},
             "models": [good, *(cell.model() for cell in self.cells)],
             "virtualModels": [
                 {"name": cell.asked, "routing": cell.routing(f"bad-{cell.number}")}
@@ -201,7 +201,7 @@ each is asked once. The same holds for `groups` of an `ai` backend. Without a se
 `tests/end_to_end/test_failover.py` measures this table with a real gateway and writes it.
 
 A cell: what the client got; who was asked, in order; what the access log says beside the status. Whole calls, unless a
-row says stream; the limit for a head (`timeout.backendRequestTimeout`) is 300 ms.
+row says stream; the limit for a head (`timeout.backendRequestTimeout`) is 2 s.
 
 | A | single | weighted | priority groups |
 |---|---|---|---|

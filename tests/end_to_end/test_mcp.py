@@ -591,17 +591,62 @@ async def test_the_log_and_the_metrics_say_what_was_called(world: World) -> None
     assert "mcp.method.name=tools/call mcp.target=b mcp.resource.type=tool" in line and "protocol=mcp" in line
     server = world.b
     server.answers["tools/call"], answer = {"error": {"code": -32000, "message": "no"}}, server.answers["tools/call"]
-    for name in ("b_write", "b_nosuch"):  # what failed has a name only if something of that name did not
-        await world.clients["two"].new("tools/call", name=name, arguments={})
-    await world.clients["two"].new("novel/method")
+    await world.clients["two"].new("tools/call", name="b_write", arguments={})
     server.answers["tools/call"] = answer
+    counted, _ = await series(world)
+    assert counted['method="tools/call",resource_type="tool",server="b",resource="write"'] >= 2
+
+
+async def series(world: World) -> tuple[dict[str, int], str]:
+    """The counts of messages, and all that there is."""
     async with httpx.AsyncClient() as http:
         told = (await http.get(f"{world.gateway.urls['stats']}/metrics")).text
-    counted = dict(re.findall(r"agentgateway_mcp_requests_total\{(.*)\} (\d+)", told))
-    failed = 'method="tools/call",resource_type="tool",server="b",resource="%s"'
-    assert int(counted[failed % "write"]) >= 2 and int(counted[failed % ""]) >= 1
-    assert int(counted['method="",resource_type="",server="",resource=""']) >= 1
-    assert "nosuch" not in told and "novel" not in told
+    return {labels: int(count) for labels, count in re.findall(r"mcp_requests_total\{(.*)\} (\d+)", told)}, told
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("outcome", ["answers", "says so in the result", "refuses"])
+async def test_what_clients_make_up_is_no_series(world: World, outcome: str, streamed: bool) -> None:
+    error = {"error": {"code": -32602, "message": "Unknown tool"}}
+    result = {"answers": said("yes"), "says so in the result": {**said("no"), "isError": True}, "refuses": error}
+    answers = world.a.answers
+    world.a.answers = {**answers, "tools/call": result[outcome], "prompts/get": result[outcome]}
+    world.a.answers["prompts/list"] = {"prompts": [{"name": "greet"}]}
+    world.a.events = [{"jsonrpc": "2.0", "method": "notifications/message", "params": {}}] if streamed else []
+    made_up = f"invented-{outcome[:3]}-{streamed}"
+    routes = {"one": "", "two": "a_", "never": ""}
+    clients = [(world.clients[route], prefix) for route, prefix in routes.items()]
+
+    async def ask(number: int) -> None:
+        name = f"{made_up}-{number}"
+        for client, prefix in clients:
+            await client.new("tools/call", name=prefix + name, arguments={})
+            await client.new("prompts/get", name=prefix + name)
+            await client.new(name)
+            got = await client.send({"jsonrpc": "2.0", "method": f"notifications/{name}"})
+            assert got.status_code == 202
+
+    try:
+        for client, prefix in clients:
+            await client.open()
+            await client.new("tools/list")
+            await client.new("prompts/list")
+            await client.new("tools/call", name=f"{prefix}echo", arguments={})
+            await client.new("prompts/get", name=f"{prefix}greet")
+        await ask(0)
+        before, _ = await series(world)
+        for number in range(1, 20):
+            await ask(number)
+    finally:
+        world.a.answers = answers
+    after, told = await series(world)
+    assert after.keys() == before.keys() and made_up not in told
+    for labels in (
+        'method="tools/call",resource_type="tool",server="a",resource="echo"',
+        'method="prompts/get",resource_type="prompt",server="a",resource="greet"',
+    ):
+        assert after[labels] >= 3
+    assert after['method="",resource_type="",server="",resource=""'] >= 100
 
 
 async def test_the_example_does_what_its_comments_say(serve_all: Any) -> None:

@@ -271,7 +271,7 @@ class Servers:
             if better:
                 await answer.close()
                 return await self.sent(target, ask, again=True)
-        answer = await self._backend.pinning.screened(target, ask, answer, self._backend.host.body_limit)
+        answer = await self._backend.screened(target, ask, answer)
         if ask.method == "tools/list" and answer.whole:
             self._backend.bridges[target].params.see(answer.whole)
         return answer

@@ -77,6 +77,10 @@ class Pinning:
         """Whether a target has that tool in quarantine."""
         return self._rules[target].mode != "off" and name in (await self._current(target)).held
 
+    def knows(self, target: str, name: str) -> bool:
+        """Whether a target has shown that tool, as far as this process has read its pins."""
+        return name in self._known[target].names
+
     # --- lists --------------------------------------------------------------------------------------------------------
 
     async def screened(self, target: str, ask: Ask, answer: Answer, limit: int) -> Answer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from logging import ERROR, INFO
 from typing import Any, ClassVar
 
@@ -19,6 +19,7 @@ from agentgateway_mcp.config import McpConfig
 from agentgateway_mcp.door import Door
 from agentgateway_mcp.edits import Seen
 from agentgateway_mcp.event_stream import opened_stream
+from agentgateway_mcp.finding import NAMED
 from agentgateway_mcp.grammar import METHODS
 from agentgateway_mcp.leases import Leases
 from agentgateway_mcp.listings import Listings
@@ -31,8 +32,9 @@ from agentgateway_mcp.posts import accepted
 from agentgateway_mcp.promises import Promises
 from agentgateway_mcp.relay import Relay
 from agentgateway_mcp.renewals import Renewals
-from agentgateway_mcp.servers import Ask, Server
+from agentgateway_mcp.servers import Answer, Ask, Server
 from agentgateway_mcp.sessions import Seal, identity_of
+from agentgateway_mcp.shown import Shown
 from agentgateway_mcp.wellness import Wellness
 
 LONGEST = 128
@@ -80,6 +82,7 @@ class McpBackend(Backend):
         }
         self.pinning = Pinning(host, rules, self.places, self.names)
         self.listings = Listings()
+        self.shown = Shown()
         self.stateful = config.stateful_mode == "stateful"
         identity = identity_of(
             (target.name, target.kind[0], self._servers[target.name].identity) for target in config.targets
@@ -115,7 +118,7 @@ class McpBackend(Backend):
         return [Layer((*self.host.path, "targets", index, "policies"), policies, "backend")]
 
     def attends(self) -> Iterable[Participant]:
-        return [Participant(hooks, "mcp") for hooks in (Door(self), Counted(self._count))]
+        return [Participant(hooks, "mcp") for hooks in (Door(self), Counted(self._count, self.knows))]
 
     async def start(self) -> None:
         parts: list[Server | Login] = [*self._servers.values(), *self.logins.values()]
@@ -155,6 +158,23 @@ class McpBackend(Backend):
             call.lease = await self.leases.enter(call.session)
         return await Relay(self, exchange, call).answer()
 
+    async def screened(self, target: str, ask: Ask, answer: Answer) -> Answer:
+        """What a server answers, without tools that are in quarantine. Which names it has is remembered. Raises
+        `StoreFailed`, and `UpstreamError` for what is no message."""
+        limit = self.host.body_limit
+        answer = await self.pinning.screened(target, ask, answer, limit)
+        pinned = ask.method == "tools/list" and self.pinning.rule(target).mode != "off"
+        return answer if pinned else self.shown.watched(target, ask, answer, limit)
+
+    def knows(self, target: str, kind: str, name: str) -> bool:
+        """Whether a target is known to have a tool or prompt: from the file, its pins, or a list that it has shown."""
+        seen = self.names.seen.get(target)
+        if seen is None:
+            return False
+        edits = seen.tools.edit if kind == "tool" else seen.prompts.edit
+        pinned = kind == "tool" and self.pinning.knows(target, name)
+        return pinned or name in edits or self.shown.has(target, kind, name)
+
     def run(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Something that no reply waits for."""
         task = asyncio.get_running_loop().create_task(work)
@@ -175,23 +195,19 @@ class McpBackend(Backend):
 
 
 class Counted:
-    """Log participant: the metric of messages. What failed has a name only if something of that name did not: clients
-    could ask for any."""
+    """Log participant: the metric of messages. Its labels are words of the protocol, the file and the servers: clients
+    could make up any number of methods and names, and servers need not call that an error."""
 
-    def __init__(self, counter: Any) -> None:
+    def __init__(self, counter: Any, knows: Callable[[str, str, str], bool]) -> None:
         self._counter = counter
-        self._known: set[tuple[str, ...]] = set()
+        self._knows = knows
 
     @hookimpl
     def log(self, exchange: Exchange) -> None:
         call = exchange.call
         if isinstance(call, McpCall) and call.method:
-            name = call.name if call.kind not in (None, "task", "resource") else None
-            labels: tuple[str, ...] = (call.method, call.kind or "", call.target or "", name or "")
-            if max(map(len, labels)) > LONGEST:
-                labels = tuple(label[:LONGEST] for label in labels)
-            if call.error_code is None:
-                self._known.add(labels)
-            elif labels not in self._known:
-                labels = (call.method if call.method in METHODS else "", *labels[1:3], "")
-            self._counter.add(labels)
+            method = call.method if call.method in METHODS else ""
+            kind, target, name = call.kind or "", call.target or "", call.name or ""
+            if kind not in NAMED or not self._knows(target, kind, name):
+                name = ""
+            self._counter.add((method, kind, target, name[:LONGEST]))
