@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from agentgateway._host.connection import Connection
+from agentgateway._host.h11_protocol import H11
 from agentgateway._host.upstream_response import UpstreamResponse
 from agentgateway.errors import ConnectFailed, UpstreamError
 from agentgateway.exchange import Exchange, Headers, Reply
@@ -48,6 +50,25 @@ async def test_a_request_is_no_cycle_that_keeps_its_bodies_until_the_collector_c
             await client.send(POST)
             assert (await client.reply())[0] == 200
         await few_left(running, Exchange)
+    finally:
+        gc.enable()
+
+
+async def test_a_connection_that_has_ended_is_gone_with_its_buffers(serving, connect):
+    async def answer(exchange: Exchange) -> Reply:
+        return Reply.text(200, "")
+
+    running = await serving(answer)
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(20):
+            client = await connect(running)
+            await client.send(POST)
+            assert (await client.reply())[0] == 200
+            client.writer.close()
+            await client.writer.wait_closed()
+        await few_left(running, Connection, H11)
     finally:
         gc.enable()
 

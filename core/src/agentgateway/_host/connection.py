@@ -109,6 +109,13 @@ class Connection(TCPServer):
             logger.debug("a connection ended in an error", exc_info=True)
         finally:
             await self._close()
+            self._part()
+
+    def _part(self) -> None:
+        """Let go of what leads back here: what has ended, with all that TLS has buffered, is no work for the collector
+        of cycles, which comes rarely."""
+        for holder, name in ((self, "protocol"), (self, "_requests"), (self, "_task"), (self.reader, "take")):
+            vars(holder).pop(name, None)
 
     def _protocol(self, tasks: TaskGroup) -> Protocols:
         get = self.writer.get_extra_info
