@@ -30,7 +30,6 @@ class Opening:
         self._backend = backend
         self._exchange = exchange
         self._call = call
-        self._names = backend.names
         self._servers = servers
         self._members = servers.members
 
